@@ -1,0 +1,77 @@
+"""The words of the field: statuses, reasons and defaults, each declared once."""
+
+from enum import StrEnum
+
+
+class SequenceStatus(StrEnum):
+    """Whether a sequence sends."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+class EnrollmentStatus(StrEnum):
+    """Where an enrollment stands."""
+
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class MailboxStatus(StrEnum):
+    """Whether a mailbox may send."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    REMOVED = "removed"
+
+
+class EmailStatus(StrEnum):
+    """The states of a row of ``scheduled_emails``."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    SENDING = "sending"
+    SENT = "sent"
+    UNCERTAIN = "uncertain"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+IN_FLIGHT = (EmailStatus.CLAIMED, EmailStatus.SENDING)
+"""Emails that a dispatcher holds: fixed, and the chain goes on behind them."""
+
+OCCUPYING = (EmailStatus.SENT, EmailStatus.CLAIMED, EmailStatus.SENDING, EmailStatus.UNCERTAIN)
+"""Emails that use up capacity of their mailbox-day and their contact's day (SPEC §5)."""
+
+
+class WaitUnit(StrEnum):
+    """What wait_days counts."""
+
+    CALENDAR = "calendar"
+    SENDING = "sending"
+
+
+class Reason(StrEnum):
+    """Why an email has no slot; the first three block it, whatever the plan."""
+
+    MAILBOX_PAUSED = "mailbox_paused"
+    NO_ACTIVE_MAILBOX = "no_active_mailbox"
+    BEHIND_UNCERTAIN = "behind_uncertain"
+    NO_ROOM = "no_room"
+    BEHIND_UNPLACED = "behind_unplaced"
+
+
+BLOCKED = (Reason.MAILBOX_PAUSED, Reason.NO_ACTIVE_MAILBOX, Reason.BEHIND_UNCERTAIN)
+"""Reasons that no plan can mend: outside cost, bound and counts of delay (SPEC §5, rule 9)."""
+
+DEFAULT_TIMEZONE = "UTC"
+DEFAULT_SEND_DAYS = (1, 2, 3, 4, 5)
+DEFAULT_PRIORITY = 1.0
+DEFAULT_SLIP_WEIGHT = 20.0
+DEFAULT_TIME_LIMIT = 30.0
+MAX_HORIZON_DAYS = 366
+MAX_WAIT_DAYS = 3_650
+MAX_STEPS = 62
+"""Steps a sequence may hold: what a contact has received is kept as bits of one integer."""
