@@ -1,0 +1,46 @@
+"""What becomes of pending rows that a plan gives no slot and no reason."""
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner.frames import NULL
+from sendplan.planner.problem import Problem
+from sendplan.planner.progress import progress
+from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus
+
+
+def obsolete(problem: Problem) -> np.ndarray:
+    """Tell which pending rows will never be sent (SPEC §3: such a row is cancelled).
+
+    Parameters
+    ----------
+    problem : Problem
+        With its scheduled_emails.
+
+    Returns
+    -------
+    ndarray of bool, shape (rows of scheduled_emails,)
+        True for pending rows of enrollments that have ended, of suppressed contacts, behind a
+        failed email, and of steps that were removed or that the contact has received or passed.
+        What is left waits: its sequence is paused, or the plan speaks of it.
+    """
+    rows = problem.scheduled_emails
+    people = problem.enrollments
+    state = progress(problem)
+    steps = problem.live_steps
+    enrollment = pd.Index(people["id"]).get_indexer(rows["enrollment_id"])
+    step = pd.Index(steps["id"]).get_indexer(rows["step_id"])
+    known = (enrollment >= 0) & (step >= 0)
+    ordinal = steps.groupby("sequence_id").cumcount().to_numpy()
+    due = np.zeros(len(rows), dtype=bool)
+    due[known] = (state.remaining[enrollment[known]] >> ordinal[step[known]]) & 1 == 1
+    going = (
+        (people["status"] == EnrollmentStatus.ACTIVE).to_numpy()
+        & (people["suppressed_at"] == NULL).to_numpy()
+        & ~state.failed
+    )
+    due[known] &= going[enrollment[known]]
+    sequence_id = people["sequence_id"].to_numpy()[enrollment[known]]
+    due[known] &= steps["sequence_id"].to_numpy()[step[known]] == sequence_id
+    pending = (rows["status"] == EmailStatus.PENDING).to_numpy()
+    return np.asarray(pending & (enrollment >= 0) & ~due)

@@ -1,0 +1,247 @@
+"""The problem: validated frames and the moment from which they are planned."""
+
+import datetime as dt
+import difflib
+import zoneinfo
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner import dates
+from sendplan.planner.errors import Fault, ProblemError
+from sendplan.planner.frames import CONTRACTS, NULL, rows_named, validate
+from sendplan.planner.vocabulary import MAX_STEPS, EmailStatus
+
+OPTIONAL = ("scheduled_emails", "used")
+SORTED_BY = {
+    "sequences": ["id"],
+    "steps": ["id"],
+    "mailboxes": ["id"],
+    "sequence_mailboxes": ["sequence_id", "mailbox_id"],
+    "enrollments": ["id"],
+    "scheduled_emails": ["enrollment_id", "step_id", "id"],
+    "used": ["mailbox_id", "send_day"],
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What must be planned, and from when on; build one with `from_frames`.
+
+    Parameters
+    ----------
+    sequences, steps, mailboxes, sequence_mailboxes, enrollments, scheduled_emails, used : DataFrame
+        Canonical frames, see `sendplan.planner.frames`.
+    now : int
+        Microseconds since 1970-01-01 UTC.
+    """
+
+    sequences: pd.DataFrame
+    steps: pd.DataFrame
+    mailboxes: pd.DataFrame
+    sequence_mailboxes: pd.DataFrame
+    enrollments: pd.DataFrame
+    scheduled_emails: pd.DataFrame
+    used: pd.DataFrame
+    now: int
+
+    @classmethod
+    def from_frames(
+        cls,
+        *,
+        sequences: pd.DataFrame,
+        steps: pd.DataFrame,
+        mailboxes: pd.DataFrame,
+        sequence_mailboxes: pd.DataFrame,
+        enrollments: pd.DataFrame,
+        now: dt.datetime | pd.Timestamp | str,
+        scheduled_emails: pd.DataFrame | None = None,
+        used: pd.DataFrame | None = None,
+    ) -> "Problem":
+        """Check frames with the columns of the tables and make a problem of them.
+
+        Parameters
+        ----------
+        sequences, steps, mailboxes, sequence_mailboxes : DataFrame
+            The tables of SPEC §3; a column left out takes the table's default.
+        enrollments : DataFrame
+            The table, with contact_timezone (or null), last_sent_day, and optionally contact_id
+            and suppressed_at. Rows that are not active or have no step left are ignored.
+        now : aware datetime
+            The moment of planning; naive values are refused.
+        scheduled_emails : DataFrame, optional
+            History, rows in flight, existing slots and days already used.
+        used : DataFrame, optional
+            Further use of mailbox-days: mailbox_id, send_day, used.
+
+        Returns
+        -------
+        Problem
+            Checked once; everything behind it trusts it.
+
+        Raises
+        ------
+        ProblemError
+            Naming every broken rule, its offenders and the remedy.
+        ValueError
+            If `now` carries no time zone.
+        """
+        given: dict[str, Any] = {
+            "sequences": sequences,
+            "steps": steps,
+            "mailboxes": mailboxes,
+            "sequence_mailboxes": sequence_mailboxes,
+            "enrollments": enrollments,
+            "scheduled_emails": scheduled_emails,
+            "used": used,
+        }
+        frames: dict[str, pd.DataFrame] = {}
+        faults: list[Fault] = []
+        for name, frame in given.items():
+            if frame is None and name in OPTIONAL:
+                frame = pd.DataFrame({column: [] for column in CONTRACTS[name]}, dtype=object)
+            try:
+                frames[name] = validate(name, frame)
+            except ProblemError as error:
+                faults.extend(error.faults)
+        if faults:
+            raise ProblemError(faults)
+        frames = {name: _in_order(name, frame) for name, frame in frames.items()}
+        problem = cls(now=dates.to_microseconds(now), **frames)
+        if faults := list(_contradictions(problem)):
+            raise ProblemError(faults)
+        return problem
+
+    @property
+    def now_at(self) -> pd.Timestamp:
+        """The moment of planning, as an aware timestamp in UTC."""
+        return pd.Timestamp(self.now, unit="us", tz="UTC")
+
+    @cached_property
+    def horizon(self) -> dates.Horizon:
+        """The days that a plan may use."""
+        return dates.Horizon.at(self.now)
+
+    @cached_property
+    def live_steps(self) -> pd.DataFrame:
+        """Steps that still exist, in order of sequence and position."""
+        live = (self.steps["position"] != NULL) & (self.steps["removed_at"] == NULL)
+        return self.steps[live].sort_values(["sequence_id", "position"], ignore_index=True)
+
+
+def _in_order(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Sort a frame, so that the order in which rows were handed in means nothing."""
+    columns = SORTED_BY[name]
+    if len(columns) == 1 and frame[columns[0]].is_monotonic_increasing:
+        return frame
+    return frame.sort_values(columns, ignore_index=True)
+
+
+def _contradictions(problem: Problem) -> Iterator[Fault]:
+    """Yield what is wrong between columns and between frames."""
+    for name in ("sequences", "steps", "mailboxes", "enrollments"):
+        frame: pd.DataFrame = getattr(problem, name)
+        repeated = frame.duplicated("id").to_numpy()
+        if repeated.any():
+            yield Fault(f"{name}.id", "must be unique", rows_named(frame, repeated), "Drop one")
+    yield from _unknown_references(problem)
+    yield from _sequence_faults(problem)
+    steps = problem.live_steps
+    repeated = steps.duplicated(["sequence_id", "position"]).to_numpy()
+    if repeated.any():
+        yield Fault(
+            "steps.position",
+            "must be unique within a sequence",
+            rows_named(steps, repeated),
+            "Number the steps 1, 2, 3 …; a removed step has no position",
+        )
+    enrollments = problem.enrollments
+    known = (enrollments["contact_id"] != NULL).to_numpy()
+    repeated = known & enrollments.duplicated(["contact_id", "sequence_id"]).to_numpy()
+    if repeated.any():
+        yield Fault(
+            "enrollments",
+            "a contact is enrolled in a sequence once",
+            rows_named(enrollments, repeated),
+            "Keep one enrollment of each pair",
+        )
+    emails = problem.scheduled_emails
+    live = emails[(emails["status"] != EmailStatus.CANCELLED).to_numpy()]
+    repeated = live.duplicated(["enrollment_id", "step_id"]).to_numpy()
+    if repeated.any():
+        yield Fault(
+            "scheduled_emails",
+            "an enrollment has one row a step that is not cancelled",
+            rows_named(live, repeated),
+            "Cancel the others",
+        )
+
+
+REFERENCES = (
+    ("steps", "sequence_id", "sequences"),
+    ("sequence_mailboxes", "sequence_id", "sequences"),
+    ("sequence_mailboxes", "mailbox_id", "mailboxes"),
+    ("enrollments", "sequence_id", "sequences"),
+    ("enrollments", "mailbox_id", "mailboxes"),
+    ("enrollments", "current_step_id", "steps"),
+)
+
+
+def _unknown_references(problem: Problem) -> Iterator[Fault]:
+    for name, column, target in REFERENCES:
+        frame: pd.DataFrame = getattr(problem, name)
+        known = getattr(problem, target)["id"].to_numpy()
+        values = frame[column].to_numpy()
+        lost = (values != NULL) & ~np.isin(values, known)
+        if lost.any():
+            yield Fault(
+                f"{name}.{column}",
+                f"names rows that {target} does not have",
+                [f"{value}" for value in pd.unique(values[lost])],
+                f"Add them to {target} or correct {column}",
+            )
+
+
+def _sequence_faults(problem: Problem) -> Iterator[Fault]:
+    sequences = problem.sequences
+    upside_down = (sequences["end_time"] <= sequences["start_time"]).to_numpy()
+    if upside_down.any():
+        yield Fault(
+            "sequences.end_time",
+            "must be after start_time",
+            rows_named(sequences, upside_down),
+            "A window lies within one day; swap or correct the two",
+        )
+    for name, column in (("sequences", "timezone"), ("enrollments", "contact_timezone")):
+        zones = pd.unique(getattr(problem, name)[column].dropna())
+        unknown = [zone for zone in zones if not dates.is_zone(zone)]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], zoneinfo.available_timezones(), 1)
+            hint = f"; for {unknown[0]!r} perhaps {near[0]!r}" if near else ""
+            yield Fault(
+                f"{name}.{column}",
+                "holds unknown time zones",
+                [repr(zone) for zone in unknown],
+                f"Use IANA names such as Europe/Berlin{hint}",
+            )
+    countries = pd.unique(sequences["holidays"].dropna())
+    unknown = [code for code in countries if not dates.is_country(code)]
+    if unknown:
+        yield Fault(
+            "sequences.holidays",
+            "holds unknown country codes",
+            [repr(code) for code in unknown],
+            "Use an ISO code such as US or DE, or null for no holidays",
+        )
+    counts = problem.live_steps.groupby("sequence_id").size()
+    if (many := counts[counts > MAX_STEPS]).size:
+        yield Fault(
+            "steps",
+            f"a sequence has at most {MAX_STEPS} steps",
+            [f"sequence {key}" for key in many.index],
+            "Split the sequence",
+        )
