@@ -1,0 +1,57 @@
+"""Components: parts of the work that share nothing."""
+
+import numpy as np
+
+from sendplan.planner.workload import Workload
+
+
+def mailbox_components(pools: list[np.ndarray]) -> np.ndarray:
+    """Find the groups of sequences that share mailboxes.
+
+    Parameters
+    ----------
+    pools : list of ndarray of int
+        The mailboxes of each sequence.
+
+    Returns
+    -------
+    ndarray of int, shape (sequences,)
+        Number of each sequence's component, from 0.
+    """
+    mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+    sequence = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
+    return _connected(len(pools), [(sequence, mailbox)])
+
+
+def components(work: Workload) -> np.ndarray:
+    """Tell apart the parts of the work that share no mailbox and no contact.
+
+    Parameters
+    ----------
+    work : Workload
+        The work.
+
+    Returns
+    -------
+    ndarray of int, shape (chains,)
+        Number of each chain's component.
+    """
+    sequence = work.stages.sequence[work.chains.stage] if len(work.chains) else work.chains.stage
+    pools = work.fleet.pools
+    mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+    linked = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
+    edges = [(linked, mailbox), (sequence, work.chains.contact)]
+    return np.asarray(_connected(len(pools), edges)[sequence])
+
+
+def _connected(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Find the connected parts of `count` nodes that share hubs, given as pairs of both."""
+    label = np.arange(count)
+    while True:
+        before = label.copy()
+        for node, hub in edges:
+            lowest = np.full(int(hub.max(initial=0)) + 1, count)
+            np.minimum.at(lowest, hub, label[node])
+            np.minimum.at(label, node, lowest[hub])
+        if (label == before).all():
+            return np.unique(label, return_inverse=True)[1]

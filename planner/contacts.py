@@ -1,0 +1,46 @@
+"""One email a day per contact: where a placement breaks it.
+
+Counts know no contacts. Where two emails of one contact meet on a day, the more urgent one keeps
+it; the other is taken out, with what follows it in its chain, and inserted anew.
+"""
+
+import numpy as np
+
+from sendplan.planner.placement import Placement
+from sendplan.planner.rules import Rules
+from sendplan.planner.workload import NONE, Workload
+
+
+def clashes(
+    work: Workload, rules: Rules, placement: Placement, fixed: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the emails that may not leave on their day.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+    placement : Placement
+        Days and mailboxes.
+    fixed : ndarray of bool, shape (emails,), optional
+        Emails that keep their day before any other.
+
+    Returns
+    -------
+    ndarray of int
+        Emails on a day that their contact has used otherwise, the most urgent email of the day
+        keeping it, and emails on a date whose window does not exist.
+    """
+    email = np.flatnonzero(placement.day != NONE)
+    chain, day = work.emails.chain[email], placement.day[email]
+    unusable = email[~work.windows.usable[work.chains.window[chain], day]]
+    contact = rules.shared[chain]
+    known = contact != NONE
+    email, contact, day = email[known], contact[known], day[known]
+    history = rules.busy[contact, day]
+    key = contact * rules.busy.shape[1] + day
+    yields = np.zeros(len(email), dtype=bool) if fixed is None else ~fixed[email]
+    order = np.lexsort((email, -rules.urgency[work.emails.stage[email]], yields, key))
+    repeated = np.zeros(len(email), dtype=bool)
+    repeated[order[1:]] = key[order][1:] == key[order][:-1]
+    return np.union1d(unusable, email[history | repeated])

@@ -1,0 +1,72 @@
+"""The existing plan carried on: the slots that still keep every rule."""
+
+import numpy as np
+
+from sendplan.planner.contacts import clashes
+from sendplan.planner.placement import Placement, first_days
+from sendplan.planner.rules import Rules
+from sendplan.planner.workload import NONE, Workload
+
+
+def kept_placement(work: Workload, rules: Rules) -> Placement | None:
+    """Return the existing slots as a placement, as far as they can stay.
+
+    Each chain keeps its emails up to the first that has no slot or whose slot breaks a rule.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+
+    Returns
+    -------
+    Placement or None
+        None if no email has an existing slot.
+    """
+    emails, stages, chains = work.emails, work.stages, work.chains
+    if not (emails.existing_day != NONE).any():
+        return None
+    placement = Placement(emails.existing_day.copy(), chains.mailbox.copy())
+    head = chains.offset[:-1]
+    unbound = placement.mailbox == NONE
+    placement.mailbox[unbound] = emails.existing_mailbox[head[unbound]]
+    pooled = np.zeros((len(work.fleet.pools), len(work.fleet.gap) + 1), dtype=bool)
+    for sequence, pool in enumerate(work.fleet.pools):
+        pooled[sequence, pool] = True
+    sequence = stages.sequence[chains.stage]
+    elsewhere = ~pooled[sequence, placement.mailbox]
+    placement.mailbox[elsewhere] = chains.mailbox[elsewhere]
+
+    day = placement.day
+    earliest = first_days(work, rules, Placement.empty(work))[emails.chain]
+    behind = emails.order > 0
+    previous = np.where(np.roll(day, 1) == NONE, work.problem.horizon.beyond, np.roll(day, 1))
+    earliest[behind] = rules.release[emails.stage[behind], previous[behind]]
+    wrong = (
+        (day == NONE)
+        | (day < earliest)
+        | (day > rules.last)
+        | (emails.existing_mailbox != placement.mailbox[emails.chain])
+        | elsewhere[emails.chain]
+        | ~stages.sends[emails.stage, day]
+    )
+    placement.cut(work, np.flatnonzero(wrong))
+    placement.cut(work, clashes(work, rules, placement))
+    size = work.problem.horizon.size
+    first = stages.is_first[emails.stage]
+    for counted, key, room in (
+        (first, stages.sequence[emails.stage] * size + day, rules.new_room.ravel()),
+        (
+            np.ones(len(emails), dtype=bool),
+            placement.mailbox[emails.chain] * size + day,
+            rules.room.ravel(),
+        ),
+    ):
+        email = np.flatnonzero(counted & (placement.day != NONE))
+        # The least urgent give way where room has shrunk.
+        order = np.lexsort((email, -rules.urgency[emails.stage[email]], key[email]))
+        email = email[order]
+        sorted_key = key[email]
+        rank = np.arange(len(email)) - np.searchsorted(sorted_key, sorted_key)
+        placement.cut(work, email[rank >= room[sorted_key]])
+    return placement

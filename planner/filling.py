@@ -1,0 +1,179 @@
+"""Filling up a placement by look-ahead: relax, decide on counts, give them to contacts, improve."""
+
+import numpy as np
+
+from sendplan.planner.components import components, mailbox_components
+from sendplan.planner.greedy import Counts, Demand, Pairs, Terrain, decide, trajectories
+from sendplan.planner.objective import delays
+from sendplan.planner.people import assign, demand
+from sendplan.planner.placement import Placement, Room
+from sendplan.planner.reinsertion import Prices, reinsert
+from sendplan.planner.relaxation import Flow, relax
+from sendplan.planner.rules import Rules
+from sendplan.planner.workload import NONE, Workload
+
+PASSES = 100
+"""Passes of the relaxation; more change little."""
+
+CAUTION = 2.2
+"""How much dearer slip is to the relaxation than in the objective.
+
+Sharing its flow out to mailboxes makes some follow-ups slip that it had on time.
+"""
+
+ROUNDS = 2
+"""How often the chains that slip are taken out and reinserted, at most."""
+
+MARGIN = 21
+"""Days looked at beyond the one on which capacity has caught up with demand."""
+
+
+def fill(work: Workload, rules: Rules, placement: Placement, slip_weight: float) -> None:
+    """Place what a placement leaves open, as far as counts can tell.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+    placement : Placement
+        Changed in place; what it holds already stays.
+    slip_weight : float
+        What a day of slip costs, in days of lateness.
+    """
+    fixed = placement.day != NONE
+    pairs = Pairs.build(work.stages, work.fleet.pools, rules.urgency)
+    terrain = _terrain(work, rules, placement, pairs)
+    wanted = demand(work, rules, placement, pairs)
+    if not wanted.bound.any() and not wanted.free.any():
+        return
+    days = _days(work, terrain, wanted)
+    prices = Prices(
+        work.problem.sequences["priority"].to_numpy()[work.stages.sequence], slip_weight
+    )
+    counts = _cheaper(work, terrain, wanted, prices, days)
+    assign(work, rules, placement, pairs, counts)
+    for _ in range(ROUNDS):
+        if not _improve(work, rules, placement, fixed, pairs, prices, days):
+            return
+
+
+def _terrain(work: Workload, rules: Rules, placement: Placement, pairs: Pairs) -> Terrain:
+    room = Room.beside(work, rules, placement)
+    room.mailbox[:, rules.last + 1 :] = rules.room[:, rules.last + 1 :]
+    return Terrain(
+        work.stages, pairs, room.mailbox, room.new, rules.release, rules.urgency, rules.last
+    )
+
+
+def _days(work: Workload, terrain: Terrain, wanted: Demand) -> int:
+    """Return how many days matter: until capacity has caught up, and the last chains have ended."""
+    stages = work.stages
+    component = mailbox_components(work.fleet.pools)
+    count = int(component.max(initial=0)) + 1
+    waiting = wanted.free.sum(axis=1).astype(float)
+    np.add.at(waiting, terrain.pairs.stage, wanted.bound.sum(axis=1))
+    emails = np.bincount(component[stages.sequence], waiting * stages.remaining, count)
+    capacity = _pooled(terrain, component, work.fleet.pools)[:, : terrain.last + 1]
+    # Weekends and holidays have capacity that no sequence can use.
+    sends = np.zeros(capacity.shape, dtype=bool)
+    np.logical_or.at(sends, component[stages.sequence], stages.sends[:, : terrain.last + 1])
+    caught_up = (np.cumsum(capacity * sends, axis=1) < emails[:, None]).sum(axis=1).max(initial=0)
+    caught_up = min(int(caught_up), terrain.last)
+    ends = trajectories(stages, terrain.release)[:, caught_up]
+    longest = np.where(stages.path != NONE, ends, 0).max(initial=0)
+    return min(int(longest) + MARGIN, terrain.last + 2)
+
+
+def _pooled(terrain: Terrain, component: np.ndarray, pools: list[np.ndarray]) -> np.ndarray:
+    """Return the room of each component's mailboxes together."""
+    room = np.zeros((int(component.max(initial=0)) + 1, terrain.room.shape[1]))
+    for place in range(len(room)):
+        members = [pools[sequence] for sequence in np.flatnonzero(component == place)]
+        room[place] = terrain.room[np.unique(np.concatenate(members)).astype(np.int64)].sum(axis=0)
+    return room
+
+
+def _cheaper(work: Workload, terrain: Terrain, wanted: Demand, prices: Prices, days: int) -> Counts:
+    """Decide with and without targets, and keep what costs less, component by component."""
+    component = mailbox_components(work.fleet.pools)
+    stages, pairs = work.stages, terrain.pairs
+    arriving = wanted.free.copy()
+    np.add.at(arriving, pairs.stage, wanted.bound)
+    cut = arriving[:, :days].copy()
+    cut[:, -1] += arriving[:, days:].sum(axis=1)
+    capacity = _pooled(terrain, component, work.fleet.pools)[:, :days]
+    capacity[:, -1] = arriving.sum() * int(stages.remaining.max(initial=1))
+    flow = Flow(
+        stages,
+        cut,
+        terrain.release,
+        stages.ready,
+        capacity,
+        component[stages.sequence],
+        prices.priority,
+        CAUTION * prices.slip_weight,
+    )
+    guided = decide(terrain, wanted, relax(flow, PASSES).sends)
+    plain = decide(terrain, wanted)
+    of_pair = component[stages.sequence[pairs.stage]]
+    costs = [
+        np.bincount(of_pair, _cost(terrain, counts, prices), len(capacity))
+        for counts in (plain, guided)
+    ]
+    better = (costs[1] < costs[0])[of_pair][:, None]
+    return Counts(
+        np.where(better, guided.bound, plain.bound), np.where(better, guided.free, plain.free)
+    )
+
+
+def _cost(terrain: Terrain, counts: Counts, prices: Prices) -> np.ndarray:
+    """Return the cost of each pair's emails, up to a constant of the demand.
+
+    What found no room counts from the day after the horizon on.
+    """
+    stages, pairs = terrain.stages, terrain.pairs
+    sends = counts.bound + counts.free
+    day = np.arange(sends.shape[1])
+    slip = prices.priority * np.where(stages.is_first, 0.0, prices.slip_weight)
+    weight = (prices.priority + slip)[pairs.stage]
+    # Relative to the end of the horizon, so that an email that was not placed costs nothing less.
+    cost = weight * (sends * (day - terrain.last - 1)).sum(axis=1)
+    after = stages.following[pairs.stage]
+    goes_on = after != NONE
+    ready = stages.ready[after[goes_on]] - terrain.last - 1
+    cost[goes_on] -= slip[after[goes_on]] * (sends[goes_on] * np.minimum(ready, 0)).sum(axis=1)
+    return np.asarray(cost)
+
+
+def _improve(
+    work: Workload,
+    rules: Rules,
+    placement: Placement,
+    fixed: np.ndarray,
+    pairs: Pairs,
+    prices: Prices,
+    days: int,
+) -> bool:
+    """Take out the chains that slip and give each its cheapest way; tell whether that helped."""
+    emails, chains = work.emails, work.chains
+    component = components(work)
+    delay = delays(work, placement, rules.last, prices.slip_weight)
+    slips = np.zeros(len(chains), dtype=bool)
+    slips[emails.chain[(delay.slip > 0) & ~fixed]] = True
+    new = np.flatnonzero(slips[emails.chain] & ~fixed)
+    if not len(new):
+        return False
+    other = Placement(placement.day.copy(), placement.mailbox.copy())
+    other.cut(work, new)
+    terrain = _terrain(work, rules, other, pairs)
+    wanted = demand(work, rules, other, pairs)
+    assign(work, rules, other, pairs, reinsert(terrain, wanted, prices, days))
+    after = delays(work, other, rules.last, prices.slip_weight)
+    saved = np.bincount(component[emails.chain], delay.cost - after.cost)
+    better = saved > 1e-9 * delay.cost.sum()
+    if not better.any():
+        return False
+    swap = better[component]
+    placement.day[:] = np.where(swap[emails.chain], other.day, placement.day)
+    placement.mailbox[:] = np.where(swap, other.mailbox, placement.mailbox)
+    return True

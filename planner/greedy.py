@@ -1,0 +1,407 @@
+"""The look-ahead greedy: day by day, on counts, admitting only what can be followed up in time.
+
+On each day the follow-ups that wait go first; then each sequence starts as many contacts as its
+mailboxes have room for *over the whole trajectory* of follow-ups that a start entails. With
+targets, the emails that a relaxed plan has sent by each day (`sendplan.planner.relaxation`), it
+starts no more than those, and lets a follow-up wait where the relaxed plan does.
+
+A contact is a count here, and `sendplan.planner.people` turns counts back into contacts, so that
+the time depends on stages, mailboxes and days only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sendplan.planner.workload import NONE, UNLIMITED, Stages
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Stages and the mailboxes that may send them, sorted by mailbox and then by urgency.
+
+    Parameters
+    ----------
+    stage, mailbox : ndarray of int, shape (pairs,)
+        What is sent from where.
+    following : ndarray of int, shape (pairs,)
+        The pair of the next stage at the same mailbox, or `NONE`.
+    number : ndarray of int, shape (stages, mailboxes)
+        The pair of each stage and mailbox, or `NONE`.
+    """
+
+    stage: np.ndarray
+    mailbox: np.ndarray
+    following: np.ndarray
+    number: np.ndarray
+
+    @classmethod
+    def build(cls, stages: Stages, pools: list[np.ndarray], urgency: np.ndarray) -> "Pairs":
+        """Pair every stage with every mailbox of its sequence's pool.
+
+        Parameters
+        ----------
+        stages : Stages
+            The stages.
+        pools : list of ndarray of int
+            Active mailboxes of each sequence.
+        urgency : ndarray of float, shape (stages,)
+            What waiting one more day weighs; the heaviest go first.
+        """
+        pool_of = [pools[place] for place in stages.sequence]
+        stage = np.repeat(np.arange(len(pool_of)), [len(pool) for pool in pool_of])
+        mailbox = np.concatenate(pool_of) if pool_of else np.zeros(0, dtype=np.int64)
+        order = np.lexsort((stage, -urgency[stage], mailbox))
+        stage, mailbox = stage[order], mailbox[order].astype(np.int64)
+        mailboxes = int(max((int(pool.max(initial=0)) for pool in pools), default=0)) + 1
+        number = np.full((len(stages.step) + 1, mailboxes), NONE)
+        number[stage, mailbox] = np.arange(len(stage))
+        return cls(stage, mailbox, number[stages.following[stage], mailbox], number)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What must be sent, as counts of chains by the first day on which they may go on.
+
+    Parameters
+    ----------
+    bound : ndarray of int, shape (pairs, days)
+        Chains whose mailbox is given.
+    free : ndarray of int, shape (stages, days)
+        Chains that may still choose a mailbox of the pool.
+    """
+
+    bound: np.ndarray
+    free: np.ndarray
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The greedy's decision.
+
+    Parameters
+    ----------
+    bound : ndarray of int, shape (pairs, days)
+        Emails that leave, of chains whose mailbox was given before that day.
+    free : ndarray of int, shape (pairs, days)
+        Emails that leave and bind their chain to the mailbox.
+    """
+
+    bound: np.ndarray
+    free: np.ndarray
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """What the greedy moves on; the last index of days is the horizon's `beyond`.
+
+    Parameters
+    ----------
+    stages, pairs
+        The stages, and where they may be sent.
+    room : ndarray of int, shape (mailboxes, days)
+        Emails that may still leave; unlimited beyond the horizon, where nothing is sent.
+    new_room : ndarray of int, shape (sequences, days)
+        First emails that may still leave.
+    release : ndarray of int, shape (stages, days)
+        First day on which a stage's email may leave, by the day of the email before it.
+    urgency : ndarray of float, shape (stages,)
+        What waiting one more day weighs.
+    last : int
+        The last day that may be used.
+    """
+
+    stages: Stages
+    pairs: Pairs
+    room: np.ndarray
+    new_room: np.ndarray
+    release: np.ndarray
+    urgency: np.ndarray
+    last: int
+
+
+def trajectories(stages: Stages, release: np.ndarray) -> np.ndarray:
+    """Return the days of a chain's emails when each leaves on its first possible day.
+
+    Parameters
+    ----------
+    stages : Stages
+        The stages.
+    release : ndarray of int, shape (stages, days)
+        See `Terrain`.
+
+    Returns
+    -------
+    ndarray of int, shape (stages, days, most remaining)
+        By stage and the day on which its email leaves; `beyond` past the chain's end.
+    """
+    count, width = stages.path.shape
+    days = release.shape[1]
+    result = np.full((count, days, width), days - 1)
+    result[:, :, 0] = np.arange(days)
+    for column in range(1, width):
+        at = stages.path[:, column]
+        alive = at != NONE
+        result[alive, :, column] = np.take_along_axis(
+            release[at[alive]], result[alive, :, column - 1], axis=1
+        )
+    return result
+
+
+SLACK = (0.0, 0.1, 0.3, 1.0)
+"""How far, as shares of a day's room, the follow-ups foreseen may exceed it to meet a target.
+
+Mailboxes with room over the whole trajectory come first, then those with the smallest excess.
+"""
+
+
+def decide(terrain: Terrain, demand: Demand, targets: np.ndarray | None = None) -> Counts:
+    """Decide how many emails of each stage leave from each mailbox on each day.
+
+    Parameters
+    ----------
+    terrain : Terrain
+        Room and rules.
+    demand : Demand
+        Chains to place.
+    targets : ndarray of float, shape (stages, days), optional
+        Emails by stage and day of a relaxed plan for the same demand; from its last day on there
+        is no target.
+
+    Returns
+    -------
+    Counts
+        What is not in it found no room up to ``terrain.last``.
+    """
+    return _Simulation(terrain, demand, targets).run()
+
+
+class _Targets:
+    """How much of what has become ready a relaxed plan has sent, by stage and day."""
+
+    def __init__(self, terrain: Terrain, demand: Demand, sends: np.ndarray) -> None:
+        stages, pairs = terrain.stages, terrain.pairs
+        self.days = sends.shape[1] - 1
+        arriving = demand.free.astype(float)
+        np.add.at(arriving, pairs.stage, demand.bound)
+        last = arriving.shape[1] - 1
+        for stage in np.flatnonzero(stages.following != NONE):
+            after = stages.following[stage]
+            day = np.minimum(terrain.release[after, : sends.shape[1]], last)
+            np.add.at(arriving[after], day, sends[stage])
+        arrived = np.cumsum(arriving[:, : self.days], axis=1)
+        self.sent = np.cumsum(sends[:, : self.days], axis=1)
+        self.share = np.where(arrived > 0, self.sent / np.maximum(arrived, 1e-9), 1.0)
+
+
+class _Simulation:
+    """The state of one pass over the days."""
+
+    def __init__(self, terrain: Terrain, demand: Demand, targets: np.ndarray | None) -> None:
+        self.terrain = terrain
+        self.stages, self.pairs = terrain.stages, terrain.pairs
+        self.targets = None if targets is None else _Targets(terrain, demand, targets)
+        self.mailboxes, self.days = terrain.room.shape
+        self.new_room = terrain.new_room.copy()
+        self.arriving = demand.bound.copy()
+        self.free_arriving = demand.free
+        self.waiting = np.zeros(len(self.pairs.stage), dtype=np.int64)
+        self.arrived = np.zeros_like(self.waiting)
+        self.sent = np.zeros_like(self.waiting)
+        self.free_waiting = np.zeros(len(self.stages.step), dtype=np.int64)
+        self.started = np.zeros_like(self.free_waiting)
+        self.paths = trajectories(self.stages, terrain.release)
+        beyond = self.days - 1
+        spans = np.where(self.paths < beyond, self.paths - np.arange(self.days)[:, None], 0)
+        self.reach = int(spans.max(initial=0))
+        self.one_a_day = not (
+            (self.paths[:, :, 1:] == self.paths[:, :, :-1]) & (self.paths[:, :, 1:] < beyond)
+        ).any()
+        self.next_day = self.stages.next_sending_day()
+        self.foreseen = np.zeros((self.mailboxes, self.days), dtype=np.int64)
+        pair, day = np.nonzero(demand.bound)
+        self._foresee(pair, day, demand.bound[pair, day])
+        self.segment = np.searchsorted(self.pairs.mailbox, np.arange(self.mailboxes))
+        self.first_pairs = self.stages.is_first[self.pairs.stage]
+        self.same_day = False
+        self.left = int(demand.bound.sum() + demand.free.sum())
+        self.sent_bound = np.zeros(demand.bound.shape, dtype=np.int32)
+        self.sent_free = np.zeros(demand.bound.shape, dtype=np.int32)
+        demanded = demand.free.sum(axis=1)
+        starters = np.flatnonzero(self.stages.is_first | (demanded > 0))
+        # Follow-ups without a mailbox first, then by priority the sequences with most to start.
+        priority = terrain.urgency[starters] / self.stages.remaining[starters]
+        order = np.lexsort((-demanded[starters], -priority, self.stages.is_first[starters]))
+        self.starters = starters[order]
+        number = self.pairs.number
+        self.mates = {int(stage): np.flatnonzero(number[stage] != NONE) for stage in self.starters}
+        self.pair_of = {stage: number[stage, mates] for stage, mates in self.mates.items()}
+
+    def run(self) -> Counts:
+        for day in range(self.terrain.last + 1):
+            if not self.left:
+                break
+            self.waiting += self.arriving[:, day]
+            self.arrived += self.arriving[:, day]
+            self.free_waiting += self.free_arriving[:, day]
+            room = self.terrain.room[:, day].copy()
+            targeted = self.targets is not None and day < self.targets.days
+            self._send_waiting(day, room, targeted=targeted)
+            self._start(day, room, targeted=targeted)
+            if targeted:
+                self._send_waiting(day, room, targeted=False)
+            while self.same_day:
+                self.same_day = False
+                self._send_waiting(day, room, targeted=False)
+            self._carry_over(day)
+        return Counts(self.sent_bound, self.sent_free)
+
+    def _foresee(self, pair: np.ndarray, day: np.ndarray, count: np.ndarray) -> None:
+        """Add the emails that chains at `pair`, going on from `day`, will send."""
+        if not len(pair):
+            return
+        stage, mailbox = self.pairs.stage[pair], self.pairs.mailbox[pair]
+        path = self.paths[stage, day]
+        np.add.at(self.foreseen, (mailbox[:, None], path), count[:, None])
+
+    def _send_waiting(self, day: int, room: np.ndarray, *, targeted: bool) -> None:
+        """Send what is bound and no first email, the most urgent first, while there is room."""
+        wants = np.where(
+            self.stages.sends[self.pairs.stage, day] & ~self.first_pairs, self.waiting, 0
+        )
+        if targeted and self.targets is not None:
+            due = self.targets.share[self.pairs.stage, day] * self.arrived
+            wants = np.minimum(wants, np.maximum(_rounded(due) - self.sent, 0))
+        if not wants.any():
+            return
+        mailbox = self.pairs.mailbox
+        ahead = np.cumsum(wants) - wants
+        ahead -= np.append(ahead, 0)[self.segment][mailbox]
+        sent = np.clip(room[mailbox] - ahead, 0, wants)
+        room -= np.bincount(mailbox, sent, self.mailboxes).astype(np.int64)
+        who = np.flatnonzero(sent)
+        self._record(self.sent_bound, who, day, sent[who])
+        self.waiting -= sent
+        self.sent += sent
+
+    def _record(self, table: np.ndarray, pair: np.ndarray, day: int, sent: np.ndarray) -> None:
+        table[pair, day] += sent.astype(np.int32)
+        following = self.pairs.following[pair]
+        goes_on = following != NONE
+        self.left -= int(sent[~goes_on].sum())
+        following, sent = following[goes_on], sent[goes_on]
+        release = self.terrain.release[self.pairs.stage[following], day]
+        now = release == day
+        if now.any():
+            np.add.at(self.waiting, following[now], sent[now])
+            np.add.at(self.arrived, following[now], sent[now])
+            self.same_day = True
+        # Several stages may lead to one.
+        np.add.at(self.arriving, (following[~now], release[~now]), sent[~now])
+
+    def _start(self, day: int, room: np.ndarray, *, targeted: bool) -> None:
+        """Start chains, each sequence as far as the trajectory of its follow-ups has room."""
+        waits = self.free_waiting + np.bincount(
+            self.pairs.stage, self.waiting * self.first_pairs, len(self.free_waiting)
+        ).astype(np.int64)
+        starters = [int(s) for s in self.starters if waits[s] and self.stages.sends[s, day]]
+        if not starters:
+            return
+        spare = self._spare(day, room)
+        later = self.terrain.room[:, day + 1 : day + spare.shape[1]]
+        extra = np.zeros_like(later)
+        for slack in SLACK if targeted else SLACK[:1]:
+            more = (slack * later).astype(np.int64)
+            spare[:, 1:] += more - extra
+            spare[:, -1] = UNLIMITED
+            extra = more
+            starters = [
+                stage
+                for stage in starters
+                if (allowed := self._allowed(stage, day, targeted=targeted)) > 0
+                and not self._start_stage(stage, day, allowed, spare)
+            ]
+        room[:] = spare[:, 0]
+
+    def _spare(self, day: int, room: np.ndarray) -> np.ndarray:
+        """Return the room of today and of the days that a chain started today may need.
+
+        What is foreseen beyond a day's room is carried to the next; the last column stands for
+        every later day and has room for all.
+        """
+        end = min(day + 1 + self.reach, self.days - 1)
+        excess = self.foreseen[:, day + 1 : end] - self.terrain.room[:, day + 1 : end]
+        total = np.cumsum(excess, axis=1)
+        backlog = total - np.minimum(np.minimum.accumulate(total, axis=1), 0)
+        spare = np.empty((self.mailboxes, end - day + 1), dtype=np.int64)
+        spare[:, 0] = room
+        spare[:, 1:-1] = -excess
+        spare[:, 2:-1] -= backlog[:, :-1]
+        return spare
+
+    def _allowed(self, stage: int, day: int, *, targeted: bool) -> int:
+        """Return how many chains may start, their mailboxes' room aside."""
+        allowed = int(self.free_waiting[stage])
+        if not self.stages.is_first[stage]:
+            return allowed
+        allowed += int(self.waiting[self.pair_of[stage]].sum())
+        if targeted and self.targets is not None:
+            due = np.floor(self.targets.sent[stage, day] + 0.5) - self.started[stage]
+            allowed = min(allowed, int(due))
+        return min(allowed, int(self.new_room[self.stages.sequence[stage], day]))
+
+    def _start_stage(self, stage: int, day: int, allowed: int, spare: np.ndarray) -> bool:
+        """Start up to `allowed` chains where there is room; tell whether all of them started."""
+        mailbox, pair = self.mates[stage], self.pair_of[stage]
+        path = self.paths[stage, day, : self.stages.remaining[stage]] - day
+        path = np.minimum(path, spare.shape[1] - 1)
+        bound = np.zeros_like(pair)
+        if self.stages.is_first[stage]:
+            bound = self.waiting[pair]
+            # Two emails of a chain on one day need twice the room there.
+            times = 1 if self.one_a_day else (path[:, None] == path).sum(axis=1)
+            limit = np.maximum((spare[mailbox[:, None], path] // times).min(axis=1), 0)
+        else:
+            limit = np.maximum(spare[mailbox, 0], 0)
+        given = np.minimum(bound, limit)
+        if given.sum() > allowed:
+            given = np.diff(np.minimum(np.cumsum(given), allowed), prepend=0)
+        rest = min(int(self.free_waiting[stage]), allowed - int(given.sum()))
+        taken = _shared(limit - given, rest)
+        started = given + taken
+        number = int(started.sum())
+        if not number:
+            return False
+        if self.stages.is_first[stage]:
+            self.new_room[self.stages.sequence[stage], day] -= number
+        self._record(self.sent_bound, pair, day, given)
+        self._record(self.sent_free, pair, day, taken)
+        self.waiting[pair] -= given
+        self.free_waiting[stage] -= int(taken.sum())
+        self.started[stage] += number
+        self._foresee(pair, np.full(len(pair), day), taken)
+        np.subtract.at(spare, (mailbox[:, None], path), started[:, None])
+        return number == allowed
+
+    def _carry_over(self, day: int) -> None:
+        """Move what is still waiting, with all that follows, to the next sending day."""
+        late = np.flatnonzero((self.waiting > 0) & self.stages.sends[self.pairs.stage, day])
+        if len(late):
+            tomorrow = self.next_day[self.pairs.stage[late], day + 1]
+            self._foresee(late, np.full(len(late), day), -self.waiting[late])
+            self._foresee(late, tomorrow, self.waiting[late])
+
+
+def _rounded(amount: np.ndarray) -> np.ndarray:
+    return np.floor(amount + 0.5).astype(np.int64)
+
+
+def _shared(limit: np.ndarray, wanted: int) -> np.ndarray:
+    """Share `wanted` starts over mailboxes in proportion to their room, never above it."""
+    total = int(limit.sum())
+    if wanted >= total:
+        return limit
+    if wanted <= 0:
+        return np.zeros_like(limit)
+    upto = np.cumsum(limit) * wanted // total
+    return np.diff(upto, prepend=0)

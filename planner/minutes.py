@@ -1,0 +1,247 @@
+"""Minutes: when on its day each email leaves (SPEC §5, Minutes).
+
+Mailbox-days with one window are spread evenly, all at once; those whose windows differ are spread
+as widely as possible (`sendplan.planner.spacing`). Where min_gap_seconds is broken that way, the
+mailbox is gone through day by day, around what has left already; an email for which there is no
+room then is handed back.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner.dates import SECOND
+from sendplan.planner.placement import Placement
+from sendplan.planner.spacing import Jobs, spread
+from sendplan.planner.workload import NONE, Workload
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """The minutes of a placement.
+
+    Parameters
+    ----------
+    at : ndarray of int64, shape (emails,)
+        Planned seconds since 1970-01-01 UTC; `NONE` for emails without a day.
+    crowded : ndarray of int
+        Emails for which min_gap_seconds left no room on their day; they have no time.
+    """
+
+    at: np.ndarray
+    crowded: np.ndarray
+
+
+def timetable(work: Workload, placement: Placement) -> Timetable:
+    """Give every placed email its minute.
+
+    Parameters
+    ----------
+    work : Workload
+        The work.
+    placement : Placement
+        Days and mailboxes.
+
+    Returns
+    -------
+    Timetable
+        Times that keep every window and gap.
+    """
+    return _Board(work, placement).timetable()
+
+
+class _Board:
+    """Emails in the order in which each mailbox-day sends them."""
+
+    def __init__(self, work: Workload, placement: Placement) -> None:
+        self.work = work
+        emails = work.emails
+        email = np.flatnonzero(placement.day != NONE)
+        chain = emails.chain[email]
+        mailbox, day = placement.mailbox[chain], placement.day[email]
+        later = ~work.stages.is_first[emails.stage[email]]
+        # Chains are sorted by enrolment, so that emails are too.
+        order = np.lexsort((~later, day, mailbox))
+        self.email, self.chain = email[order], chain[order]
+        self.mailbox, self.day = mailbox[order], day[order]
+        self.now = work.problem.now
+        window = work.chains.window[self.chain]
+        self.opens = np.maximum(work.windows.opens[window, self.day], self.now)
+        self.opens = np.maximum(self.opens, work.chains.not_before[self.chain])
+        self.closes = work.windows.closes[window, self.day]
+        key = self.mailbox * work.problem.horizon.size + self.day
+        self.begins = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
+        self.lengths = np.diff(np.append(self.begins, len(key)))
+        self.group = np.repeat(np.arange(len(self.begins)), self.lengths)
+        self.time = np.full(len(email), NONE, dtype=np.int64)
+
+    def timetable(self) -> Timetable:
+        uniform = self._uniform()
+        alike = uniform[self.group]
+        self._spread_evenly(np.flatnonzero(alike))
+        self._spread_widely(np.flatnonzero(~alike))
+        self._keep_today()
+        self._keep_gaps()
+        self._keep_step_order()
+        at = np.full(len(self.work.emails), NONE, dtype=np.int64)
+        at[self.email] = self.time
+        return Timetable(at, self.email[self.time == NONE])
+
+    def _uniform(self) -> np.ndarray:
+        """Tell which mailbox-days have one window only."""
+        if not len(self.begins):
+            return np.zeros(0, dtype=bool)
+        same = np.ones(len(self.begins), dtype=bool)
+        for bound in (self.opens, self.closes):
+            same &= np.minimum.reduceat(bound, self.begins) == np.maximum.reduceat(
+                bound, self.begins
+            )
+        return same
+
+    def _spread_evenly(self, row: np.ndarray) -> None:
+        number = row - self.begins[self.group[row]]
+        share = (self.closes[row] - self.opens[row]) * number // self.lengths[self.group[row]]
+        earliest = -(-self.opens[row] // SECOND)
+        self.time[row] = np.maximum((self.opens[row] + share) // SECOND, earliest)
+
+    def _spread_widely(self, row: np.ndarray) -> None:
+        if not len(row):
+            return
+        opens, closes, counts, order = self._by_window(row)
+        self.time[order] = spread(opens, closes, counts)[2]
+
+    def _by_window(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return windows and counts by mailbox-day, and the rows sorted by day and window."""
+        first = -(-self.opens[row] // SECOND)
+        last = -(-self.closes[row] // SECOND) - 1
+        order = np.lexsort((row, last, first, self.group[row]))
+        group, first, last = self.group[row][order], first[order], last[order]
+        new_group = np.append(True, group[1:] != group[:-1])
+        new = new_group | np.append(True, (first[1:] != first[:-1]) | (last[1:] != last[:-1]))
+        line = np.cumsum(new_group) - 1
+        window = np.cumsum(new) - 1
+        column = window - np.maximum.accumulate(np.where(new_group, window, 0))
+        shape = (int(line[-1]) + 1, int(column.max()) + 1)
+        opens, closes = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        counts = np.zeros(shape, dtype=np.int64)
+        opens[line, column], closes[line, column] = first, last
+        np.add.at(counts, (line, column), 1)
+        return opens, closes, counts, row[order]
+
+    def _keep_gaps(self) -> None:
+        gap = self.work.fleet.gap
+        rows = np.flatnonzero(gap[self.mailbox] > 0)
+        for mailbox in np.unique(self.mailbox[rows]):
+            own = rows[self.mailbox[rows] == mailbox]
+            taken = self.work.fleet.taken[mailbox] // SECOND
+            # A sent email may have left within a second: keep the gap from its end.
+            taken = np.concatenate([taken, -(-self.work.fleet.taken[mailbox] // SECOND)])
+            moments = np.concatenate([self.time[own], taken])
+            ours = np.arange(len(moments)) < len(own)
+            order = np.argsort(moments, kind="stable")
+            close = np.diff(moments[order]) < gap[mailbox]
+            # Two emails that have left already are nobody's to move.
+            if (close & (ours[order][1:] | ours[order][:-1])).any():
+                self._keep_gap(own, int(gap[mailbox]), taken)
+
+    def _keep_gap(self, own: np.ndarray, gap: int, taken: np.ndarray) -> None:
+        """Go through one mailbox day by day, keeping away from what stands already."""
+        fixed = taken
+        for group in np.unique(self.group[own]):
+            rows = own[self.group[own] == group]
+            low = int((self.opens[rows] // SECOND).min()) - gap
+            high = int((self.closes[rows] // SECOND).max()) + gap
+            near = fixed[(fixed > low) & (fixed < high)]
+            if self._breaks_gap(rows, near, gap):
+                self._place_apart(rows, near, gap)
+            fixed = np.concatenate([fixed, self.time[rows][self.time[rows] != NONE]])
+
+    def _breaks_gap(self, rows: np.ndarray, near: np.ndarray, gap: int) -> bool:
+        moments = np.sort(self.time[rows])
+        if (np.diff(moments) < gap).any():
+            return True
+        return bool(len(near)) and bool((np.abs(moments[:, None] - near) < gap).any())
+
+    def _place_apart(self, rows: np.ndarray, near: np.ndarray, gap: int) -> None:
+        forbidden = [(int(moment) - gap, int(moment) + gap) for moment in near]
+        while len(rows):
+            opens, closes, counts, order = self._by_window(rows)
+            jobs = Jobs(opens[0].tolist(), closes[0].tolist(), counts[0].tolist(), forbidden)
+            found = jobs.widest_gap(gap)
+            if found is not None:
+                self.time[order] = [moment for times in found[1] for moment in times]
+                return
+            # The second email of a chain on one day can only be in the way of its first.
+            twice = rows[pd.Series(self.chain[rows]).duplicated(keep=False).to_numpy()]
+            if len(twice):
+                out = int(twice[self.email[twice].argmax()])
+            else:
+                out = _least_missed(jobs, order, gap)
+            self.time[out] = NONE
+            rows = rows[rows != out]
+
+    def _keep_step_order(self) -> None:
+        """Where a chain sends twice on a day, let the earlier step have the earlier time."""
+        size = self.work.problem.horizon.size
+        key = self.chain * size + self.day
+        order = np.lexsort((self.email, key))
+        order = order[self.time[order] != NONE]
+        twice = key[order][1:] == key[order][:-1]
+        double = np.zeros(len(order), dtype=bool)
+        double[1:] |= twice
+        double[:-1] |= twice
+        by_step = order[double]
+        by_time = by_step[np.lexsort((self.time[by_step], key[by_step]))]
+        self.time[by_step] = self.time[by_time]
+
+    def _keep_today(self) -> None:
+        """Leave the times of a day that has begun, if its emails are those planned for it.
+
+        Their spread began earlier than now, so that spreading them anew would move every one.
+        """
+        emails, chains = self.work.emails, self.work.chains
+        window = chains.window[self.chain]
+        begun = self.work.windows.opens[window, self.day] < self.now
+        existing_at = emails.existing_at[self.email] // SECOND
+        stays = (
+            (emails.existing_mailbox[self.email] == self.mailbox)
+            & (emails.existing_day[self.email] == self.day)
+            & (existing_at * SECOND >= self.opens)
+            & (existing_at * SECOND < self.closes)
+        )
+        keep = np.zeros(len(self.begins), dtype=bool)
+        for group in np.unique(self.group[begun]):
+            rows = slice(self.begins[group], self.begins[group] + self.lengths[group])
+            mailbox, day = self.mailbox[rows][0], self.day[rows][0]
+            planned = self.work.fleet.planned[mailbox, day]
+            keep[group] = stays[rows].all() and planned == self.lengths[group]
+            if keep[group] and self.work.fleet.gap[mailbox] > 0:
+                gap, taken = self.work.fleet.gap[mailbox], self.work.fleet.taken[mailbox]
+                moments = np.sort(existing_at[rows])
+                keep[group] = not (np.diff(moments) < gap).any() and not (
+                    len(taken) > 0
+                    and (np.abs(moments[:, None] * SECOND - taken) < gap * SECOND).any()
+                )
+        stay = keep[self.group]
+        self.time[stay] = existing_at[stay]
+
+
+def _least_missed(jobs: Jobs, order: np.ndarray, gap: int) -> int:
+    """Choose the email to give up: the last one that makes room for all others, else the last."""
+    last_of_window = order[np.cumsum(jobs.counts) - 1]
+    for out, window in sorted(zip(last_of_window, range(len(jobs.counts)), strict=True))[::-1]:
+        rest = [
+            (opens, closes, count - (place == window))
+            for place, (opens, closes, count) in enumerate(
+                zip(jobs.opens, jobs.closes, jobs.counts, strict=True)
+            )
+            if count > (place == window)
+        ]
+        if not rest:
+            return int(out)
+        opens, closes, counts = (list(column) for column in zip(*rest, strict=True))
+        fewer = Jobs(opens=opens, closes=closes, counts=counts, forbidden=jobs.forbidden)
+        if fewer.times(gap) is not None:
+            return int(out)
+    return int(last_of_window.max())

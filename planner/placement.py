@@ -1,0 +1,286 @@
+"""Placements: which day and mailbox every email has, and emails placed one by one.
+
+`Placement` is what a method decides; the minutes follow from it. `insert` puts chains into what
+room is left, each email on the first day that every rule allows: it mends what counts cannot see
+(rules on single contacts) and fills a horizon that is too short for everybody.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sendplan.planner.rules import Rules
+from sendplan.planner.workload import NONE, Workload
+
+
+@dataclass
+class Placement:
+    """A day for every email and a mailbox for every chain.
+
+    Parameters
+    ----------
+    day : ndarray of int, shape (emails,)
+        Index of the day, or `NONE`.
+    mailbox : ndarray of int, shape (chains,)
+        Place of the mailbox, or `NONE` as long as none is chosen.
+    """
+
+    day: np.ndarray
+    mailbox: np.ndarray
+
+    @classmethod
+    def empty(cls, work: Workload) -> "Placement":
+        """Return a placement of nothing, with bound threads at their mailbox."""
+        return cls(np.full(len(work.emails), NONE), work.chains.mailbox.copy())
+
+    def placed(self, work: Workload) -> np.ndarray:
+        """Return how many emails of each chain have a day; shape (chains,)."""
+        return np.bincount(work.emails.chain[self.day != NONE], minlength=len(work.chains))
+
+    def cut(self, work: Workload, email: np.ndarray) -> None:
+        """Take emails out, with all that follow them in their chains.
+
+        Parameters
+        ----------
+        work : Workload
+            The work.
+        email : ndarray of int
+            Emails to take out.
+        """
+        chains = work.chains
+        first = np.full(len(chains), np.iinfo(np.int64).max)
+        np.minimum.at(first, work.emails.chain[email], work.emails.order[email])
+        out = work.emails.order >= first[work.emails.chain]
+        self.day[out] = NONE
+        self.mailbox[first == 0] = chains.mailbox[first == 0]
+
+
+@dataclass
+class Room:
+    """What is left to use once a placement stands.
+
+    Parameters
+    ----------
+    mailbox, new : ndarray of int
+        Emails by mailbox and day, first emails by sequence and day, that may still leave.
+    busy : ndarray of bool
+        Days used by shared contacts, see `Rules`.
+    closed : ndarray of bool, shape (mailboxes, windows, days), or None
+        Where min_gap_seconds leaves no room for one more email of a window; None: nowhere.
+    """
+
+    mailbox: np.ndarray
+    new: np.ndarray
+    busy: np.ndarray
+    closed: np.ndarray | None = None
+
+    @classmethod
+    def beside(cls, work: Workload, rules: Rules, placement: Placement) -> "Room":
+        """Return the room that a placement leaves."""
+        room = cls(rules.room.copy(), rules.new_room.copy(), rules.busy.copy())
+        room.mailbox[:, rules.last + 1 :] = 0
+        room.take(work, rules, placement, np.flatnonzero(placement.day != NONE))
+        return room
+
+    def take(self, work: Workload, rules: Rules, placement: Placement, email: np.ndarray) -> None:
+        """Use the room of emails that have just been placed."""
+        chain, stage, day = work.emails.chain[email], work.emails.stage[email], placement.day[email]
+        np.subtract.at(self.mailbox, (placement.mailbox[chain], day), 1)
+        first = work.stages.is_first[stage]
+        np.subtract.at(self.new, (work.stages.sequence[stage[first]], day[first]), 1)
+        known = rules.shared[chain] != NONE
+        self.busy[rules.shared[chain[known]], day[known]] = True
+
+
+def first_days(work: Workload, rules: Rules, placement: Placement) -> np.ndarray:
+    """Return the first day on which each chain's next unplaced email may leave.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+    placement : Placement
+        What stands already; emails of a chain are placed from its beginning.
+
+    Returns
+    -------
+    ndarray of int, shape (chains,)
+        Day indices; of no meaning for chains that are placed whole.
+    """
+    placed = placement.placed(work)
+    result = rules.first_release.copy()
+    going = np.flatnonzero((placed > 0) & (placed < np.diff(work.chains.offset)))
+    email = work.chains.offset[going] + placed[going]
+    result[going] = rules.release[work.emails.stage[email], placement.day[email - 1]]
+    return result
+
+
+def insert(work: Workload, rules: Rules, placement: Placement, room: Room) -> None:
+    """Place what is not placed yet, each email on the first day that has room for it.
+
+    Works in rounds over all chains at once: every chain names the first day that suits its next
+    email, the most urgent get what room there is, the others name again. Afterwards no email is
+    left out that has room within the horizon.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+    placement : Placement
+        Changed in place.
+    room : Room
+        The room beside `placement`; changed in place.
+    """
+    placed = placement.placed(work)
+    chain = np.flatnonzero(placed < np.diff(work.chains.offset))
+    day = first_days(work, rules, placement)[chain]
+    email = work.chains.offset[chain] + placed[chain]
+    while len(chain):
+        day = _first_open_day(work, rules, placement, room, chain, email, day)
+        fits = day <= rules.last
+        chain, email, day = chain[fits], email[fits], day[fits]
+        if not len(chain):
+            return
+        order = np.lexsort((chain, day, -rules.urgency[work.emails.stage[email]]))
+        won, mailbox = _winners(
+            work, rules, placement, room, chain[order], email[order], day[order]
+        )
+        who = order[won]
+        placement.mailbox[chain[who]] = mailbox
+        placement.day[email[who]] = day[who]
+        room.take(work, rules, placement, email[who])
+        more = email[who] + 1 < work.chains.offset[chain[who] + 1]
+        ended = who[~more]
+        going = who[more]
+        day[going] = rules.release[work.emails.stage[email[going] + 1], day[going]]
+        email[going] += 1
+        keep = np.ones(len(chain), dtype=bool)
+        keep[ended] = False
+        chain, email, day = chain[keep], email[keep], day[keep]
+
+
+def _first_open_day(
+    work: Workload,
+    rules: Rules,
+    placement: Placement,
+    room: Room,
+    chain: np.ndarray,
+    email: np.ndarray,
+    day: np.ndarray,
+) -> np.ndarray:
+    """Move each chain on to the first day from `day` on that suits its next email."""
+    stages = work.stages
+    stage = work.emails.stage[email]
+    sequence = stages.sequence[stage]
+    window = work.chains.window[chain]
+    has_room, source = _open_days(work, room, placement.mailbox[chain], sequence, window)
+    next_room = _next_true(has_room)
+    next_day = stages.next_sending_day()
+    day = day.copy()
+    moving = np.arange(len(chain))
+    while len(moving):
+        at = next_room[source[moving], day[moving]]
+        at = next_day[stage[moving], at]
+        within = at <= rules.last
+        day[moving] = at
+        moving, at = moving[within], at[within]
+        suits = has_room[source[moving], at] & work.windows.usable[window[moving], at]
+        first = stages.is_first[stage[moving]]
+        suits &= ~first | (room.new[sequence[moving], at] > 0)
+        contact = rules.shared[chain[moving]]
+        suits &= (contact == NONE) | ~room.busy[contact, at]
+        moving = moving[~suits]
+        day[moving] += 1
+    return day
+
+
+def _open_days(
+    work: Workload, room: Room, mailbox: np.ndarray, sequence: np.ndarray, window: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return, by kind of chain, the days on which there is room, and each chain's kind.
+
+    Chains are of one kind that share the mailbox, or the pool as long as they have none, and,
+    where days are closed by window, the window.
+    """
+    mailboxes = len(room.mailbox)
+    place = np.where(mailbox == NONE, mailboxes + sequence, mailbox)
+    windows = 1 if room.closed is None else room.closed.shape[1]
+    key = place * windows + (0 if room.closed is None else window)
+    keys, kind = np.unique(key, return_inverse=True)
+    has_room = np.zeros((len(keys), room.mailbox.shape[1]), dtype=bool)
+    for row, (source, shape) in enumerate(zip(keys // windows, keys % windows, strict=True)):
+        pool = work.fleet.pools[source - mailboxes] if source >= mailboxes else [source]
+        has_room[row] = (_open_room(room, pool, shape) > 0).any(axis=0)
+    return has_room, kind
+
+
+def _open_room(room: Room, pool: np.ndarray | list[int], window: int) -> np.ndarray:
+    """Return the room of some mailboxes by day, nothing where it is closed to a window."""
+    if room.closed is None:
+        return room.mailbox[pool]
+    return np.where(room.closed[pool, window], 0, room.mailbox[pool])
+
+
+def _next_true(flags: np.ndarray) -> np.ndarray:
+    days = flags.shape[1]
+    place = np.where(flags, np.arange(days), days - 1)
+    return np.asarray(np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1])
+
+
+def _winners(
+    work: Workload,
+    rules: Rules,
+    placement: Placement,
+    room: Room,
+    chain: np.ndarray,
+    email: np.ndarray,
+    day: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose who gets the room there is; candidates come in order of precedence.
+
+    Every filter ranks by that same order, so the first candidate always wins something.
+    """
+    size = room.mailbox.shape[1]
+    stage = work.emails.stage[email]
+    sequence = work.stages.sequence[stage]
+    alive = np.arange(len(chain))
+
+    contact = rules.shared[chain]
+    key = np.where(contact == NONE, -1 - alive, contact * size + day)
+    alive = alive[_rank(key) == 0]
+    key = np.where(work.stages.is_first[stage[alive]], sequence[alive] * size + day[alive], NONE)
+    alive = alive[(key == NONE) | (_rank(key) < room.new[sequence[alive], day[alive]])]
+
+    mailbox = placement.mailbox[chain[alive]]
+    free = mailbox == NONE
+    window = work.chains.window[chain[alive]] if room.closed is not None else np.zeros_like(alive)
+    key = (window * len(work.fleet.pools) + sequence[alive]) * size + day[alive]
+    for group in np.unique(key[free]):
+        here = np.flatnonzero(free & (key == group))
+        pool = work.fleet.pools[sequence[alive[here[0]]]]
+        open_room = _open_room(room, pool, window[here[0]])[:, day[alive[here[0]]]]
+        mailbox[here] = _deal(pool, open_room, len(here))
+    alive, mailbox = alive[mailbox != NONE], mailbox[mailbox != NONE]
+    fits = _rank(mailbox * size + day[alive]) < room.mailbox[mailbox, day[alive]]
+    return alive[fits], mailbox[fits]
+
+
+def _rank(key: np.ndarray) -> np.ndarray:
+    """Return each entry's number, from 0, among the entries with the same key."""
+    order = np.argsort(key, kind="stable")
+    ranked = key[order]
+    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1])[: len(key)])
+    rank = np.empty(len(key), dtype=np.int64)
+    lengths = np.diff(np.append(starts, len(key)))
+    rank[order] = np.arange(len(key)) - np.repeat(starts, lengths)
+    return rank
+
+
+def _deal(pool: np.ndarray, room: np.ndarray, wanted: int) -> np.ndarray:
+    """Give each of `wanted` chains a mailbox, emptiest first in turns, `NONE` past the room."""
+    dealt = np.full(wanted, NONE)
+    turn = np.concatenate([np.arange(count) - count for count in room] or [room])
+    order = np.lexsort((np.repeat(pool, room), turn))
+    chosen = np.repeat(pool, room)[order][:wanted]
+    dealt[: len(chosen)] = chosen
+    return dealt

@@ -1,0 +1,136 @@
+"""The plan: every email's slot, what has none and why, and what it costs."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner.summary import Summary, summarise
+from sendplan.planner.vocabulary import BLOCKED
+
+SENDS = ("enrollment_id", "step_id", "position", "mailbox_id", "send_day", "send_at")
+UNPLACED = ("enrollment_id", "step_id", "reason")
+_EMAIL = ["enrollment_id", "step_id"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A plan for the whole horizon.
+
+    Parameters
+    ----------
+    sends : DataFrame
+        One row a slot: enrollment_id, step_id, position, mailbox_id (int64), send_day
+        (datetime64, the local date) and send_at (aware datetime64 in UTC); sorted by enrollment
+        and then in order of sending.
+    unplaced : DataFrame
+        Emails without a slot: enrollment_id, step_id and the reason, a word of `Reason`.
+    delays : DataFrame
+        For every email that is not blocked: enrollment_id, step_id, sequence_id, lateness and
+        slip in days, late and cost.
+    method : str
+        The method that made it.
+    status : str
+        ``"optimal"``, ``"feasible"`` or ``"empty"``.
+    lower_bound : float or None
+        Proven bound on the cost of any plan; None when none was computed.
+    horizon_end : date
+        The last day of the horizon.
+    as_of : Timestamp
+        The moment of planning.
+    moved : int
+        Emails whose day or mailbox differs from the slot that they had.
+    capacity : DataFrame
+        Room of the mailboxes over the plan's days: mailbox_id, email, planned and capacity.
+    names : Series
+        Name of each sequence, by id.
+    """
+
+    sends: pd.DataFrame
+    unplaced: pd.DataFrame
+    delays: pd.DataFrame
+    method: str
+    status: str
+    lower_bound: float | None
+    horizon_end: dt.date
+    as_of: pd.Timestamp
+    moved: int
+    capacity: pd.DataFrame = field(repr=False)
+    names: pd.Series = field(repr=False)
+
+    @cached_property
+    def cost(self) -> float:
+        """Cost of SPEC §5: priority × (lateness + slip_weight × slip), over all emails."""
+        return float(self.delays["cost"].sum())
+
+    @property
+    def gap(self) -> float | None:
+        """Share of the cost that a better plan could save at most; None without a bound."""
+        if self.lower_bound is None:
+            return None
+        return (self.cost - self.lower_bound) / self.cost if self.cost else 0.0
+
+    @property
+    def finish_day(self) -> dt.date | None:
+        """Day of the last slot."""
+        return self.sends["send_day"].max().date() if len(self.sends) else None
+
+    @property
+    def blocked(self) -> int:
+        """Emails that no plan could place."""
+        return int(self.unplaced["reason"].isin(BLOCKED).sum())
+
+    @property
+    def late_follow_ups(self) -> int:
+        """Follow-ups that slip or are left out."""
+        return int(self.delays["late"].sum())
+
+    @property
+    def slip_days(self) -> int:
+        """Days of slip, over all follow-ups."""
+        return int(self.delays["slip"].sum())
+
+    def summary(self) -> Summary:
+        """Return the figures that a person asks for; print it, or take its frames."""
+        return summarise(self)
+
+    def diff(self, other: "Plan") -> pd.DataFrame:
+        """Compare with a plan made later or otherwise.
+
+        Parameters
+        ----------
+        other : Plan
+            The plan to compare with.
+
+        Returns
+        -------
+        DataFrame
+            One row for each email whose slot differs: enrollment_id, step_id, change (``added``,
+            ``removed``, ``moved`` to another day or mailbox, ``retimed`` within its day), the
+            mailbox, day and time ``_before`` (here) and ``_after`` (there), and days_later.
+        """
+        columns = [*_EMAIL, "mailbox_id", "send_day", "send_at"]
+        both = self.sends[columns].merge(
+            other.sends[columns],
+            on=_EMAIL,
+            how="outer",
+            suffixes=("_before", "_after"),
+            indicator=True,
+        )
+        moved = (both["mailbox_id_before"] != both["mailbox_id_after"]) | (
+            both["send_day_before"] != both["send_day_after"]
+        )
+        retimed = both["send_at_before"] != both["send_at_after"]
+        both["change"] = np.select(
+            [both["_merge"] == "right_only", both["_merge"] == "left_only", moved, retimed],
+            ["added", "removed", "moved", "retimed"],
+            "",
+        )
+        both["days_later"] = (both["send_day_after"] - both["send_day_before"]).dt.days
+        changed = both[both["change"] != ""].drop(columns="_merge")
+        ids = dict.fromkeys(("mailbox_id_before", "mailbox_id_after"), "Int64")
+        order = [*_EMAIL, "change", "days_later"]
+        rest = [name for name in changed.columns if name not in order]
+        return changed.astype(ids)[order + rest].reset_index(drop=True)

@@ -1,0 +1,161 @@
+"""What a method may use: room, first days and weights under the parameters of one plan."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sendplan.planner.dates import SECOND
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.workload import NONE, UNLIMITED, Workload
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The hard rules of SPEC §5 as tables over days; the last index is the horizon's `beyond`.
+
+    Parameters
+    ----------
+    last : int
+        The last day that may be used.
+    room : ndarray of int, shape (mailboxes, days)
+        Emails that may still leave: capacity less what is used, and what min_gap_seconds allows.
+    new_room : ndarray of int, shape (sequences, days)
+        First emails that may still leave.
+    release : ndarray of int, shape (stages, days)
+        First day on which a stage's email may leave, by the day of the email before it.
+    urgency : ndarray of float, shape (stages,)
+        What waiting one more day weighs: who is to go first where there is no room for all.
+    first_release : ndarray of int, shape (chains,)
+        First day on which each chain's next email may leave.
+    busy : ndarray of bool, shape (shared contacts, days)
+        Days already used by contacts that more than one chain, or history, concerns.
+    shared : ndarray of int, shape (chains,)
+        Row of `busy`, or `NONE` where a contact's only emails are this chain's.
+    """
+
+    last: int
+    room: np.ndarray
+    new_room: np.ndarray
+    release: np.ndarray
+    urgency: np.ndarray
+    first_release: np.ndarray
+    busy: np.ndarray
+    shared: np.ndarray
+
+
+def rules(work: Workload, parameters: Parameters) -> Rules:
+    """Work out what a plan with these parameters may use.
+
+    Parameters
+    ----------
+    work : Workload
+        The work to plan.
+    parameters : Parameters
+        How to plan.
+
+    Returns
+    -------
+    Rules
+        Tables for any method.
+    """
+    horizon, stages, chains = work.problem.horizon, work.stages, work.chains
+    # Index 1 is today's UTC date.
+    last = horizon.last if parameters.horizon_days is None else parameters.horizon_days + 1
+    room = np.zeros((work.fleet.capacity.shape[0], horizon.size), dtype=np.int64)
+    room[:, :-1] = np.maximum(work.fleet.capacity - work.fleet.used, 0)
+    room[:, :-1] = np.minimum(room[:, :-1], _gap_room(work))
+    room[:, last + 1 :] = UNLIMITED
+    new_room = np.full((len(work.new_limit), horizon.size), UNLIMITED, dtype=np.int64)
+    new_room[:, :-1] = np.maximum(work.new_limit[:, None] - work.new_used, 0)
+
+    next_day = stages.next_sending_day()
+    release = stages.ready
+    if parameters.one_a_day:
+        tomorrow = np.minimum(np.arange(horizon.size) + 1, horizon.beyond)
+        release = np.maximum(release, next_day[:, tomorrow])
+    priority = work.problem.sequences["priority"].to_numpy()[stages.sequence]
+    # A follow-up that waits costs a day of slip, whichever it is; of two, the one whose chain ends
+    # sooner goes first, since it leaves the queue for good.
+    waiting = parameters.slip_weight * (1 + 1 / stages.remaining)
+    urgency = priority * np.where(stages.is_first, stages.remaining, waiting)
+
+    busy, shared = _shared_contacts(work, parameters)
+    first = chains.ready.copy()
+    while len(first):
+        taken = (shared != NONE) & busy[shared, first]
+        taken |= ~_open_beyond(work.windows.usable)[chains.window, first]
+        closes = _open_beyond(work.windows.closes)[chains.window, first]
+        taken |= (closes <= chains.not_before + SECOND) & (first <= horizon.last)
+        if not taken.any():
+            break
+        after = np.minimum(first[taken] + 1, horizon.beyond)
+        first[taken] = next_day[chains.stage[taken], after]
+    return Rules(last, room, new_room, release, urgency, first, busy, shared)
+
+
+def _open_beyond(table: np.ndarray) -> np.ndarray:
+    """Add the column of `beyond`, in which everything is possible, to a table of windows."""
+    return np.pad(table, ((0, 0), (0, 1)), constant_values=1)
+
+
+def _shared_contacts(work: Workload, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
+    contact = work.chains.contact
+    size = work.problem.horizon.size
+    if not parameters.one_a_day or not len(contact):
+        return np.zeros((1, size), dtype=bool), np.full(len(contact), NONE)
+    chains_of = np.bincount(contact)
+    used = work.contact_days
+    used = used[(used["contact"] < len(chains_of)).to_numpy()]
+    concerns = chains_of > 1
+    concerns[used["contact"].to_numpy()] = True
+    row = np.where(concerns, np.cumsum(concerns) - 1, NONE)
+    busy = np.zeros((int(concerns.sum()) + 1, size), dtype=bool)
+    busy[row[used["contact"].to_numpy()], used["day"].to_numpy()] = True
+    return busy, row[contact]
+
+
+def _gap_room(work: Workload) -> np.ndarray:
+    """Return how many emails min_gap_seconds lets leave from each mailbox on each day.
+
+    Exact where all windows of the mailbox are one; an upper bound where they differ.
+    """
+    fleet, windows = work.fleet, work.windows
+    limit = np.full(fleet.capacity.shape, UNLIMITED, dtype=np.int64)
+    with_gap = np.flatnonzero(fleet.gap > 0)
+    if not len(with_gap) or not len(work.chains):
+        return limit
+    sequence_of = np.full(len(windows.opens), NONE)
+    sequence_of[work.chains.window] = work.stages.sequence[work.chains.stage]
+    opens = -(-np.maximum(windows.opens, work.problem.now) // SECOND)
+    closes = -(-windows.closes // SECOND) - 1
+    for mailbox in with_gap:
+        rows = [
+            row
+            for row, sequence in enumerate(sequence_of)
+            if sequence != NONE and mailbox in work.fleet.pools[sequence]
+        ]
+        if not rows:
+            continue
+        gap = int(fleet.gap[mailbox])
+        begin, end = np.unique(np.stack([opens[rows], closes[rows]], axis=1), axis=0).swapaxes(0, 1)
+        each = np.where(end >= begin, (end - begin) // gap + 1, 0).sum(axis=0)
+        first, final = begin.min(axis=0), end.max(axis=0)
+        limit[mailbox] = np.minimum(each, np.maximum((final - first) // gap + 1, 0))
+        taken = fleet.taken[mailbox] // SECOND
+        for day in np.flatnonzero((first < taken.max(initial=0) + gap) & (final >= first)):
+            limit[mailbox, day] = min(
+                limit[mailbox, day], _places(int(first[day]), int(final[day]), gap, taken)
+            )
+    return limit
+
+
+def _places(first: int, final: int, gap: int, taken: np.ndarray) -> int:
+    """Count the emails that fit into [first, final] around moments already taken."""
+    count, at = 0, first
+    for moment in [*taken[(taken > first - gap) & (taken < final + gap)].tolist(), None]:
+        until = final if moment is None else min(final, moment - gap)
+        if until >= at:
+            count += (until - at) // gap + 1
+        if moment is not None:
+            at = max(at, moment + gap)
+    return count
