@@ -1,0 +1,112 @@
+"""The stored plan, looked at again from the database alone."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine, text
+
+from sendplan.io.database import translated_errors
+from sendplan.io.load import load
+from sendplan.planner.frames import NULL
+from sendplan.planner.verify import violations
+from sendplan.planner.vocabulary import EmailStatus
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What `check` found.
+
+    Parameters
+    ----------
+    as_of : aware datetime
+        The moment at which the oldest slot was given; slots are judged as of then.
+    emails : int
+        Slots looked at.
+    violations : DataFrame
+        See `sendplan.planner.verify.violations`.
+    """
+
+    as_of: dt.datetime
+    emails: int
+    violations: pd.DataFrame
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``check --json`` prints: violations by rule."""
+        by_rule: dict[str, list[dict[str, Any]]] = {}
+        for row in self.violations.to_dict("records"):
+            by_rule.setdefault(str(row["rule"]), []).append(
+                {
+                    "enrollment_id": int(row["enrollment_id"]),
+                    "step_id": int(row["step_id"]),
+                    "mailbox_id": int(row["mailbox_id"]),
+                    "send_day": row["send_day"].date().isoformat(),
+                    "send_at": row["send_at"].isoformat(),
+                    "detail": row["detail"],
+                }
+            )
+        return {
+            "as_of": self.as_of.isoformat(),
+            "emails": self.emails,
+            "count": len(self.violations),
+            "violations": by_rule,
+        }
+
+
+RUNS = f"""
+    SELECT id, as_of FROM plan_runs
+    WHERE as_of IS NOT NULL
+      AND id IN (SELECT DISTINCT plan_run_id FROM scheduled_emails
+                 WHERE status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL)
+"""
+
+CONTACT_RULE = """
+    SELECT coalesce((parameters ->> 'one_a_day')::boolean, true)
+    FROM plan_runs ORDER BY id DESC LIMIT 1
+"""
+
+
+def check(engine: Engine, now: dt.datetime) -> Findings:
+    """Verify every hard rule on the slots that are stored.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    now : aware datetime
+        Taken where no slot says when it was planned.
+
+    Returns
+    -------
+    Findings
+        Empty for a sound plan.
+    """
+    with translated_errors("reading the plan's moment"), engine.connect() as connection:
+        runs = {row.id: row.as_of for row in connection.execute(text(RUNS))}
+        one_a_day = connection.scalar(text(CONTACT_RULE))
+    as_of = min(runs.values(), default=now)
+    problem = load(engine, as_of).problem(as_of)
+    rows = problem.scheduled_emails
+    slot = (rows["status"] == EmailStatus.PENDING).to_numpy()
+    for column in ("plan_run_id", "mailbox_id", "send_day", "send_at"):
+        slot = slot & (rows[column] != NULL).to_numpy()
+    rows = rows[slot]
+    sends = pd.DataFrame(
+        {
+            "enrollment_id": rows["enrollment_id"],
+            "step_id": rows["step_id"],
+            "mailbox_id": rows["mailbox_id"],
+            "send_day": rows["send_day"].to_numpy().astype("datetime64[D]").astype("datetime64[s]"),
+            "send_at": pd.DatetimeIndex(
+                rows["send_at"].to_numpy().astype("datetime64[us]")
+            ).tz_localize("UTC"),
+        }
+    )
+    found = violations(problem, sends, one_a_day=one_a_day is not False)
+    # Each slot must have lain ahead of the run that gave it, which may be later than the oldest.
+    given = pd.to_datetime(rows["plan_run_id"].map(runs), utc=True)
+    past = sends[(sends["send_at"] < given).to_numpy()]
+    past = past.assign(rule="past", detail="it lay in the past when it was planned")
+    found = pd.concat([found[found["rule"] != "past"], past[found.columns]], ignore_index=True)
+    return Findings(as_of, len(sends), found)

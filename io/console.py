@@ -1,0 +1,289 @@
+"""What a person sees in the terminal: progress on stderr, tables on stdout."""
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sendplan.io.check import Findings
+    from sendplan.io.nightly import Run
+    from sendplan.io.status import Status
+
+SHOWN_MAILBOXES = 8
+SHOWN_SEQUENCES = 50
+SHOWN_VIOLATIONS = 20
+
+REASONS = {
+    "mailbox_paused": "the thread's mailbox is paused",
+    "no_active_mailbox": "no active mailbox in the sequence's pool",
+    "behind_uncertain": "an earlier email's fate is uncertain",
+    "no_room": "no room within the horizon",
+    "behind_unplaced": "an earlier email of the thread has no slot",
+}
+
+PHASES = {
+    "load": "Reading the pending work",
+    "build": "Checking the data",
+    "solve": "Planning",
+    "check": "Checking every rule",
+    "store": "Storing the plan",
+}
+
+
+def emit_json(value: Any) -> None:
+    """Print one JSON object on stdout."""
+    json.dump(value, sys.stdout, default=_plain, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dt.datetime | dt.date):
+        return value.isoformat()
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str], None]]:
+    """Show which phase of a run is under way, on stderr."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=False) as progress:
+        current: list[Any] = []
+
+        def enter(phase: str) -> None:
+            if current:
+                progress.update(current[-1], total=1, completed=1)
+            current.append(progress.add_task(PHASES.get(phase, phase), total=None))
+
+        yield enter
+        if current:
+            progress.update(current[-1], total=1, completed=1)
+
+
+@contextmanager
+def bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of things done, on stderr."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def say(message: str) -> None:
+    """Print a line for the person at the terminal, on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+
+
+def show_run(run: "Run") -> None:
+    """Print what a run planned."""
+    console = Console(highlight=False)
+    plan, summary = run.plan, run.plan.summary()
+    table = Table.grid(padding=(0, 2))
+    for label, value in _headline(run):
+        table.add_row(label, value)
+    console.print(table)
+    rows = summary.sequences
+    _print_table(
+        console,
+        "Sequences",
+        ["", "Contacts", "Emails", "Finished", "Late follow-ups", "Cost"],
+        [
+            [
+                row.name if isinstance(row.name, str) else f"sequence {row.sequence_id}",
+                f"{row.contacts:,}",
+                f"{row.emails:,}",
+                _day(row.finish_day),
+                f"{row.late_follow_ups:,}",
+                f"{row.cost:,.0f}",
+            ]
+            for row in rows.head(SHOWN_SEQUENCES).itertuples(index=False)
+        ],
+        hidden=len(rows) - SHOWN_SEQUENCES,
+    )
+    boxes = summary.mailboxes.sort_values("use", ascending=False, kind="stable")
+    _print_table(
+        console,
+        "Mailboxes, the busiest first",
+        ["", "Planned", "Room", "Use", "Days in use"],
+        [
+            [
+                row.email if isinstance(row.email, str) else f"mailbox {row.mailbox_id}",
+                f"{row.planned:,}",
+                f"{row.capacity:,}",
+                f"{row.use:.0%}",
+                f"{row.days:,}",
+            ]
+            for row in boxes.head(SHOWN_MAILBOXES).itertuples(index=False)
+        ],
+        hidden=len(boxes) - SHOWN_MAILBOXES,
+    )
+    _print_unplaced(console, list(summary.unplaced.itertuples(index=False, name=None)))
+    if run.published is None:
+        console.print("\nA dry run: nothing was stored.")
+    else:
+        skipped = run.published.skipped
+        left = f"; {skipped:,} changed meanwhile and were left alone" if skipped else ""
+        console.print(
+            f"\nStored as run {run.published.run_id}:"
+            f" {run.published.rows_changed:,} rows written{left}."
+            f" {plan.moved:,} emails moved from the slot they had."
+        )
+    spent = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in run.seconds.items())
+    say(f"Seconds: {spent}")
+
+
+def _headline(run: "Run") -> Iterator[tuple[str, str]]:
+    plan = run.plan
+    yield "Planned as of", f"{plan.as_of:%a %d %b %Y %H:%M} UTC, by the {plan.method} method"
+    if plan.finish_day:
+        days = (plan.finish_day - plan.as_of.date()).days
+        yield "Finished on", f"{plan.finish_day:%a %d %b %Y}, in {days} days"
+    yield "Emails", f"{len(plan.sends):,} with a slot, {len(plan.unplaced):,} without"
+    share = plan.late_follow_ups / len(plan.delays) if len(plan.delays) else 0
+    yield (
+        "Follow-ups",
+        f"{plan.late_follow_ups:,} late ({share:.1%} of all emails), by {plan.slip_days:,} days"
+        " in all"
+        if plan.late_follow_ups
+        else "every one on time",
+    )
+    bound = "no lower bound was computed"
+    if plan.gap is not None:
+        bound = f"no plan can cost less than {plan.lower_bound:,.0f}: at most {plan.gap:.1%} better"
+    yield "Cost", f"{plan.cost:,.0f} ({bound})"
+
+
+def _print_unplaced(console: Console, rows: Sequence[tuple[str, int]]) -> None:
+    if rows:
+        body = [[REASONS.get(reason, reason), f"{count:,}"] for reason, count in rows]
+        _print_table(console, "Without a slot", ["", "Emails"], body)
+
+
+def _print_table(
+    console: Console,
+    title: str,
+    header: Sequence[str],
+    body: Sequence[Sequence[str]],
+    hidden: int = 0,
+) -> None:
+    if not body:
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(header):
+        table.add_column(name or " ", justify="left" if number == 0 else "right")
+    for row in body:
+        table.add_row(*row)
+    console.print()
+    console.print(table)
+    if hidden > 0:
+        console.print(f"… and {hidden:,} more")
+
+
+def _day(value: Any) -> str:
+    return "–" if value is None or value != value else f"{value:%d %b %Y}"
+
+
+def show_findings(findings: "Findings") -> None:
+    """Print what `check` found."""
+    console = Console(highlight=False)
+    found = findings.violations
+    if not len(found):
+        console.print(f"{findings.emails:,} slots keep every rule.")
+        return
+    console.print(f"{len(found):,} violations in {findings.emails:,} slots:")
+    counts = found.groupby(["rule", "detail"]).size().reset_index(name="count")
+    _print_table(
+        console,
+        "By rule",
+        ["Rule", "What is wrong", "Slots"],
+        [[row["rule"], row["detail"], f"{row['count']:,}"] for row in counts.to_dict("records")],
+    )
+    _print_table(
+        console,
+        "The first of them",
+        ["Rule", "Enrollment", "Step", "Mailbox", "Day", "Time (UTC)"],
+        [
+            [
+                row["rule"],
+                str(row["enrollment_id"]),
+                str(row["step_id"]),
+                str(row["mailbox_id"]),
+                f"{row['send_day']:%Y-%m-%d}",
+                f"{row['send_at']:%Y-%m-%d %H:%M:%S}",
+            ]
+            for row in found.head(SHOWN_VIOLATIONS).to_dict("records")
+        ],
+        hidden=len(found) - SHOWN_VIOLATIONS,
+    )
+
+
+def show_status(status: "Status") -> None:
+    """Print where the work stands."""
+    console = Console(highlight=False)
+    run = status.last_run
+    if run is None:
+        console.print("Nothing has been planned yet; run `sendplan plan`.")
+    else:
+        console.print(
+            f"Last run {run['id']} as of {run['as_of']:%a %d %b %Y %H:%M} UTC ({run['method']},"
+            f" {run['status']}): {run['emails']:,} emails, {run['late_follow_ups']:,} late"
+            f" follow-ups, finished {_day(run['finish_day'])}."
+        )
+    counts = ", ".join(f"{count:,} {name}" for name, count in status.emails.items())
+    console.print(f"Emails: {counts or 'none'}.")
+    upcoming = f"; the next leaves {status.next_at:%a %d %b %H:%M} UTC" if status.next_at else ""
+    console.print(f"Due now: {status.due:,}{upcoming}.")
+    _print_table(
+        console,
+        "Sequences",
+        ["", "Status", "Active contacts", "Sent", "Planned", "No slot", "Finished"],
+        [
+            [
+                row["name"] or f"sequence {row['id']}",
+                row["status"],
+                f"{row['contacts']:,}",
+                f"{row['sent']:,}",
+                f"{row['planned']:,}",
+                f"{row['without_slot']:,}",
+                _day(row["finish_day"]),
+            ]
+            for row in status.sequences[:SHOWN_SEQUENCES]
+        ],
+        hidden=len(status.sequences) - SHOWN_SEQUENCES,
+    )
+    busiest = sorted(status.mailboxes, key=lambda row: (-row["planned"], row["id"]))
+    _print_table(
+        console,
+        "Mailboxes, the busiest first",
+        ["", "Status", "Capacity", "Used today", "Planned today", "Planned", "Finished"],
+        [
+            [
+                row["email"],
+                row["status"],
+                f"{row['daily_capacity']:,}",
+                f"{row['used_today']:,}",
+                f"{row['planned_today']:,}",
+                f"{row['planned']:,}",
+                _day(row["finish_day"]),
+            ]
+            for row in busiest[:SHOWN_MAILBOXES]
+        ],
+        hidden=len(busiest) - SHOWN_MAILBOXES,
+    )
+    _print_unplaced(console, [(row["reason"], row["emails"]) for row in status.unplaced])

@@ -1,0 +1,96 @@
+"""Filling an empty database with a synthetic instance."""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+from sqlalchemy import Engine, text
+
+from sendplan.io.database import translated_errors
+from sendplan.io.errors import DataError
+
+TABLES = (
+    "sequences",
+    "steps",
+    "mailboxes",
+    "sequence_mailboxes",
+    "contacts",
+    "enrollments",
+    "scheduled_emails",
+)
+"""In the order in which references allow them to be filled."""
+
+NOT_STORED = {"enrollments": ("contact_timezone", "last_sent_day")}
+"""Columns that frames carry and tables do not: they follow from other tables."""
+
+OWN_MAILBOXES = "%@outreach-%.example"
+"""What the addresses of synthetic mailboxes look like; the domain reaches nobody (RFC 2606)."""
+
+
+FILLED = """
+    SELECT EXISTS (SELECT FROM mailboxes WHERE email LIKE :pattern) AS own_mailboxes,
+           EXISTS (SELECT FROM mailboxes WHERE email NOT LIKE :pattern) AS foreign_mailboxes,
+           EXISTS (SELECT FROM sequences) OR EXISTS (SELECT FROM contacts)
+               OR EXISTS (SELECT FROM mailboxes) AS anything
+"""
+
+
+def is_filled(engine: Engine) -> bool:
+    """Tell whether a database holds a demonstration already.
+
+    Raises
+    ------
+    DataError
+        If it holds anything that is not a demonstration's.
+    """
+    with translated_errors("looking for a demonstration"), engine.connect() as connection:
+        filled = connection.execute(text(FILLED), {"pattern": OWN_MAILBOXES}).one()
+    if filled.foreign_mailboxes or (filled.anything and not filled.own_mailboxes):
+        raise DataError(
+            "The database holds campaigns of your own, and the demonstration would plan them."
+            " Name an empty database with --database-url, or a new folder with --data-dir."
+        )
+    return bool(filled.anything)
+
+
+def fill(
+    engine: Engine,
+    frames: Mapping[str, pd.DataFrame],
+    report: Callable[[str], None] = lambda table: None,
+) -> None:
+    """Copy the frames of a synthetic instance into empty tables, all or nothing.
+
+    Parameters
+    ----------
+    engine : Engine
+        A migrated database.
+    frames : mapping of DataFrame
+        As `sendplan.planner.synthetic.reference` gives them.
+    report : callable
+        Told each table's name before it is filled.
+    """
+    with translated_errors("filling the database"), engine.begin() as connection:
+        cursor = connection.connection.cursor()
+        for table in TABLES:
+            report(table)
+            frame = frames[table].drop(columns=list(NOT_STORED.get(table, ())))
+            columns = ", ".join(frame.columns)
+            cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)", _csv(frame))
+    with translated_errors("filling the database"), engine.connect() as connection:
+        autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+        autocommit.execute(text(f"VACUUM (ANALYZE) {', '.join(TABLES)}"))
+
+
+def _csv(frame: pd.DataFrame) -> io.StringIO:
+    encoded = frame.copy()
+    for name in frame.columns:
+        first = frame[name].dropna().iloc[:1].tolist()
+        if first and isinstance(first[0], dict):
+            encoded[name] = frame[name].map(json.dumps)
+        elif first and isinstance(first[0], list):
+            encoded[name] = frame[name].map(lambda days: "{" + ",".join(map(str, days)) + "}")
+    buffer = io.StringIO()
+    encoded.to_csv(buffer, index=False, header=False)
+    buffer.seek(0)
+    return buffer

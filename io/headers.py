@@ -1,0 +1,53 @@
+"""What may stand in a mail header: nothing that could end it and begin another one."""
+
+import email.header
+import re
+
+from sendplan.io.texts import CONTROL, character, shown
+
+MAX_SUBJECT = 998
+"""Characters of a line of a message at most (RFC 5322, section 2.1.1)."""
+
+_ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[^?\s]*\?[^?]*\?=")
+
+Fault = tuple[str, str]
+"""What is wrong, and the remedy."""
+
+
+def encoded_word(text: str) -> Fault | None:
+    """Find an RFC 2047 encoded word, which the message's writer would decode.
+
+    ``=?utf-8?q?Hi=0D=0ABcc:_evil@x?=`` becomes a line break and a header of its own, so no encoded
+    word is let through, whatever it decodes to: sendplan encodes what needs encoding by itself.
+    """
+    found = _ENCODED_WORD.search(text)
+    if found is None:
+        return None
+    try:
+        decoded = str(email.header.make_header(email.header.decode_header(found[0])))
+    except (LookupError, ValueError, email.errors.MessageError):
+        decoded = ""
+    hidden = CONTROL.search(decoded)
+    hides = f" that hides {character(hidden[0])}" if hidden else ""
+    return f"an encoded word{hides}: {shown(found[0])}", "write the characters themselves"
+
+
+def control_character(text: str) -> Fault | None:
+    """Find a character that could end a header line or steer a terminal."""
+    found = CONTROL.search(text)
+    if found is None:
+        return None
+    around = shown(text[max(0, found.start() - 20) : found.end() + 20])
+    return f"{character(found[0])} at character {found.start() + 1}: {around}", "remove it"
+
+
+def subject_faults(text: str) -> list[Fault]:
+    """Return everything that keeps a text from being a subject."""
+    if not text.strip():
+        return [("the subject is empty", "write a subject")]
+    faults = [fault for fault in (control_character(text), encoded_word(text)) if fault]
+    if len(text) > MAX_SUBJECT:
+        faults.append(
+            (f"{len(text):,} characters: {shown(text)}", f"keep to {MAX_SUBJECT} at most")
+        )
+    return faults

@@ -1,0 +1,141 @@
+"""Where the work stands, from the tables."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from sendplan.io.database import translated_errors
+from sendplan.planner.vocabulary import OCCUPYING, EmailStatus
+
+EMAILS = "SELECT status, count(*) AS emails FROM scheduled_emails GROUP BY status ORDER BY status"
+
+LAST_RUN = """
+    SELECT id, as_of, finished_at, method, status, cost, lower_bound, emails, unplaced, blocked,
+           late_follow_ups, finish_day, moved, rows_changed
+    FROM plan_runs ORDER BY id DESC LIMIT 1
+"""
+
+SEQUENCES = f"""
+    SELECT sequence.id, sequence.name, sequence.status,
+           count(DISTINCT enrollment.id) FILTER (WHERE enrollment.status = 'active') AS contacts,
+           count(email.id) FILTER (WHERE email.status = '{EmailStatus.SENT}') AS sent,
+           count(email.id) FILTER (
+               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
+           ) AS planned,
+           count(email.id) FILTER (
+               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NULL
+           ) AS without_slot,
+           max(email.send_day) FILTER (
+               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
+           ) AS finish_day
+    FROM sequences AS sequence
+    LEFT JOIN enrollments AS enrollment ON enrollment.sequence_id = sequence.id
+    LEFT JOIN scheduled_emails AS email ON email.enrollment_id = enrollment.id
+    GROUP BY sequence.id ORDER BY sequence.id
+"""
+
+MAILBOXES = f"""
+    SELECT mailbox.id, mailbox.email, mailbox.status, mailbox.daily_capacity,
+           count(email.id) FILTER (
+               WHERE email.status IN ({", ".join(f"'{word}'" for word in OCCUPYING)})
+                 AND email.send_day = :today
+           ) AS used_today,
+           count(email.id) FILTER (
+               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
+                 AND email.send_day = :today
+           ) AS planned_today,
+           count(email.id) FILTER (
+               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
+           ) AS planned,
+           max(email.send_day) FILTER (
+               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
+           ) AS finish_day
+    FROM mailboxes AS mailbox
+    LEFT JOIN scheduled_emails AS email ON email.mailbox_id = mailbox.id
+    GROUP BY mailbox.id ORDER BY mailbox.id
+"""
+
+UNPLACED = f"""
+    SELECT unplaced_reason AS reason, count(*) AS emails FROM scheduled_emails
+    WHERE status = '{EmailStatus.PENDING}' AND unplaced_reason IS NOT NULL
+    GROUP BY unplaced_reason ORDER BY emails DESC, reason
+"""
+
+DUE = f"""
+    SELECT count(*) FILTER (WHERE send_at <= :now) AS due,
+           min(send_at) FILTER (WHERE send_at > :now) AS next_at
+    FROM scheduled_emails WHERE status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL
+"""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where the work stands at one moment.
+
+    Parameters
+    ----------
+    now : aware datetime
+        The moment.
+    emails : dict of int
+        Rows by status.
+    due : int
+        Planned emails whose time has come.
+    next_at : aware datetime or None
+        When the next one leaves.
+    last_run : dict or None
+        The newest row of ``plan_runs``.
+    sequences, mailboxes, unplaced : list of dict
+        Rows of the tables that `sendplan status` shows.
+    """
+
+    now: dt.datetime
+    emails: dict[str, int]
+    due: int
+    next_at: dt.datetime | None
+    last_run: dict[str, Any] | None
+    sequences: list[dict[str, Any]]
+    mailboxes: list[dict[str, Any]]
+    unplaced: list[dict[str, Any]]
+
+
+def status(engine: Engine, now: dt.datetime) -> Status:
+    """Read where the work stands.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    now : aware datetime
+        The moment; "today" is its date in UTC.
+
+    Returns
+    -------
+    Status
+        From one snapshot.
+    """
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    values = {"now": now, "today": now.astimezone(dt.UTC).date()}
+    with (
+        translated_errors("reading the status"),
+        engine.connect().execution_options(**options) as connection,
+        connection.begin(),
+    ):
+
+        def rows(query: str) -> list[dict[str, Any]]:
+            wanted = {name: value for name, value in values.items() if f":{name}" in query}
+            return [dict(row) for row in connection.execute(text(query), wanted).mappings()]
+
+        due = rows(DUE)[0]
+        runs = rows(LAST_RUN)
+        return Status(
+            now=now,
+            emails={row["status"]: row["emails"] for row in rows(EMAILS)},
+            due=due["due"],
+            next_at=due["next_at"],
+            last_run=runs[0] if runs else None,
+            sequences=rows(SEQUENCES),
+            mailboxes=rows(MAILBOXES),
+            unplaced=rows(UNPLACED),
+        )

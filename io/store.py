@@ -1,0 +1,436 @@
+"""Publishing a plan: what differs from the snapshot is written in one short transaction.
+
+The difference is found in memory. New rows and changed ones are staged with binary COPY; then one
+transaction inserts and updates them, leaving alone what somebody has changed since the snapshot.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, Engine, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
+
+from sendplan.io.binary import copy_in
+from sendplan.io.database import translated_errors
+from sendplan.io.errors import SendplanError
+from sendplan.io.load import OTHER_REASON, REASONS, Snapshot, read_settings
+from sendplan.planner.frames import NULL
+from sendplan.planner.pending import obsolete
+from sendplan.planner.plan import Plan
+from sendplan.planner.problem import Problem
+from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus
+
+PLANNER_LOCK = 5_376_002
+"""Key of the advisory lock that lets one planner publish at a time."""
+
+MANY_ROWS = 20_000
+"""Changed rows from which on the table is vacuumed, which keeps claims and the next run fast."""
+
+
+CROSSED = ("23505", "40001", "40P01")
+"""A row that somebody else was just making, and the two ways to be in each other's way."""
+
+SLOT_KINDS = {
+    "mailbox_id": "bigint",
+    "send_day": "date",
+    "send_at": "timestamptz",
+    "reason": "smallint",
+}
+KEY_KINDS = {"enrollment_id": "bigint", "step_id": "bigint"}
+OLD_KINDS = {
+    "old_mailbox_id": "bigint",
+    "old_send_day": "date",
+    "old_send_at": "timestamptz",
+    "old_plan_run_id": "bigint",
+}
+
+
+class PlannerBusyError(SendplanError):
+    """Another planner is at work on this database."""
+
+    exit_code = 0
+
+
+class OvertakenError(SendplanError):
+    """What changed since the snapshot makes the plan unsound; a new snapshot is needed."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What publishing did.
+
+    Parameters
+    ----------
+    run_id : int
+        The row of ``plan_runs``.
+    rows_changed : int
+        Rows inserted, or with any planned column changed.
+    skipped : int
+        Rows left alone because they, or their enrollment, had changed since the snapshot.
+    """
+
+    run_id: int
+    rows_changed: int
+    skipped: int
+
+
+@contextmanager
+def planner_lock(engine: Engine) -> Iterator[None]:
+    """Hold the right to publish, from before the snapshot until after the commit.
+
+    Raises
+    ------
+    PlannerBusyError
+        If another planner holds it.
+    """
+    with translated_errors("taking the planner's lock"), engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        mine = connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": PLANNER_LOCK})
+        if not mine:
+            raise PlannerBusyError(
+                "Another planner is at work on this database; nothing was planned or changed."
+            )
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PLANNER_LOCK})
+
+
+def difference(problem: Problem, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compare a plan with the rows of the snapshot it was made from.
+
+    Parameters
+    ----------
+    problem : Problem
+        With the snapshot's scheduled_emails.
+    plan : Plan
+        The plan.
+
+    Returns
+    -------
+    inserted, changed : DataFrame
+        int64 columns: enrollment_id, step_id and the slot (mailbox_id, send_day, send_at,
+        reason; `NULL` and reason 0 where there is none); `changed` also has the row's id, the
+        slot it had, and whether it is ``cancelled``.
+    """
+    rows = problem.scheduled_emails
+    pending = (rows["status"] == EmailStatus.PENDING).to_numpy()
+    reason_number = {reason: number for number, reason in enumerate(REASONS, 1)}
+    current = pd.DataFrame(
+        {
+            "id": rows["id"],
+            "enrollment_id": rows["enrollment_id"],
+            "step_id": rows["step_id"],
+            "old_mailbox_id": rows["mailbox_id"],
+            "old_send_day": rows["send_day"],
+            "old_send_at": rows["send_at"],
+            "old_plan_run_id": rows["plan_run_id"],
+            "old_reason": rows["unplaced_reason"]
+            .map(reason_number)
+            .fillna(OTHER_REASON)
+            .where(rows["unplaced_reason"].notna(), 0)
+            .astype("int64"),
+            "cancelled": obsolete(problem).astype("int64"),
+        }
+    )[pending]
+    wanted = _wanted(plan, reason_number)
+    key = list(KEY_KINDS)
+    both = current.merge(wanted, on=key, how="outer", indicator="found")
+    both = both.fillna({"cancelled": 0})
+    for column in SLOT_KINDS:
+        both[column] = both[column].fillna(0 if column == "reason" else NULL).astype("int64")
+    new = (both["found"] == "right_only").to_numpy()
+    inserted = both.loc[new, [*key, *SLOT_KINDS]].reset_index(drop=True)
+    old = both[~new].astype(
+        {"id": "int64", **dict.fromkeys(OLD_KINDS, "int64"), "cancelled": "int64"}
+    )
+    planned = (old["mailbox_id"] != NULL).to_numpy()
+    differs = (old["cancelled"] == 1).to_numpy()
+    for column in SLOT_KINDS:
+        differs = differs | (old[column] != old[f"old_{column}"]).to_numpy()
+    differs = differs | (planned != (old["old_plan_run_id"] != NULL).to_numpy())
+    columns = ["id", *key, *SLOT_KINDS, *OLD_KINDS, "cancelled"]
+    return inserted, old.loc[differs, columns].reset_index(drop=True)
+
+
+def _wanted(plan: Plan, reason_number: Mapping[str, int]) -> pd.DataFrame:
+    """Return what each email of the plan should have as its slot or reason."""
+    sends, unplaced = plan.sends, plan.unplaced
+    day = sends["send_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    at = sends["send_at"].dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+    empty = np.full(len(unplaced), NULL)
+    return pd.DataFrame(
+        {
+            "enrollment_id": np.append(sends["enrollment_id"], unplaced["enrollment_id"]),
+            "step_id": np.append(sends["step_id"], unplaced["step_id"]),
+            "mailbox_id": np.append(sends["mailbox_id"], empty),
+            "send_day": np.append(day, empty),
+            "send_at": np.append(at, empty),
+            "reason": np.append(
+                np.zeros(len(sends), np.int64), unplaced["reason"].map(reason_number)
+            ),
+        }
+    ).astype("int64")
+
+
+STAGED = {
+    "staged_inserts": KEY_KINDS | SLOT_KINDS,
+    "staged_changes": {"id": "bigint"}
+    | KEY_KINDS
+    | SLOT_KINDS
+    | OLD_KINDS
+    | {"cancelled": "smallint"},
+}
+
+# A row of an enrollment that has changed since the snapshot is left alone, and so is the rest of
+# its chain: a later step must not move where an earlier one stayed.
+FIND_OVERTAKEN = f"""
+    CREATE TEMPORARY TABLE overtaken ON COMMIT DROP AS
+    SELECT staged.enrollment_id FROM staged_changes AS staged
+    LEFT JOIN scheduled_emails AS email
+        ON email.id = staged.id AND email.status = '{EmailStatus.PENDING}'
+        AND email.mailbox_id IS NOT DISTINCT FROM staged.old_mailbox_id
+        AND email.send_day IS NOT DISTINCT FROM staged.old_send_day
+        AND email.send_at IS NOT DISTINCT FROM staged.old_send_at
+        AND email.plan_run_id IS NOT DISTINCT FROM staged.old_plan_run_id
+    WHERE email.id IS NULL
+    UNION
+    SELECT staged.enrollment_id FROM staged_inserts AS staged
+    JOIN scheduled_emails AS email USING (enrollment_id, step_id)
+    WHERE email.status <> '{EmailStatus.CANCELLED}'
+    UNION
+    SELECT staged.enrollment_id
+    FROM (SELECT enrollment_id FROM staged_inserts
+          UNION SELECT enrollment_id FROM staged_changes WHERE mailbox_id IS NOT NULL) AS staged
+    JOIN enrollments AS enrollment ON enrollment.id = staged.enrollment_id
+    JOIN contacts AS contact ON contact.id = enrollment.contact_id
+    WHERE enrollment.status <> '{EnrollmentStatus.ACTIVE}' OR contact.suppressed_at IS NOT NULL
+"""
+
+# In the order of ids, as every writer does it, so that two of them cannot block each other.
+LOCK_ROWS = """
+    SELECT count(*) FROM (
+        SELECT email.id FROM scheduled_emails AS email
+        JOIN staged_changes AS staged USING (id)
+        ORDER BY email.id FOR UPDATE OF email
+    ) AS locked
+"""
+
+INSERT = """
+    INSERT INTO scheduled_emails
+        (enrollment_id, step_id, mailbox_id, send_day, send_at, plan_run_id, unplaced_reason)
+    SELECT enrollment_id, step_id, mailbox_id, send_day, send_at,
+           CASE WHEN mailbox_id IS NOT NULL THEN :run_id END,
+           (CAST(:reasons AS text[]))[reason]
+    FROM staged_inserts {without_overtaken}
+"""
+
+UPDATE = f"""
+    UPDATE scheduled_emails AS email
+    SET mailbox_id = CASE cancelled WHEN 1 THEN email.mailbox_id ELSE staged.mailbox_id END,
+        send_day = CASE cancelled WHEN 1 THEN email.send_day ELSE staged.send_day END,
+        send_at = CASE cancelled WHEN 1 THEN email.send_at ELSE staged.send_at END,
+        plan_run_id = CASE WHEN staged.mailbox_id IS NOT NULL THEN :run_id END,
+        unplaced_reason = (CAST(:reasons AS text[]))[reason],
+        status = CASE cancelled WHEN 1 THEN '{EmailStatus.CANCELLED}' ELSE email.status END
+    FROM staged_changes AS staged
+    WHERE staged.id = email.id {{without_overtaken}}
+"""
+
+# What was left alone may now share a mailbox-day or a contact's day with what has moved there.
+STANDS_IN_THE_WAY = f"""
+    WITH kept AS (
+        SELECT email.mailbox_id, email.send_day, enrollment.contact_id
+        FROM overtaken
+        JOIN scheduled_emails AS email USING (enrollment_id)
+        JOIN enrollments AS enrollment ON enrollment.id = email.enrollment_id
+        WHERE email.status NOT IN ('{EmailStatus.CANCELLED}', '{EmailStatus.FAILED}')
+          AND email.mailbox_id IS NOT NULL
+    )
+    SELECT EXISTS (
+        SELECT FROM (SELECT DISTINCT mailbox_id, send_day FROM kept) AS kept
+        JOIN (SELECT enrollment_id, mailbox_id, send_day FROM staged_changes
+              UNION ALL SELECT enrollment_id, mailbox_id, send_day FROM staged_inserts) AS staged
+            ON staged.mailbox_id = kept.mailbox_id
+            AND staged.send_day = kept.send_day
+        WHERE staged.enrollment_id NOT IN (SELECT enrollment_id FROM overtaken)
+    ) OR EXISTS (
+        SELECT FROM kept
+        JOIN enrollments AS other USING (contact_id)
+        JOIN (SELECT enrollment_id, send_day FROM staged_changes
+              UNION ALL SELECT enrollment_id, send_day FROM staged_inserts) AS staged
+            ON staged.enrollment_id = other.id
+            AND staged.send_day = kept.send_day
+        WHERE other.id NOT IN (SELECT enrollment_id FROM overtaken)
+    )
+"""
+
+WITHOUT_OVERTAKEN = "{} staged.enrollment_id NOT IN (SELECT enrollment_id FROM overtaken)"
+SETTINGS_TABLES = "sequences, steps, mailboxes, sequence_mailboxes"
+
+
+def store(
+    engine: Engine,
+    snapshot: Snapshot,
+    problem: Problem,
+    plan: Plan,
+    *,
+    started_at: dt.datetime,
+    parameters: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> Published:
+    """Publish a plan: all of it, or nothing.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    snapshot : Snapshot
+        What the plan was made from.
+    problem : Problem
+        The problem that the snapshot posed.
+    plan : Plan
+        The plan.
+    started_at : aware datetime
+        When the run began, by the clock.
+    parameters, seconds : mapping
+        For ``plan_runs``.
+
+    Returns
+    -------
+    Published
+        The run and what it changed.
+
+    Raises
+    ------
+    OvertakenError
+        If settings have changed since the snapshot, or a row left alone stands in the way of one
+        that moved; nothing was written.
+    DatabaseError
+        If the database refused a statement; nothing was written.
+    """
+    inserted, changed = difference(problem, plan)
+    with translated_errors("storing the plan"), engine.connect() as connection:
+        with connection.begin():
+            for name, frame in (("staged_inserts", inserted), ("staged_changes", changed)):
+                _stage(connection, name, frame)
+            connection.execute(text("ANALYZE staged_changes, staged_inserts"))
+        with connection.begin():
+            try:
+                published = _publish(connection, snapshot, plan, started_at, parameters, seconds)
+            except DBAPIError as error:
+                if getattr(error.orig, "pgcode", None) in CROSSED:
+                    raise OvertakenError("Another session was writing the same rows.") from error
+                raise
+    if published.rows_changed >= MANY_ROWS:
+        with translated_errors("vacuuming"), engine.connect() as connection:
+            autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+            autocommit.execute(text("VACUUM (ANALYZE) scheduled_emails"))
+    return published
+
+
+def _publish(
+    connection: Connection,
+    snapshot: Snapshot,
+    plan: Plan,
+    started_at: dt.datetime,
+    parameters: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> Published:
+    run_id = _open_run(connection, plan, started_at, parameters)
+    # Emails before settings, in the order in which a dispatcher that pauses a mailbox locks them.
+    connection.execute(text(LOCK_ROWS))
+    connection.execute(text(f"LOCK TABLE {SETTINGS_TABLES} IN SHARE MODE"))
+    if read_settings(connection) != snapshot.settings:
+        raise OvertakenError("Mailboxes, links, steps or sequences changed while it was planned.")
+    connection.execute(text(FIND_OVERTAKEN))
+    overtaken = connection.scalar(text("SELECT count(*) FROM overtaken"))
+    if overtaken and connection.scalar(text(STANDS_IN_THE_WAY)):
+        raise OvertakenError("Rows changed while it was planned, and stand in the plan's way.")
+    values = {"run_id": run_id, "reasons": REASONS}
+    where, also = (WITHOUT_OVERTAKEN.format(word) if overtaken else "" for word in ("WHERE", "AND"))
+    statements = (
+        INSERT.format(without_overtaken=f"AS staged {where}" if overtaken else ""),
+        UPDATE.format(without_overtaken=also),
+    )
+    rows_changed = sum(connection.execute(text(query), values).rowcount for query in statements)
+    staged = connection.scalar(
+        text("SELECT (SELECT count(*) FROM staged_inserts) + (SELECT count(*) FROM staged_changes)")
+    )
+    skipped = int(staged or 0) - rows_changed
+    _close_run(connection, run_id, rows_changed, skipped, seconds)
+    return Published(run_id, rows_changed, skipped)
+
+
+def _stage(connection: Connection, name: str, frame: pd.DataFrame) -> None:
+    kinds = STAGED[name]
+    declared = ", ".join(f"{column} {kind}" for column, kind in kinds.items())
+    # An earlier run of this process may have left one in the pooled session.
+    connection.execute(text(f"DROP TABLE IF EXISTS pg_temp.{name}"))
+    connection.execute(text(f"CREATE TEMPORARY TABLE {name} ({declared})"))
+    copy_in(connection, name, frame, kinds)
+
+
+def _open_run(
+    connection: Connection, plan: Plan, started_at: dt.datetime, parameters: Mapping[str, Any]
+) -> int:
+    query = text(
+        """
+        INSERT INTO plan_runs
+            (started_at, as_of, method, status, cost, lower_bound, emails, unplaced, blocked,
+             late_follow_ups, slip_days, moved, horizon_end, finish_day, parameters)
+        VALUES
+            (:started_at, :as_of, :method, :status, :cost, :lower_bound, :emails, :unplaced,
+             :blocked, :late_follow_ups, :slip_days, :moved, :horizon_end, :finish_day,
+             :parameters)
+        RETURNING id
+        """
+    ).bindparams(bindparam("parameters", type_=JSONB))
+    names = (
+        "method",
+        "status",
+        "cost",
+        "lower_bound",
+        "blocked",
+        "late_follow_ups",
+        "slip_days",
+        "moved",
+        "horizon_end",
+        "finish_day",
+    )
+    values = {name: getattr(plan, name) for name in names}
+    values |= {"emails": len(plan.sends), "unplaced": len(plan.unplaced)}
+    values |= {"started_at": started_at, "as_of": plan.as_of, "parameters": dict(parameters)}
+    return int(connection.execute(query, values).scalar_one())
+
+
+def _close_run(
+    connection: Connection,
+    run_id: int,
+    rows_changed: int,
+    skipped: int,
+    seconds: Mapping[str, float],
+) -> None:
+    connection.execute(
+        text(
+            """
+            UPDATE plan_runs
+            SET finished_at = clock_timestamp(), rows_changed = :rows_changed,
+                skipped = :skipped, seconds = CAST(:seconds AS jsonb)
+            WHERE id = :run_id
+            """
+        ),
+        {
+            "run_id": run_id,
+            "rows_changed": rows_changed,
+            "skipped": skipped,
+            "seconds": json.dumps(dict(seconds)),
+        },
+    )
