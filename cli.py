@@ -1,0 +1,380 @@
+"""The command line: wires the planner to the database, the files and the terminal.
+
+Libraries load inside the commands that need them, so that every command starts fast.
+"""
+
+import datetime as dt
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sendplan import __version__
+from sendplan.io.errors import DataError, SendplanError
+from sendplan.planner.errors import MethodError
+from sendplan.planner.parameters import METHODS, Parameters
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+SHOWN_PROBLEMS = 50
+"""How many problems of a bad file the terminal spells out."""
+
+
+@dataclass
+class Place:
+    """Where the database is, as told before or after the command's name."""
+
+    database_url: str | None = None
+    data_dir: Path | None = None
+
+
+class Moment(click.ParamType[dt.datetime]):
+    """An aware point in time."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dt.datetime:
+        """Read ISO 8601 with a UTC offset; naive values are refused."""
+        if isinstance(value, dt.datetime):
+            return value
+        try:
+            moment = dt.datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write it like 2026-11-23T02:00:00+00:00", param, ctx)
+        if moment.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; add the UTC offset: {value}+00:00", param, ctx)
+        return moment
+
+
+class Commands(click.Group):
+    """The commands, with errors turned into one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exit as SPEC §7 says when it fails."""
+        try:
+            return super().invoke(ctx)
+        except SendplanError as error:
+            text = error.report(SHOWN_PROBLEMS) if isinstance(error, DataError) else str(error)
+            click.echo(text if error.exit_code == 0 else f"Error: {text}", err=True)
+            ctx.exit(error.exit_code)
+        except MethodError as error:
+            raise click.UsageError(str(error)) from error
+
+
+def _database_options(*, from_environment: bool) -> Callable[..., Any]:
+    """Return the options that name the database; the environment is the group's to read.
+
+    Were it read by the commands too, it would win over an option given before the command's name.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option(
+            "--data-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            envvar="SENDPLAN_DATA_DIR" if from_environment else None,
+            help="Folder of the embedded PostgreSQL, used when no URL is given.",
+        )(command)
+        return click.option(
+            "--database-url",
+            envvar="SENDPLAN_DATABASE_URL" if from_environment else None,
+            help="PostgreSQL to work on; without it an embedded one is started.",
+        )(command)
+
+    return decorate
+
+
+database_options = _database_options(from_environment=False)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+as_of_option = click.option(
+    "--as-of",
+    type=Moment(),
+    help="Replace the clock, such as 2026-11-23T02:00:00+00:00.",
+)
+
+
+@contextmanager
+def database(
+    place: Place, database_url: str | None, data_dir: Path | None, *, migrated: bool = True
+) -> Iterator["Engine"]:
+    """Open the database that the options name, starting the embedded one if there is none."""
+    from sendplan.io.database import connect, require_schema
+    from sendplan.io.embedded import EmbeddedServer
+
+    url = database_url or place.database_url
+    server = None if url else EmbeddedServer(data_dir or place.data_dir)
+    try:
+        if server is not None:
+            url = server.__enter__().url
+        engine = connect(url or "")
+        try:
+            if migrated:
+                require_schema(engine)
+            yield engine
+        finally:
+            engine.dispose()
+    finally:
+        if server is not None:
+            server.__exit__(*sys.exc_info())
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@_database_options(from_environment=True)
+@click.version_option(__version__)
+@click.pass_context
+def main(ctx: click.Context, database_url: str | None, data_dir: Path | None) -> None:
+    """Plan multi-step email sequences over the whole horizon.
+
+    \b
+    A first tour, on a database of its own:
+      sendplan demo
+      sendplan status
+    """
+    ctx.obj = Place(database_url, data_dir)
+
+
+@main.command()
+@database_options
+@click.pass_obj
+def init(place: Place, database_url: str | None, data_dir: Path | None) -> None:
+    """Create the schema, or bring it up to date.
+
+    Safe to run again.
+    """
+    from sendplan.io.database import SCHEMA_VERSION, migrate
+
+    with database(place, database_url, data_dir, migrated=False) as engine:
+        migrate(engine)
+    click.echo(f"The schema is at version {SCHEMA_VERSION}.")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@as_json
+@database_options
+@click.pass_obj
+def load(
+    place: Place, file: Path, as_json: bool, database_url: str | None, data_dir: Path | None
+) -> None:
+    """Load sequences, steps, mailboxes and links from a campaign FILE (TOML)."""
+    from sendplan.io.campaign import read_campaign
+    from sendplan.io.campaign_store import load as load_campaign
+    from sendplan.io.console import emit_json
+    from sendplan.io.database import translated_errors
+
+    campaign = read_campaign(file)
+    with (
+        database(place, database_url, data_dir) as engine,
+        translated_errors("loading the campaign"),
+        engine.connect() as connection,
+    ):
+        report = load_campaign(connection, campaign)
+        connection.commit()
+    for warning in report.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if as_json:
+        emit_json({**asdict(report), "warnings": [str(warning) for warning in report.warnings]})
+        return
+    click.echo(
+        f"Created {report.sequences} sequences with {report.steps} steps, {report.mailboxes}"
+        f" mailboxes and {report.links} links; {report.unchanged_sequences} sequences and"
+        f" {report.known_mailboxes} mailboxes were there already."
+    )
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--sequence", required=True, metavar="NAME", help="Sequence to enrol into.")
+@as_of_option
+@as_json
+@database_options
+@click.pass_obj
+def enroll(
+    place: Place,
+    file: Path,
+    sequence: str,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Enrol the contacts of a CSV FILE into a sequence.
+
+    The file needs a column `email`; `timezone` is optional, and every other column becomes an
+    attribute of the contact. Enrolling a file again changes nothing.
+    """
+    from sendplan.io.console import bar, emit_json
+    from sendplan.io.contacts import read_contacts
+    from sendplan.io.database import translated_errors
+    from sendplan.io.enroll import enroll as enroll_contacts
+
+    contacts = read_contacts(file)
+    with (
+        database(place, database_url, data_dir) as engine,
+        translated_errors("enrolling"),
+        engine.connect() as connection,
+        bar("Enrolling") as progress,
+    ):
+        report = enroll_contacts(connection, sequence, contacts, as_of or _clock(), progress)
+        connection.commit()
+    if as_json:
+        emit_json(asdict(report))
+        return
+    skipped = f"{report.already_enrolled:,} were enrolled already"
+    if report.suppressed:
+        skipped += f", {report.suppressed:,} are suppressed"
+    days = f"; first emails from {report.first_day} on" if report.first_day else ""
+    click.echo(f"Enrolled {report.enrolled:,} of {report.contacts:,} contacts; {skipped}{days}.")
+
+
+@main.command()
+@as_of_option
+@click.option(
+    "--horizon-days",
+    type=int,
+    metavar="N",
+    help="Plan N days ahead at most; by default as far as every email needs.",
+)
+@click.option(
+    "--method",
+    # Not a choice: what does not exist yet is refused with a reason.
+    default=Parameters.method,
+    show_default=True,
+    help=f"One of {', '.join(METHODS)}.",
+)
+@click.option(
+    "--time-limit",
+    type=float,
+    default=Parameters.time_limit,
+    show_default=True,
+    metavar="S",
+    help="Seconds that a method may spend on improving its plan.",
+)
+@click.option("--dry-run", is_flag=True, help="Plan and check, but store nothing.")
+@as_json
+@database_options
+@click.pass_obj
+def plan(
+    place: Place,
+    as_of: dt.datetime | None,
+    horizon_days: int | None,
+    method: str,
+    time_limit: float,
+    dry_run: bool,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Plan all pending emails and store the slots (the nightly run)."""
+    parameters = Parameters(method=method, time_limit=time_limit, horizon_days=horizon_days)
+    with database(place, database_url, data_dir) as engine:
+        _plan(engine, as_of or _clock(), parameters, dry_run=dry_run, as_json=as_json)
+
+
+def _plan(
+    engine: "Engine", now: dt.datetime, parameters: Parameters, *, dry_run: bool, as_json: bool
+) -> None:
+    from sendplan.io.console import emit_json, phases, show_run
+    from sendplan.io.nightly import run_plan
+
+    with phases() as report:
+        run = run_plan(engine, now, parameters, dry_run=dry_run, report=report)
+    if as_json:
+        emit_json(run.to_json())
+    else:
+        show_run(run)
+
+
+@main.command()
+@as_json
+@database_options
+@click.pass_context
+def check(
+    ctx: click.Context, as_json: bool, database_url: str | None, data_dir: Path | None
+) -> None:
+    """Verify every hard rule on the stored plan; exit 1 if one is broken."""
+    from sendplan.io.check import check as check_plan
+    from sendplan.io.console import emit_json, show_findings
+
+    with database(ctx.obj, database_url, data_dir) as engine:
+        findings = check_plan(engine, _clock())
+    if as_json:
+        emit_json(findings.to_json())
+    else:
+        show_findings(findings)
+    if len(findings.violations):
+        ctx.exit(1)
+
+
+@main.command()
+@as_of_option
+@as_json
+@database_options
+@click.pass_obj
+def status(
+    place: Place,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Show where the work stands: last run, sequences, mailboxes, what has no slot."""
+    from sendplan.io.console import emit_json, show_status
+    from sendplan.io.status import status as read_status
+
+    with database(place, database_url, data_dir) as engine:
+        found = read_status(engine, as_of or _clock())
+    if as_json:
+        emit_json(asdict(found))
+    else:
+        show_status(found)
+
+
+@main.command()
+@click.option("--contacts", type=click.IntRange(1), default=50_000, show_default=True)
+@click.option("--mailboxes", type=click.IntRange(1), default=200, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@as_of_option
+@as_json
+@database_options
+@click.pass_obj
+def demo(
+    place: Place,
+    contacts: int,
+    mailboxes: int,
+    seed: int,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Fill the database with a realistic instance and plan it.
+
+    Run again, it plans what is there already.
+    """
+    from sendplan.io.console import phases, say
+    from sendplan.io.database import migrate
+    from sendplan.io.demo import fill, is_filled
+    from sendplan.planner.synthetic import reference
+
+    now = as_of or _clock()
+    with database(place, database_url, data_dir, migrated=False) as engine:
+        migrate(engine)
+        if is_filled(engine):
+            say("The database holds a demonstration already; planning it again.")
+        else:
+            with phases() as report:
+                report(f"Making up {contacts:,} contacts and {mailboxes:,} mailboxes")
+                frames = reference(contacts, mailboxes, seed=seed, now=now, provisional=True)
+                fill(engine, frames, lambda table: report(f"Filling {table}"))
+        _plan(engine, now, Parameters(), dry_run=False, as_json=as_json)
+
+
+def _clock() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
