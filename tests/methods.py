@@ -1,0 +1,25 @@
+"""The methods that tests of plans run over, each added here only, and how often chance is tried."""
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+METHODS = ("greedy", "auto")
+
+# auto makes no plan of its own, so that the long runs need not repeat another method's.
+MAKERS = tuple(method for method in METHODS if method != "auto")
+
+# By default every run draws the same examples; a longer run draws this many times more, and others.
+FACTOR = int(os.environ.get("SENDPLAN_TEST_FACTOR", "1"))
+
+
+def examples(count: int) -> settings:
+    """Give the settings of a property test."""
+    return settings(
+        max_examples=count * FACTOR,
+        derandomize=FACTOR == 1,
+        deadline=None,
+        # Explaining a failure takes as long again as shrinking it.
+        phases=tuple(phase for phase in Phase if phase is not Phase.explain),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )

