@@ -102,7 +102,7 @@ def show_run(run: "Run") -> None:
     _print_table(
         console,
         "Sequences",
-        ["", "Contacts", "Emails", "Finished", "Late follow-ups", "Cost"],
+        ["", "Contacts", "Emails", "Finished", "Late", "Cost"],
         [
             [
                 row.name if isinstance(row.name, str) else f"sequence {row.sequence_id}",

@@ -8,7 +8,8 @@ import numpy as np
 
 from sendplan.planner.placement import Placement
 from sendplan.planner.rules import Rules
-from sendplan.planner.workload import NONE, Workload
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
 
 
 def clashes(

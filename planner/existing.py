@@ -5,7 +5,8 @@ import numpy as np
 from sendplan.planner.contacts import clashes
 from sendplan.planner.placement import Placement, first_days
 from sendplan.planner.rules import Rules
-from sendplan.planner.workload import NONE, Workload
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
 
 
 def kept_placement(work: Workload, rules: Rules) -> Placement | None:

@@ -10,7 +10,8 @@ from sendplan.planner.placement import Placement, Room
 from sendplan.planner.reinsertion import Prices, reinsert
 from sendplan.planner.relaxation import Flow, relax
 from sendplan.planner.rules import Rules
-from sendplan.planner.workload import NONE, Workload
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
 
 PASSES = 100
 """Passes of the relaxation; more change little."""

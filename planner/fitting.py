@@ -13,7 +13,8 @@ from sendplan.planner.dates import SECOND
 from sendplan.planner.minutes import Timetable, timetable
 from sendplan.planner.placement import Placement, Room, insert
 from sendplan.planner.rules import Rules
-from sendplan.planner.workload import NONE, Workload
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
 
 
 def fit(work: Workload, rules: Rules, placement: Placement) -> np.ndarray:

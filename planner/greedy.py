@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.workload import NONE, UNLIMITED, Stages
+from sendplan.planner.fleet import UNLIMITED
+from sendplan.planner.stages import NONE, Stages
 
 
 @dataclass(frozen=True)

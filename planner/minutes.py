@@ -14,7 +14,8 @@ import pandas as pd
 from sendplan.planner.dates import SECOND
 from sendplan.planner.placement import Placement
 from sendplan.planner.spacing import Jobs, spread
-from sendplan.planner.workload import NONE, Workload
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.placement import Placement
-from sendplan.planner.workload import NONE, Workload
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
 
 
 @dataclass(frozen=True)

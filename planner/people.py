@@ -9,7 +9,8 @@ import numpy as np
 from sendplan.planner.greedy import Counts, Demand, Pairs
 from sendplan.planner.placement import Placement, first_days
 from sendplan.planner.rules import Rules
-from sendplan.planner.workload import NONE, Workload
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
 
 
 def demand(work: Workload, rules: Rules, placement: Placement, pairs: Pairs) -> Demand:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.rules import Rules
-from sendplan.planner.workload import NONE, Workload
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
 
 
 @dataclass

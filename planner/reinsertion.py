@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sendplan.planner.fleet import UNLIMITED
 from sendplan.planner.greedy import Counts, Demand, Terrain
-from sendplan.planner.workload import NONE, UNLIMITED
+from sendplan.planner.stages import NONE
 
 _NEVER = 1e12
 """Cost of a day that cannot be used."""

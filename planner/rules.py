@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.dates import SECOND
+from sendplan.planner.fleet import UNLIMITED
 from sendplan.planner.parameters import Parameters
-from sendplan.planner.workload import NONE, UNLIMITED, Workload
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from sendplan.planner.placement import Placement, Room, insert
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
 from sendplan.planner.rules import Rules, rules
+from sendplan.planner.stages import NONE
 from sendplan.planner.vocabulary import Reason
-from sendplan.planner.workload import NONE, Workload, workload
+from sendplan.planner.workload import Workload, workload
 
 
 def solve(
@@ -119,6 +120,17 @@ def _end(allowed: Rules, parameters: Parameters, day: np.ndarray) -> int:
     return int(day.max()) if (day != NONE).any() else today
 
 
+def _usable_room(work: Workload, end: int) -> np.ndarray:
+    """Return each mailbox's room from today to `end`, on days that its sequences may send."""
+    today = 1
+    days = slice(today, end + 1)
+    room = np.maximum(work.fleet.capacity - work.fleet.used, 0)[:, days]
+    sends = np.zeros(room.shape, dtype=bool)
+    for sequence, stage in zip(*np.unique(work.stages.sequence, return_index=True), strict=True):
+        sends[work.fleet.pools[sequence]] |= work.stages.sends[stage, days]
+    return np.asarray((room * sends).sum(axis=1))
+
+
 def _plan(
     work: Workload,
     allowed: Rules,
@@ -168,15 +180,12 @@ def _plan(
         emails.existing_mailbox == placement.mailbox[emails.chain]
     )
     planned = np.bincount(placement.mailbox[emails.chain[email]], minlength=len(mailbox_id))
-    today = 1
     capacity = pd.DataFrame(
         {
             "mailbox_id": mailbox_id,
             "email": problem.mailboxes["email"].to_numpy(),
             "planned": planned,
-            "capacity": (work.fleet.capacity - work.fleet.used)[:, today : end + 1]
-            .clip(0)
-            .sum(axis=1),
+            "capacity": _usable_room(work, end),
         }
     )
     delay_frame = ids.assign(

@@ -419,7 +419,7 @@ def test_the_demonstration_ends_in_a_summary(run: Run) -> None:
     shown = run(*DEMO).stdout
     for words in (
         "Finished on",
-        "Late follow-ups",
+        "Late",
         "Mailboxes, the busiest first",
         "Stored as run",
     ):

@@ -1,0 +1,116 @@
+"""The fleet: mailboxes, what they may send, and what of it is used."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner.dates import DAY, SECOND
+from sendplan.planner.frames import NULL
+from sendplan.planner.problem import Problem
+from sendplan.planner.progress import Progress
+from sendplan.planner.vocabulary import EmailStatus, MailboxStatus
+
+UNLIMITED = np.iinfo(np.int32).max // 4
+"""More room than anybody can use, yet safe to add and subtract."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The mailboxes and what of them is used already.
+
+    Parameters
+    ----------
+    capacity, used : ndarray of int, shape (mailboxes, days)
+        Emails that may leave, ramp included, and emails that have left or are in flight.
+    gap : ndarray of int64, shape (mailboxes,)
+        min_gap_seconds.
+    pools : list of ndarray of int
+        Active mailboxes linked to each sequence.
+    taken : list of ndarray of int64
+        For each mailbox, the sorted moments at which emails have left or are about to.
+    planned : ndarray of int, shape (mailboxes, days)
+        Slots that an earlier plan gave.
+    """
+
+    capacity: np.ndarray
+    used: np.ndarray
+    gap: np.ndarray
+    pools: list[np.ndarray]
+    taken: list[np.ndarray]
+    planned: np.ndarray
+
+
+def fleet_of(problem: Problem, state: Progress) -> Fleet:
+    """Work out what the mailboxes may still send.
+
+    Parameters
+    ----------
+    problem : Problem
+        Mailboxes, links, and days already used.
+    state : Progress
+        History.
+
+    Returns
+    -------
+    Fleet
+        With ramps applied; min_gap_seconds is not yet.
+    """
+    horizon = problem.horizon
+    mailboxes = problem.mailboxes
+    days = horizon.origin + np.arange(horizon.last + 1)
+    ramp_from = mailboxes["ramp_from"].to_numpy()[:, None]
+    ramp_start = mailboxes["ramp_start"].to_numpy()[:, None]
+    increment = mailboxes["ramp_increment"].to_numpy()[:, None]
+    ramps = (ramp_from != NULL) & (ramp_start != NULL)
+    growth = np.where(increment == NULL, 0, increment) * np.maximum(days - ramp_from, 0)
+    limit = np.where(ramps, ramp_start + growth, UNLIMITED)
+    capacity = np.minimum(mailboxes["daily_capacity"].to_numpy()[:, None], limit)
+
+    index = pd.Index(mailboxes["id"])
+    used = np.zeros(capacity.shape, dtype=np.int64)
+    rows = state.rows
+    for mailbox, day, count in (
+        (index.get_indexer(rows["mailbox_id"]), rows["day"].to_numpy(), 1),
+        (
+            index.get_indexer(problem.used["mailbox_id"]),
+            problem.used["send_day"].to_numpy(),
+            problem.used["used"].to_numpy(),
+        ),
+    ):
+        place = day - horizon.origin
+        within = (mailbox >= 0) & (place >= 0) & (place <= horizon.last)
+        amount = np.broadcast_to(count, mailbox.shape)[within]
+        np.add.at(used, (mailbox[within], place[within]), amount)
+
+    active = (mailboxes["status"] == MailboxStatus.ACTIVE).to_numpy()
+    links = problem.sequence_mailboxes.drop_duplicates()
+    link_mailbox = index.get_indexer(links["mailbox_id"])
+    link_sequence = pd.Index(problem.sequences["id"]).get_indexer(links["sequence_id"])
+    pools = [
+        np.sort(link_mailbox[(link_sequence == place) & active[link_mailbox]])
+        for place in range(len(problem.sequences))
+    ]
+    row_mailbox = index.get_indexer(rows["mailbox_id"])
+    gap = mailboxes["min_gap_seconds"].to_numpy()
+    near = rows["time"].to_numpy() > (horizon.origin - 1) * DAY - gap.max(initial=0) * SECOND
+    taken = [np.zeros(0, dtype=np.int64)] * len(mailboxes)
+    for place in np.unique(row_mailbox[near & (row_mailbox >= 0)]):
+        if gap[place] > 0:
+            taken[place] = np.sort(rows["time"].to_numpy()[near & (row_mailbox == place)])
+    planned = np.zeros_like(used)
+    slots = problem.scheduled_emails[has_slot(problem)]
+    box = index.get_indexer(slots["mailbox_id"])
+    place = slots["send_day"].to_numpy() - horizon.origin
+    within = (box >= 0) & (place >= 0) & (place <= horizon.last)
+    np.add.at(planned, (box[within], place[within]), 1)
+    return Fleet(np.minimum(capacity, UNLIMITED), used, gap, pools, taken, planned)
+
+
+def has_slot(problem: Problem) -> np.ndarray:
+    """Tell which rows have a slot that a plan gave; provisional rows have none."""
+    rows = problem.scheduled_emails
+    slot = (rows["status"] == EmailStatus.PENDING).to_numpy()
+    for column in ("plan_run_id", "mailbox_id", "send_day", "send_at"):
+        slot = slot & (rows[column] != NULL).to_numpy()
+    return slot

@@ -1,0 +1,165 @@
+"""Stages: the points in a sequence at which chains can stand.
+
+A stage is a tail of steps that are still to be sent. Chains at one stage are interchangeable but
+for their ready day and mailbox; with those they form a cohort. Days are indices of the `Horizon`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner.dates import DAY, SendingDays
+from sendplan.planner.frames import NULL
+from sendplan.planner.problem import Problem
+from sendplan.planner.progress import Progress
+
+NONE = -1
+"""No mailbox, no day, no stage."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Tails of sequences; the last index of day tables is the horizon's `beyond`.
+
+    Parameters
+    ----------
+    sequence, step : ndarray of int, shape (stages,)
+        Place of the sequence, and of the next step to be sent among the live steps.
+    following : ndarray of int, shape (stages,)
+        The stage after that step has been sent, or `NONE`.
+    remaining : ndarray of int, shape (stages,)
+        Emails still to be sent, this one included.
+    is_first : ndarray of bool, shape (stages,)
+        Whether the email is the first that its enrollment gets.
+    path : ndarray of int, shape (stages, most remaining)
+        The stages that a chain runs through, `NONE` past its end.
+    ready : ndarray of int, shape (stages, days)
+        Ready day of this stage's email, by the day of the email before it.
+    sends : ndarray of bool, shape (stages, days)
+        Whether the day is a sending day of the sequence.
+    """
+
+    sequence: np.ndarray
+    step: np.ndarray
+    following: np.ndarray
+    remaining: np.ndarray
+    is_first: np.ndarray
+    path: np.ndarray
+    ready: np.ndarray
+    sends: np.ndarray
+
+    def next_sending_day(self) -> np.ndarray:
+        """Return, by stage and day, the first sending day on or after it; shape like `sends`."""
+        days = self.sends.shape[1]
+        place = np.where(self.sends, np.arange(days), days - 1)
+        return np.asarray(np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1])
+
+
+def calendars_of(problem: Problem, state: Progress, order: np.ndarray) -> list[SendingDays]:
+    """Return the sending days of each sequence, from the oldest day that a wait runs from."""
+    horizon = problem.horizon
+    previous = state.previous_day[order]
+    enrolled = problem.enrollments["enrolled_at"].to_numpy()[order] // DAY - 1
+    # Where nobody knows when the step before left, the wait runs from the enrolment.
+    begun = np.where(state.received_any[order], enrolled, horizon.origin)
+    oldest = np.where(previous != NULL, previous, begun)
+    first = int(min(oldest.min(initial=horizon.origin), horizon.origin))
+    distinct: dict[tuple[tuple[int, ...], str | None], SendingDays] = {}
+    calendars = []
+    for weekdays, country in zip(
+        problem.sequences["send_days"], problem.sequences["holidays"], strict=True
+    ):
+        key = (weekdays, country)
+        if key not in distinct:
+            distinct[key] = SendingDays(weekdays, country, first, horizon.origin + horizon.last)
+        calendars.append(distinct[key])
+    return calendars
+
+
+def stages_of(
+    problem: Problem,
+    state: Progress,
+    sequence: np.ndarray,
+    order: np.ndarray,
+    calendars: list[SendingDays],
+) -> tuple[np.ndarray, Stages]:
+    """Find the stages at which chains stand, and those that they will come to.
+
+    Parameters
+    ----------
+    problem : Problem
+        Steps and waits.
+    state : Progress
+        What each enrollment has still to get.
+    sequence : ndarray of int, shape (enrollments,)
+        Place of each enrollment's sequence.
+    order : ndarray of int
+        Places of the enrollments that are to be planned.
+    calendars : list of SendingDays
+        By sequence.
+
+    Returns
+    -------
+    ndarray of int
+        The stage of each enrollment in `order`.
+    Stages
+        All of them.
+    """
+    horizon = problem.horizon
+    steps = problem.live_steps
+    begins = np.searchsorted(steps["sequence_id"].to_numpy(), problem.sequences["id"].to_numpy())
+    keys = pd.DataFrame(
+        {
+            "sequence": sequence[order],
+            "later": state.received_any[order],
+            "remaining": state.remaining[order],
+        }
+    )
+    codes, distinct = pd.factorize(pd.MultiIndex.from_frame(keys), sort=True)
+    found: dict[tuple[int, bool, int], int] = {}
+    tails: list[tuple[int, bool, int]] = []
+
+    def stage_at(place: int, later: bool, mask: int) -> int:
+        key = (place, later, mask)
+        if key not in found:
+            found[key] = len(tails)
+            tails.append(key)
+        return found[key]
+
+    for place, later, mask in distinct:
+        stage_at(int(place), bool(later), int(mask))
+    following: list[int] = []
+    for place, _later, mask in tails:  # grows while it is walked: each tail adds the next one
+        rest = mask & (mask - 1)
+        following.append(stage_at(place, True, rest) if rest else NONE)
+
+    count = len(tails)
+    lowest = [(mask & -mask).bit_length() - 1 for _, _, mask in tails]
+    step = np.array([begins[tails[s][0]] + lowest[s] for s in range(count)], dtype=np.int64)
+    remaining = np.array([mask.bit_count() for _, _, mask in tails], dtype=np.int64)
+    path = np.full((count, int(remaining.max(initial=1))), NONE)
+    path[:, 0] = np.arange(count)
+    next_of = np.append(np.array(following, dtype=np.int64), NONE)
+    for column in range(1, path.shape[1]):
+        path[:, column] = next_of[path[:, column - 1]]
+
+    days = horizon.origin + np.arange(horizon.size)
+    waits = steps["wait_days"].to_numpy()
+    units = problem.sequences["wait_unit"].to_numpy()
+    ready = np.empty((count, horizon.size), dtype=np.int64)
+    sends = np.zeros((count, horizon.size), dtype=bool)
+    for index, (place, _later, _mask) in enumerate(tails):
+        calendar = calendars[place]
+        ready[index] = calendar.after_wait(days, waits[step[index]], units[place])
+        sends[index, :-1] = calendar.sends[horizon.origin - calendar.first :]
+    return codes, Stages(
+        sequence=np.array([place for place, _, _ in tails], dtype=np.int64),
+        step=step,
+        following=next_of[:-1],
+        remaining=remaining,
+        is_first=np.array([not later for _, later, _ in tails], dtype=bool),
+        path=path,
+        ready=ready - horizon.origin,
+        sends=sends,
+    )
