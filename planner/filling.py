@@ -16,7 +16,7 @@ from sendplan.planner.workload import Workload
 PASSES = 100
 """Passes of the relaxation; more change little."""
 
-CAUTION = 2.2
+CAUTION = 2.6
 """How much dearer slip is to the relaxation than in the objective.
 
 Sharing its flow out to mailboxes makes some follow-ups slip that it had on time.
