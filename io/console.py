@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from sendplan.planner.vocabulary import Reason
+
 if TYPE_CHECKING:
     from sendplan.io.check import Findings
     from sendplan.io.nightly import Run
@@ -27,12 +29,12 @@ SHOWN_MAILBOXES = 8
 SHOWN_SEQUENCES = 50
 SHOWN_VIOLATIONS = 20
 
-REASONS = {
-    "mailbox_paused": "the thread's mailbox is paused",
-    "no_active_mailbox": "no active mailbox in the sequence's pool",
-    "behind_uncertain": "an earlier email's fate is uncertain",
-    "no_room": "no room within the horizon",
-    "behind_unplaced": "an earlier email of the thread has no slot",
+REASONS: dict[str, str] = {
+    Reason.MAILBOX_PAUSED: "the thread's mailbox is paused",
+    Reason.NO_ACTIVE_MAILBOX: "no active mailbox in the sequence's pool",
+    Reason.BEHIND_UNCERTAIN: "an earlier email's fate is uncertain",
+    Reason.NO_ROOM: "no room within the horizon",
+    Reason.BEHIND_UNPLACED: "an earlier email of the thread has no slot",
 }
 
 PHASES = {

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
-from sendplan.planner.vocabulary import OCCUPYING, EmailStatus
+from sendplan.planner.vocabulary import OCCUPYING, EmailStatus, EnrollmentStatus
 
 EMAILS = "SELECT status, count(*) AS emails FROM scheduled_emails GROUP BY status ORDER BY status"
 
@@ -19,7 +19,9 @@ LAST_RUN = """
 
 SEQUENCES = f"""
     SELECT sequence.id, sequence.name, sequence.status,
-           count(DISTINCT enrollment.id) FILTER (WHERE enrollment.status = 'active') AS contacts,
+           count(DISTINCT enrollment.id) FILTER (
+               WHERE enrollment.status = '{EnrollmentStatus.ACTIVE}'
+           ) AS contacts,
            count(email.id) FILTER (WHERE email.status = '{EmailStatus.SENT}') AS sent,
            count(email.id) FILTER (
                WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL

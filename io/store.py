@@ -5,24 +5,21 @@ transaction inserts and updates them, leaving alone what somebody has changed si
 """
 
 import datetime as dt
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Engine, bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from sendplan.io.binary import copy_in
 from sendplan.io.database import translated_errors
+from sendplan.io.difference import KEY_KINDS, OLD_KINDS, SLOT_KINDS, difference
 from sendplan.io.errors import SendplanError
-from sendplan.io.load import OTHER_REASON, REASONS, Snapshot, read_settings
-from sendplan.planner.frames import NULL
-from sendplan.planner.pending import obsolete
+from sendplan.io.load import REASONS, Snapshot, read_settings
+from sendplan.io.runs import close_run, open_run
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
 from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus
@@ -36,20 +33,6 @@ MANY_ROWS = 20_000
 
 CROSSED = ("23505", "40001", "40P01")
 """A row that somebody else was just making, and the two ways to be in each other's way."""
-
-SLOT_KINDS = {
-    "mailbox_id": "bigint",
-    "send_day": "date",
-    "send_at": "timestamptz",
-    "reason": "smallint",
-}
-KEY_KINDS = {"enrollment_id": "bigint", "step_id": "bigint"}
-OLD_KINDS = {
-    "old_mailbox_id": "bigint",
-    "old_send_day": "date",
-    "old_send_at": "timestamptz",
-    "old_plan_run_id": "bigint",
-}
 
 
 class PlannerBusyError(SendplanError):
@@ -101,83 +84,6 @@ def planner_lock(engine: Engine) -> Iterator[None]:
             yield
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PLANNER_LOCK})
-
-
-def difference(problem: Problem, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Compare a plan with the rows of the snapshot it was made from.
-
-    Parameters
-    ----------
-    problem : Problem
-        With the snapshot's scheduled_emails.
-    plan : Plan
-        The plan.
-
-    Returns
-    -------
-    inserted, changed : DataFrame
-        int64 columns: enrollment_id, step_id and the slot (mailbox_id, send_day, send_at,
-        reason; `NULL` and reason 0 where there is none); `changed` also has the row's id, the
-        slot it had, and whether it is ``cancelled``.
-    """
-    rows = problem.scheduled_emails
-    pending = (rows["status"] == EmailStatus.PENDING).to_numpy()
-    reason_number = {reason: number for number, reason in enumerate(REASONS, 1)}
-    current = pd.DataFrame(
-        {
-            "id": rows["id"],
-            "enrollment_id": rows["enrollment_id"],
-            "step_id": rows["step_id"],
-            "old_mailbox_id": rows["mailbox_id"],
-            "old_send_day": rows["send_day"],
-            "old_send_at": rows["send_at"],
-            "old_plan_run_id": rows["plan_run_id"],
-            "old_reason": rows["unplaced_reason"]
-            .map(reason_number)
-            .fillna(OTHER_REASON)
-            .where(rows["unplaced_reason"].notna(), 0)
-            .astype("int64"),
-            "cancelled": obsolete(problem).astype("int64"),
-        }
-    )[pending]
-    wanted = _wanted(plan, reason_number)
-    key = list(KEY_KINDS)
-    both = current.merge(wanted, on=key, how="outer", indicator="found")
-    both = both.fillna({"cancelled": 0})
-    for column in SLOT_KINDS:
-        both[column] = both[column].fillna(0 if column == "reason" else NULL).astype("int64")
-    new = (both["found"] == "right_only").to_numpy()
-    inserted = both.loc[new, [*key, *SLOT_KINDS]].reset_index(drop=True)
-    old = both[~new].astype(
-        {"id": "int64", **dict.fromkeys(OLD_KINDS, "int64"), "cancelled": "int64"}
-    )
-    planned = (old["mailbox_id"] != NULL).to_numpy()
-    differs = (old["cancelled"] == 1).to_numpy()
-    for column in SLOT_KINDS:
-        differs = differs | (old[column] != old[f"old_{column}"]).to_numpy()
-    differs = differs | (planned != (old["old_plan_run_id"] != NULL).to_numpy())
-    columns = ["id", *key, *SLOT_KINDS, *OLD_KINDS, "cancelled"]
-    return inserted, old.loc[differs, columns].reset_index(drop=True)
-
-
-def _wanted(plan: Plan, reason_number: Mapping[str, int]) -> pd.DataFrame:
-    """Return what each email of the plan should have as its slot or reason."""
-    sends, unplaced = plan.sends, plan.unplaced
-    day = sends["send_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    at = sends["send_at"].dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
-    empty = np.full(len(unplaced), NULL)
-    return pd.DataFrame(
-        {
-            "enrollment_id": np.append(sends["enrollment_id"], unplaced["enrollment_id"]),
-            "step_id": np.append(sends["step_id"], unplaced["step_id"]),
-            "mailbox_id": np.append(sends["mailbox_id"], empty),
-            "send_day": np.append(day, empty),
-            "send_at": np.append(at, empty),
-            "reason": np.append(
-                np.zeros(len(sends), np.int64), unplaced["reason"].map(reason_number)
-            ),
-        }
-    ).astype("int64")
 
 
 STAGED = {
@@ -344,7 +250,7 @@ def _publish(
     parameters: Mapping[str, Any],
     seconds: Mapping[str, float],
 ) -> Published:
-    run_id = _open_run(connection, plan, started_at, parameters)
+    run_id = open_run(connection, plan, started_at, parameters)
     # Emails before settings, in the order in which a dispatcher that pauses a mailbox locks them.
     connection.execute(text(LOCK_ROWS))
     connection.execute(text(f"LOCK TABLE {SETTINGS_TABLES} IN SHARE MODE"))
@@ -365,7 +271,7 @@ def _publish(
         text("SELECT (SELECT count(*) FROM staged_inserts) + (SELECT count(*) FROM staged_changes)")
     )
     skipped = int(staged or 0) - rows_changed
-    _close_run(connection, run_id, rows_changed, skipped, seconds)
+    close_run(connection, run_id, rows_changed, skipped, seconds)
     return Published(run_id, rows_changed, skipped)
 
 
@@ -376,61 +282,3 @@ def _stage(connection: Connection, name: str, frame: pd.DataFrame) -> None:
     connection.execute(text(f"DROP TABLE IF EXISTS pg_temp.{name}"))
     connection.execute(text(f"CREATE TEMPORARY TABLE {name} ({declared})"))
     copy_in(connection, name, frame, kinds)
-
-
-def _open_run(
-    connection: Connection, plan: Plan, started_at: dt.datetime, parameters: Mapping[str, Any]
-) -> int:
-    query = text(
-        """
-        INSERT INTO plan_runs
-            (started_at, as_of, method, status, cost, lower_bound, emails, unplaced, blocked,
-             late_follow_ups, slip_days, moved, horizon_end, finish_day, parameters)
-        VALUES
-            (:started_at, :as_of, :method, :status, :cost, :lower_bound, :emails, :unplaced,
-             :blocked, :late_follow_ups, :slip_days, :moved, :horizon_end, :finish_day,
-             :parameters)
-        RETURNING id
-        """
-    ).bindparams(bindparam("parameters", type_=JSONB))
-    names = (
-        "method",
-        "status",
-        "cost",
-        "lower_bound",
-        "blocked",
-        "late_follow_ups",
-        "slip_days",
-        "moved",
-        "horizon_end",
-        "finish_day",
-    )
-    values = {name: getattr(plan, name) for name in names}
-    values |= {"emails": len(plan.sends), "unplaced": len(plan.unplaced)}
-    values |= {"started_at": started_at, "as_of": plan.as_of, "parameters": dict(parameters)}
-    return int(connection.execute(query, values).scalar_one())
-
-
-def _close_run(
-    connection: Connection,
-    run_id: int,
-    rows_changed: int,
-    skipped: int,
-    seconds: Mapping[str, float],
-) -> None:
-    connection.execute(
-        text(
-            """
-            UPDATE plan_runs
-            SET finished_at = clock_timestamp(), rows_changed = :rows_changed,
-                skipped = :skipped, seconds = CAST(:seconds AS jsonb)
-            WHERE id = :run_id
-            """
-        ),
-        {
-            "run_id": run_id,
-            "rows_changed": rows_changed,
-            "skipped": skipped,
-            "seconds": json.dumps(dict(seconds)),
-        },
-    )
