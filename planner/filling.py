@@ -60,6 +60,9 @@ def fill(work: Workload, rules: Rules, placement: Placement, slip_weight: float)
 
 def _terrain(work: Workload, rules: Rules, placement: Placement, pairs: Pairs) -> Terrain:
     room = Room.beside(work, rules, placement)
+    # Days are not filled beyond what their timetables are likely to hold.
+    room.mailbox -= rules.room - rules.expected_room
+    np.maximum(room.mailbox, 0, out=room.mailbox)
     room.mailbox[:, rules.last + 1 :] = rules.room[:, rules.last + 1 :]
     return Terrain(
         work.stages, pairs, room.mailbox, room.new, rules.release, rules.urgency, rules.last

@@ -176,11 +176,13 @@ class _Board:
             # The second email of a chain on one day can only be in the way of its first.
             twice = rows[pd.Series(self.chain[rows]).duplicated(keep=False).to_numpy()]
             if len(twice):
-                out = int(twice[self.email[twice].argmax()])
+                out = twice[[self.email[twice].argmax()]]
             else:
-                out = _least_missed(jobs, order, gap)
+                out = _too_many(jobs, order, gap)
+                if not len(out):
+                    out = np.array([_least_missed(jobs, order, gap)])
             self.time[out] = NONE
-            rows = rows[rows != out]
+            rows = rows[~np.isin(rows, out)]
 
     def _keep_step_order(self) -> None:
         """Where a chain sends twice on a day, let the earlier step have the earlier time."""
@@ -226,6 +228,19 @@ class _Board:
                 )
         stay = keep[self.group]
         self.time[stay] = existing_at[stay]
+
+
+def _too_many(jobs: Jobs, order: np.ndarray, gap: int) -> np.ndarray:
+    """Return the last emails of a span of windows that holds more than can ever fit into it."""
+    window = np.repeat(np.arange(len(jobs.counts)), jobs.counts)
+    opens, closes = np.array(jobs.opens)[window], np.array(jobs.closes)[window]
+    for begin in sorted(set(jobs.opens)):
+        for end in sorted(set(jobs.closes)):
+            inside = order[(opens >= begin) & (closes <= end)]
+            excess = len(inside) - max((end - begin) // gap + 1, 0)
+            if excess > 0:
+                return np.sort(inside)[-excess:]
+    return order[:0]
 
 
 def _least_missed(jobs: Jobs, order: np.ndarray, gap: int) -> int:

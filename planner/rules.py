@@ -6,6 +6,7 @@ import numpy as np
 
 from sendplan.planner.dates import SECOND
 from sendplan.planner.fleet import UNLIMITED
+from sendplan.planner.gap_room import gap_room
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
@@ -21,6 +22,8 @@ class Rules:
         The last day that may be used.
     room : ndarray of int, shape (mailboxes, days)
         Emails that may still leave: capacity less what is used, and what min_gap_seconds allows.
+    expected_room : ndarray of int, shape (mailboxes, days)
+        As many as min_gap_seconds is likely to let leave, given whose windows wait.
     new_room : ndarray of int, shape (sequences, days)
         First emails that may still leave.
     release : ndarray of int, shape (stages, days)
@@ -37,6 +40,7 @@ class Rules:
 
     last: int
     room: np.ndarray
+    expected_room: np.ndarray
     new_room: np.ndarray
     release: np.ndarray
     urgency: np.ndarray
@@ -65,8 +69,12 @@ def rules(work: Workload, parameters: Parameters) -> Rules:
     last = horizon.last if parameters.horizon_days is None else parameters.horizon_days + 1
     room = np.zeros((work.fleet.capacity.shape[0], horizon.size), dtype=np.int64)
     room[:, :-1] = np.maximum(work.fleet.capacity - work.fleet.used, 0)
-    room[:, :-1] = np.minimum(room[:, :-1], _gap_room(work))
-    room[:, last + 1 :] = UNLIMITED
+    gaps = gap_room(work)
+    expected_room = room.copy()
+    expected_room[:, :-1] = np.minimum(room[:, :-1], gaps.expected)
+    room[:, :-1] = np.minimum(room[:, :-1], gaps.most)
+    for table in (room, expected_room):
+        table[:, last + 1 :] = UNLIMITED
     new_room = np.full((len(work.new_limit), horizon.size), UNLIMITED, dtype=np.int64)
     new_room[:, :-1] = np.maximum(work.new_limit[:, None] - work.new_used, 0)
 
@@ -92,7 +100,7 @@ def rules(work: Workload, parameters: Parameters) -> Rules:
             break
         after = np.minimum(first[taken] + 1, horizon.beyond)
         first[taken] = next_day[chains.stage[taken], after]
-    return Rules(last, room, new_room, release, urgency, first, busy, shared)
+    return Rules(last, room, expected_room, new_room, release, urgency, first, busy, shared)
 
 
 def _open_beyond(table: np.ndarray) -> np.ndarray:
@@ -114,50 +122,3 @@ def _shared_contacts(work: Workload, parameters: Parameters) -> tuple[np.ndarray
     busy = np.zeros((int(concerns.sum()) + 1, size), dtype=bool)
     busy[row[used["contact"].to_numpy()], used["day"].to_numpy()] = True
     return busy, row[contact]
-
-
-def _gap_room(work: Workload) -> np.ndarray:
-    """Return how many emails min_gap_seconds lets leave from each mailbox on each day.
-
-    Exact where all windows of the mailbox are one; an upper bound where they differ.
-    """
-    fleet, windows = work.fleet, work.windows
-    limit = np.full(fleet.capacity.shape, UNLIMITED, dtype=np.int64)
-    with_gap = np.flatnonzero(fleet.gap > 0)
-    if not len(with_gap) or not len(work.chains):
-        return limit
-    sequence_of = np.full(len(windows.opens), NONE)
-    sequence_of[work.chains.window] = work.stages.sequence[work.chains.stage]
-    opens = -(-np.maximum(windows.opens, work.problem.now) // SECOND)
-    closes = -(-windows.closes // SECOND) - 1
-    for mailbox in with_gap:
-        rows = [
-            row
-            for row, sequence in enumerate(sequence_of)
-            if sequence != NONE and mailbox in work.fleet.pools[sequence]
-        ]
-        if not rows:
-            continue
-        gap = int(fleet.gap[mailbox])
-        begin, end = np.unique(np.stack([opens[rows], closes[rows]], axis=1), axis=0).swapaxes(0, 1)
-        each = np.where(end >= begin, (end - begin) // gap + 1, 0).sum(axis=0)
-        first, final = begin.min(axis=0), end.max(axis=0)
-        limit[mailbox] = np.minimum(each, np.maximum((final - first) // gap + 1, 0))
-        taken = fleet.taken[mailbox] // SECOND
-        for day in np.flatnonzero((first < taken.max(initial=0) + gap) & (final >= first)):
-            limit[mailbox, day] = min(
-                limit[mailbox, day], _places(int(first[day]), int(final[day]), gap, taken)
-            )
-    return limit
-
-
-def _places(first: int, final: int, gap: int, taken: np.ndarray) -> int:
-    """Count the emails that fit into [first, final] around moments already taken."""
-    count, at = 0, first
-    for moment in [*taken[(taken > first - gap) & (taken < final + gap)].tolist(), None]:
-        until = final if moment is None else min(final, moment - gap)
-        if until >= at:
-            count += (until - at) // gap + 1
-        if moment is not None:
-            at = max(at, moment + gap)
-    return count

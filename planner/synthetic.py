@@ -23,8 +23,7 @@ STEP_COUNTS = (3, 4, 5, 6)
 LONGEST_WAIT = 7
 CAPACITIES = tuple(range(30, 81, 10))
 CAPACITY_SHARES = tuple(1 / len(CAPACITIES) for _ in CAPACITIES)
-"""Round daily caps, mostly low, as users set them; they make the instance as short of room as the
-one that the daily job was first measured on."""
+"""Round daily caps, each as frequent as the others."""
 IN_FLIGHT_SHARE = 0.4
 
 ZONED_CONTACTS = 0.25
