@@ -166,15 +166,19 @@ class DeleteAndCopy(Design):
 
     def store(self, session: Session, plan: Rows, seen: Rows, run: int) -> int:
         place = find(plan, seen)
+        stays = (place >= 0) & ~differing(plan, seen, place)
         with session.cursor() as cursor:
             cursor.execute("DELETE FROM scheduled_emails WHERE status = 'pending'")
             # What dispatchers took meanwhile is not to come back.
             cursor.execute(
-                "SELECT id FROM scheduled_emails WHERE status <> 'pending' AND plan_run_id = 1"
+                "SELECT id FROM scheduled_emails "
+                "WHERE status <> 'pending' AND plan_run_id IS NOT NULL"
             )
             taken = np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
         alive = (place < 0) | ~np.isin(seen["id"][place], taken)
-        insert(session, "scheduled_emails", plan, alive, run)
+        # A slot that stays as it was is still the work of the run that gave it.
+        runs = np.where(stays, seen["plan_run_id"][place], run)
+        insert(session, "scheduled_emails", plan, alive, runs)
         session.commit()
         return int(alive.sum())
 
@@ -324,13 +328,18 @@ def differing(plan: Rows, seen: Rows, place: npt.NDArray[np.int64]) -> npt.NDArr
 
 
 def insert(
-    session: Session, table: str, plan: Rows, chosen: npt.NDArray[np.bool_], run: int
+    session: Session,
+    table: str,
+    plan: Rows,
+    chosen: npt.NDArray[np.bool_],
+    run: int | npt.NDArray[np.int64],
 ) -> None:
-    """Copy rows of the plan into the table."""
+    """Copy rows of the plan into the table, as the work of one run or of one run a row."""
     count = int(chosen.sum())
     if count:
         columns = {name: plan[name][chosen] for name in (*KEYS, *SLOT)}
-        copy_in(session, table, {**columns, "plan_run_id": np.full(count, run)})
+        runs = np.broadcast_to(run, len(chosen))[chosen]
+        copy_in(session, table, {**columns, "plan_run_id": runs})
 
 
 def update_staged(
