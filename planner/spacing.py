@@ -12,8 +12,9 @@ times and deadlines" (SIAM J. Comput. 10, 1981), decides whether a gap is possib
 the *forbidden regions* in which no email may leave, then lets the earliest deadline go first.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -99,17 +100,21 @@ class Jobs:
             if o >= opens and c <= closes
         )
 
+    @cached_property
+    def _spans(self) -> list[tuple[int, list[tuple[int, int]]]]:
+        """Openings from the last to the first, each with closings and the emails between."""
+        closings = sorted(set(self.closes))
+        return [
+            (opens, [(closes, n) for closes in closings if (n := self._inside(opens, closes))])
+            for opens in sorted(set(self.opens), reverse=True)
+        ]
+
     def _forbidden_regions(self, gap: int) -> "_Regions | None":
         regions = _Regions(self.forbidden)
-        for opens in sorted(set(self.opens), reverse=True):
+        for opens, spans in self._spans:
             latest = None
-            for closes in sorted(set(self.closes)):
-                inside = self._inside(opens, closes)
-                if not inside:
-                    continue
-                start = regions.push_earlier(closes)
-                for _ in range(inside - 1):
-                    start = regions.push_earlier(start - gap)
+            for closes, inside in spans:
+                start = regions.pack_earlier(closes, inside, gap)
                 if start < opens:
                     return None
                 latest = start if latest is None else min(latest, start)
@@ -158,6 +163,21 @@ class _Regions:
         if place >= 0 and time < self.ends[place]:
             return self.starts[place]
         return time
+
+    def pack_earlier(self, time: int, count: int, gap: int) -> int:
+        """Return the first of `count` allowed seconds, `gap` apart, the last at most `time`."""
+        start = self.push_earlier(time)
+        left = count - 1
+        while left:
+            place = bisect_left(self.starts, start) - 1
+            # Down to the next region every step is free of checks.
+            free = left if place < 0 or not gap else max((start - self.ends[place]) // gap, 0)
+            steps = min(left, free)
+            start, left = start - steps * gap, left - steps
+            if left:
+                start = self.push_earlier(start - gap)
+                left -= 1
+        return start
 
 
 def spread(
