@@ -3,7 +3,7 @@
 import numpy as np
 
 from sendplan.planner.components import components, mailbox_components
-from sendplan.planner.greedy import Counts, Demand, Pairs, Terrain, decide, trajectories
+from sendplan.planner.greedy import decide
 from sendplan.planner.objective import delays
 from sendplan.planner.people import assign, demand
 from sendplan.planner.placement import Placement, Room
@@ -11,6 +11,7 @@ from sendplan.planner.reinsertion import Prices, reinsert
 from sendplan.planner.relaxation import Flow, relax
 from sendplan.planner.rules import Rules
 from sendplan.planner.stages import NONE
+from sendplan.planner.terrain import Counts, Demand, Pairs, Terrain, trajectories
 from sendplan.planner.workload import Workload
 
 PASSES = 100

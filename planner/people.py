@@ -6,10 +6,10 @@ up to every day no more leave than have become ready, each gets a day on or afte
 
 import numpy as np
 
-from sendplan.planner.greedy import Counts, Demand, Pairs
 from sendplan.planner.placement import Placement, first_days
 from sendplan.planner.rules import Rules
 from sendplan.planner.stages import NONE
+from sendplan.planner.terrain import Counts, Demand, Pairs
 from sendplan.planner.workload import Workload
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.fleet import UNLIMITED
-from sendplan.planner.greedy import Counts, Demand, Terrain
 from sendplan.planner.stages import NONE
+from sendplan.planner.terrain import Counts, Demand, Terrain
 
 _NEVER = 1e12
 """Cost of a day that cannot be used."""
