@@ -15,7 +15,7 @@ import pandas as pd
 from sqlalchemy import Connection
 
 from sendplan.io.errors import DataError
-from sendplan.planner.frames import NULL
+from sendplan.planner.reading import NULL
 
 WIDTHS = {20: ">i8", 21: ">i2", 23: ">i4", 1082: ">i4", 1184: ">i8"}
 """How COPY writes bigint, smallint, integer, date and timestamptz, by type number."""

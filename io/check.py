@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.load import load
-from sendplan.planner.frames import NULL
+from sendplan.planner.reading import NULL
 from sendplan.planner.verify import violations
 from sendplan.planner.vocabulary import EmailStatus
 

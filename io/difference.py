@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from sendplan.io.load import OTHER_REASON, REASONS
-from sendplan.planner.frames import NULL
 from sendplan.planner.pending import obsolete
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
+from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import EmailStatus
 
 SLOT_KINDS = {

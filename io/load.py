@@ -18,8 +18,8 @@ from sendplan.io.database import translated_errors
 from sendplan.io.errors import DataError
 from sendplan.io.errors import Problem as Fault
 from sendplan.planner.errors import ProblemError
-from sendplan.planner.frames import NULL
 from sendplan.planner.problem import Problem
+from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import OCCUPYING, EmailStatus, EnrollmentStatus, Reason
 
 RECENT_DAYS = 2

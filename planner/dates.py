@@ -14,7 +14,7 @@ import holidays
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.frames import DAY_SECONDS, NULL
+from sendplan.planner.reading import DAY_SECONDS, NULL
 from sendplan.planner.vocabulary import MAX_HORIZON_DAYS, WaitUnit
 
 SECOND = 1_000_000

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.dates import DAY, SECOND
-from sendplan.planner.frames import NULL
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress
+from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import EmailStatus, MailboxStatus
 
 UNLIMITED = np.iinfo(np.int32).max // 4

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.frames import NULL
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import progress
+from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 
 from sendplan.planner import dates
 from sendplan.planner.errors import Fault, ProblemError
-from sendplan.planner.frames import CONTRACTS, NULL, rows_named, validate
+from sendplan.planner.frames import CONTRACTS, rows_named, validate
+from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import MAX_STEPS, EmailStatus
 
 OPTIONAL = ("scheduled_emails", "used")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.dates import local_days
-from sendplan.planner.frames import NULL
 from sendplan.planner.problem import Problem
+from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus
 
 

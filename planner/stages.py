@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.dates import DAY, SendingDays
-from sendplan.planner.frames import NULL
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress
+from sendplan.planner.reading import NULL
 
 NONE = -1
 """No mailbox, no day, no stage."""

@@ -13,10 +13,10 @@ import pandas as pd
 
 from sendplan.planner import dates
 from sendplan.planner.dates import SECOND, SendingDays
-from sendplan.planner.frames import NULL, microseconds
 from sendplan.planner.plan import SENDS
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress, progress
+from sendplan.planner.reading import NULL, microseconds
 from sendplan.planner.vocabulary import (
     EnrollmentStatus,
     MailboxStatus,

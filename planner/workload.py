@@ -11,9 +11,9 @@ import pandas as pd
 from sendplan.planner import dates
 from sendplan.planner.dates import SendingDays
 from sendplan.planner.fleet import UNLIMITED, Fleet, fleet_of, has_slot
-from sendplan.planner.frames import NULL
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress, progress
+from sendplan.planner.reading import NULL
 from sendplan.planner.stages import NONE, Stages, calendars_of, stages_of
 from sendplan.planner.vocabulary import (
     EnrollmentStatus,

@@ -10,7 +10,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from sendplan.planner.errors import ProblemError
-from sendplan.planner.frames import CONTRACTS, NULL, validate
+from sendplan.planner.frames import CONTRACTS, validate
+from sendplan.planner.reading import NULL
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 MICROSECONDS = 1_772_442_000_000_000  # of NINE, since 1970
