@@ -1,6 +1,6 @@
 """Lets ``python -m sendplan`` stand for the ``sendplan`` command."""
 
-from sendplan.cli import main
+from sendplan.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

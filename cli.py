@@ -4,7 +4,9 @@ Libraries load inside the commands that need them, so that every command starts 
 """
 
 import datetime as dt
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +22,11 @@ from sendplan.planner.parameters import METHODS, Parameters
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from sendplan.planner.plan import Plan
+
+CREW = "sendplan-crew"
+"""How the names of threads begin that improve a plan."""
 
 SHOWN_PROBLEMS = 50
 """How many problems of a bad file the terminal spells out."""
@@ -236,6 +243,12 @@ def enroll(
 @main.command()
 @as_of_option
 @click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="TOML file whose table [plan] says how to plan; options given here go before it.",
+)
+@click.option(
     "--horizon-days",
     type=int,
     metavar="N",
@@ -243,18 +256,37 @@ def enroll(
 )
 @click.option(
     "--method",
-    # Not a choice: what does not exist yet is refused with a reason.
-    default=Parameters.method,
-    show_default=True,
-    help=f"One of {', '.join(METHODS)}.",
+    metavar="WORD",
+    help=f"One of {', '.join(METHODS)}; by default {Parameters.method}.",
 )
 @click.option(
     "--time-limit",
     type=float,
-    default=Parameters.time_limit,
-    show_default=True,
     metavar="S",
-    help="Seconds that a method may spend on improving its plan.",
+    help="Seconds of work, on one core, for improving the plan;"
+    f" by default {Parameters.time_limit:g}.",
+)
+@click.option(
+    "--gap",
+    type=float,
+    metavar="G",
+    help="Stop improving when no plan can be better by more than this part of the cost;"
+    f" by default {Parameters.gap:g}.",
+)
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Parts planned side by side; the plan does not depend on it."
+    f" By default {Parameters.workers}.",
+)
+@click.option("--seed", type=int, metavar="N", help="Seed of the search; by default 0.")
+@click.option(
+    "--on-interrupt",
+    type=click.Choice(["ask", "store", "discard"]),
+    default="ask",
+    show_default=True,
+    help="What Ctrl-C does with the best plan so far.",
 )
 @click.option("--dry-run", is_flag=True, help="Plan and check, but store nothing.")
 @as_json
@@ -262,33 +294,71 @@ def enroll(
 @click.pass_obj
 def plan(
     place: Place,
+    /,
     as_of: dt.datetime | None,
-    horizon_days: int | None,
-    method: str,
-    time_limit: float,
+    config: Path | None,
+    on_interrupt: str,
     dry_run: bool,
     as_json: bool,
     database_url: str | None,
     data_dir: Path | None,
+    **given: Any,
 ) -> None:
-    """Plan all pending emails and store the slots (the nightly run)."""
-    parameters = Parameters(method=method, time_limit=time_limit, horizon_days=horizon_days)
+    """Plan all pending emails and store the slots (the nightly run).
+
+    \b
+    Examples:
+      sendplan plan                              improve for 30 seconds of work
+      sendplan plan --time-limit 300 --gap 0     as near to the best as it gets
+      sendplan plan --method greedy --dry-run    what looking ahead alone gives
+    """
+    from sendplan.io.settings import read_settings
+
+    settings = read_settings(config) if config else {}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    parameters = Parameters(**settings)
     with database(place, database_url, data_dir) as engine:
-        _plan(engine, as_of or _clock(), parameters, dry_run=dry_run, as_json=as_json)
+        _plan(
+            engine,
+            as_of or _clock(),
+            parameters,
+            dry_run=dry_run,
+            as_json=as_json,
+            on_interrupt=on_interrupt,
+        )
 
 
 def _plan(
-    engine: "Engine", now: dt.datetime, parameters: Parameters, *, dry_run: bool, as_json: bool
+    engine: "Engine",
+    now: dt.datetime,
+    parameters: Parameters,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    on_interrupt: str = "ask",
 ) -> None:
-    from sendplan.io.console import emit_json, phases, show_run
+    from sendplan.io.console import ask_to_keep, emit_json, planning, show_run
     from sendplan.io.nightly import run_plan
 
-    with phases() as report:
-        run = run_plan(engine, now, parameters, dry_run=dry_run, report=report)
+    def keep(plan: "Plan") -> bool:
+        return ask_to_keep(plan) if on_interrupt == "ask" else on_interrupt == "store"
+
+    with planning() as (report, progress):
+        run = run_plan(
+            engine,
+            now,
+            parameters,
+            dry_run=dry_run,
+            report=report,
+            progress=progress,
+            keep=keep,
+        )
     if as_json:
         emit_json(run.to_json())
     else:
         show_run(run)
+    if run.discarded:
+        sys.exit(1)
 
 
 @main.command()
@@ -378,3 +448,20 @@ def demo(
 
 def _clock() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+def run() -> None:
+    """Run the command line as a program of its own.
+
+    A solver that Ctrl-C has overtaken cannot be called off; the program does not wait for it.
+    """
+    code: int | str | None = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    if any(thread.name.startswith(CREW) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0)
+    sys.exit(code)

@@ -16,6 +16,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.prompt import Confirm
 from rich.table import Table
 
 from sendplan.planner.vocabulary import Reason
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sendplan.io.check import Findings
     from sendplan.io.nightly import Run
     from sendplan.io.status import Status
+    from sendplan.planner.crew import Progress as Step
+    from sendplan.planner.plan import Plan
 
 SHOWN_MAILBOXES = 8
 SHOWN_SEQUENCES = 50
@@ -44,6 +47,16 @@ PHASES = {
     "check": "Checking every rule",
     "store": "Storing the plan",
 }
+
+
+WORDS = {
+    "greedy": "Looked ahead",
+    "relaxed": "Bounded",
+    "made whole": "Followed the bound",
+    "refined": "Refined",
+    "proved": "Solved at one go",
+}
+"""Steps of an improvement, as a person reads them."""
 
 
 def emit_json(value: Any) -> None:
@@ -76,6 +89,28 @@ def phases() -> Iterator[Callable[[str], None]]:
         yield enter
         if current:
             progress.update(current[-1], total=1, completed=1)
+
+
+@contextmanager
+def planning() -> Iterator[tuple[Callable[[str], None], Callable[["Step"], None]]]:
+    """Show which phase of a run is under way, and how far its plan has come, on stderr."""
+    with phases() as enter:
+
+        def step(progress: "Step") -> None:
+            enter(
+                f"{WORDS.get(progress.phase, progress.phase)}: cost {progress.cost:,.0f}, no plan"
+                f" below {progress.lower_bound:,.0f}, gap {progress.gap:.2%}"
+            )
+
+        yield enter, step
+
+
+def ask_to_keep(plan: "Plan") -> bool:
+    """Ask on the terminal whether an interrupted plan is to be stored; without one, it is not."""
+    say(f"Interrupted. {plan.verdict}")
+    return sys.stdin.isatty() and Confirm.ask(
+        "Store this plan?", default=False, console=Console(stderr=True)
+    )
 
 
 @contextmanager
@@ -136,7 +171,9 @@ def show_run(run: "Run") -> None:
         hidden=len(boxes) - SHOWN_MAILBOXES,
     )
     _print_unplaced(console, list(summary.unplaced.itertuples(index=False, name=None)))
-    if run.published is None:
+    if run.discarded:
+        console.print("\nInterrupted: nothing was stored, the plan before still stands.")
+    elif run.published is None:
         console.print("\nA dry run: nothing was stored.")
     else:
         skipped = run.published.skipped
@@ -165,10 +202,7 @@ def _headline(run: "Run") -> Iterator[tuple[str, str]]:
         if plan.late_follow_ups
         else "every one on time",
     )
-    bound = "no lower bound was computed"
-    if plan.gap is not None:
-        bound = f"no plan can cost less than {plan.lower_bound:,.0f}: at most {plan.gap:.1%} better"
-    yield "Cost", f"{plan.cost:,.0f} ({bound})"
+    yield "Cost", f"{plan.cost:,.0f}. {plan.verdict}"
 
 
 def _print_unplaced(console: Console, rows: Sequence[tuple[str, int]]) -> None:

@@ -11,11 +11,20 @@ from sqlalchemy import Engine
 from sendplan.io.errors import SendplanError
 from sendplan.io.load import Snapshot, load
 from sendplan.io.store import OvertakenError, Published, planner_lock, store
+from sendplan.planner.crew import Progress
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
 from sendplan.planner.solver import plan_with
 from sendplan.planner.verify import violations
+from sendplan.planner.vocabulary import Stop
+
+SAFETY = 2.0
+SAFETY_MARGIN = 10.0
+"""When the wall clock stops an improvement: so many times its time limit, and so many seconds.
+
+A machine that is not overloaded comes nowhere near it.
+"""
 
 ATTEMPTS = 4
 """How often a run starts over when what it planned from has changed under it."""
@@ -40,11 +49,14 @@ class Run:
         What was written; None for a dry run.
     seconds : dict of float
         By phase, and in total.
+    discarded : bool
+        Whether the plan was interrupted, and not to be kept.
     """
 
     plan: Plan
     published: Published | None
     seconds: dict[str, float]
+    discarded: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``plan --json`` prints (SPEC §7)."""
@@ -61,6 +73,7 @@ class Run:
             "cost": plan.cost,
             "lower_bound": plan.lower_bound,
             "gap": plan.gap,
+            "stopped": plan.stopped,
             "late_follow_ups": plan.late_follow_ups,
             "slip_days": plan.slip_days,
             "finish_day": plan.finish_day.isoformat() if plan.finish_day else None,
@@ -97,6 +110,8 @@ def run_plan(
     *,
     dry_run: bool = False,
     report: Report = lambda phase: None,
+    progress: Callable[[Progress], None] = lambda step: None,
+    keep: Callable[[Plan], bool] = lambda plan: False,
 ) -> Run:
     """Plan the pending work of a database and publish the plan.
 
@@ -112,6 +127,10 @@ def run_plan(
         Plan and check, but write nothing.
     report : callable
         Told the name of each phase as it begins.
+    progress : callable
+        Told how far the plan has come.
+    keep : callable
+        Asked whether a plan that Ctrl-C has interrupted is to be stored.
 
     Returns
     -------
@@ -134,11 +153,14 @@ def run_plan(
     clock = _Clock(report)
     started_at = dt.datetime.now(dt.UTC)
     if dry_run:
-        _, _, plan = _planned(engine, now, parameters, clock)
+        _, _, plan = _planned(engine, now, parameters, clock, _Watch(parameters, progress))
         return Run(plan, None, clock.total())
     with planner_lock(engine):
         for attempt in range(1, ATTEMPTS + 1):
-            snapshot, problem, plan = _planned(engine, now, parameters, clock)
+            watch = _Watch(parameters, progress)
+            snapshot, problem, plan = _planned(engine, now, parameters, clock, watch)
+            if plan.stopped == Stop.INTERRUPTED and not keep(plan):
+                return Run(plan, None, clock.total(), discarded=True)
             clock.enter("store")
             try:
                 published = store(
@@ -149,6 +171,7 @@ def run_plan(
                     started_at=started_at,
                     parameters=asdict(parameters),
                     seconds=clock.seconds,
+                    progress=watch.steps,
                 )
             except OvertakenError as error:
                 if attempt == ATTEMPTS:
@@ -164,8 +187,37 @@ def run_plan(
     raise AssertionError("the last attempt returns or raises")
 
 
+class _Watch:
+    """Keeps the steps of an improvement, and an eye on the wall clock."""
+
+    def __init__(self, parameters: Parameters, progress: Callable[[Progress], None]) -> None:
+        self.progress = progress
+        self.steps: list[dict[str, Any]] = []
+        self.begun: float | None = None
+        self.longest = SAFETY * parameters.time_limit + SAFETY_MARGIN
+
+    def report(self, progress: Progress) -> None:
+        now = time.perf_counter()
+        self.begun = now if self.begun is None else self.begun
+        self.steps.append(
+            {
+                "phase": progress.phase,
+                "cost": progress.cost,
+                "lower_bound": progress.lower_bound,
+                "gap": progress.gap,
+                "seconds": round(now - self.begun, 3),
+                "work": round(progress.work, 3),
+            }
+        )
+        self.progress(progress)
+
+    def stop(self) -> Stop | None:
+        late = self.begun is not None and time.perf_counter() - self.begun > self.longest
+        return Stop.WALL_CLOCK if late else None
+
+
 def _planned(
-    engine: Engine, now: dt.datetime, parameters: Parameters, clock: _Clock
+    engine: Engine, now: dt.datetime, parameters: Parameters, clock: _Clock, watch: _Watch
 ) -> tuple[Snapshot, Problem, Plan]:
     clock.enter("load")
     snapshot = load(engine, now)
@@ -174,7 +226,7 @@ def _planned(
     problem = snapshot.problem(now)
     clock.leave("build")
     clock.enter("solve")
-    plan = plan_with(problem, parameters)
+    plan = plan_with(problem, parameters, watch=watch)
     clock.leave("solve")
     clock.enter("check")
     broken = violations(problem, plan.sends, one_a_day=parameters.one_a_day)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
@@ -12,7 +12,11 @@ from sendplan.planner.plan import Plan
 
 
 def open_run(
-    connection: Connection, plan: Plan, started_at: dt.datetime, parameters: Mapping[str, Any]
+    connection: Connection,
+    plan: Plan,
+    started_at: dt.datetime,
+    parameters: Mapping[str, Any],
+    progress: Sequence[Mapping[str, Any]],
 ) -> int:
     """Enter a run that is about to be published.
 
@@ -26,6 +30,8 @@ def open_run(
         When the run began, by the clock.
     parameters : mapping
         How it was planned.
+    progress : sequence of mappings
+        How cost and lower bound came closer.
 
     Returns
     -------
@@ -36,14 +42,15 @@ def open_run(
         """
         INSERT INTO plan_runs
             (started_at, as_of, method, status, cost, lower_bound, emails, unplaced, blocked,
-             late_follow_ups, slip_days, moved, horizon_end, finish_day, parameters)
+             late_follow_ups, slip_days, moved, horizon_end, finish_day, parameters,
+             stop_reason, progress)
         VALUES
             (:started_at, :as_of, :method, :status, :cost, :lower_bound, :emails, :unplaced,
              :blocked, :late_follow_ups, :slip_days, :moved, :horizon_end, :finish_day,
-             :parameters)
+             :parameters, :stop_reason, :progress)
         RETURNING id
         """
-    ).bindparams(bindparam("parameters", type_=JSONB))
+    ).bindparams(bindparam("parameters", type_=JSONB), bindparam("progress", type_=JSONB))
     names = (
         "method",
         "status",
@@ -59,6 +66,7 @@ def open_run(
     values = {name: getattr(plan, name) for name in names}
     values |= {"emails": len(plan.sends), "unplaced": len(plan.unplaced)}
     values |= {"started_at": started_at, "as_of": plan.as_of, "parameters": dict(parameters)}
+    values |= {"stop_reason": plan.stopped, "progress": [dict(step) for step in progress]}
     return int(connection.execute(query, values).scalar_one())
 
 

@@ -5,7 +5,7 @@ transaction inserts and updates them, leaving alone what somebody has changed si
 """
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -191,6 +191,7 @@ def store(
     started_at: dt.datetime,
     parameters: Mapping[str, Any],
     seconds: Mapping[str, float],
+    progress: Sequence[Mapping[str, Any]] = (),
 ) -> Published:
     """Publish a plan: all of it, or nothing.
 
@@ -208,6 +209,8 @@ def store(
         When the run began, by the clock.
     parameters, seconds : mapping
         For ``plan_runs``.
+    progress : sequence of mappings
+        For ``plan_runs``, too.
 
     Returns
     -------
@@ -230,7 +233,8 @@ def store(
             connection.execute(text("ANALYZE staged_changes, staged_inserts"))
         with connection.begin():
             try:
-                published = _publish(connection, snapshot, plan, started_at, parameters, seconds)
+                run_id = open_run(connection, plan, started_at, parameters, progress)
+                published = _publish(connection, snapshot, run_id, seconds)
             except DBAPIError as error:
                 if getattr(error.orig, "pgcode", None) in CROSSED:
                     raise OvertakenError("Another session was writing the same rows.") from error
@@ -243,14 +247,8 @@ def store(
 
 
 def _publish(
-    connection: Connection,
-    snapshot: Snapshot,
-    plan: Plan,
-    started_at: dt.datetime,
-    parameters: Mapping[str, Any],
-    seconds: Mapping[str, float],
+    connection: Connection, snapshot: Snapshot, run_id: int, seconds: Mapping[str, float]
 ) -> Published:
-    run_id = open_run(connection, plan, started_at, parameters)
     # Emails before settings, in the order in which a dispatcher that pauses a mailbox locks them.
     connection.execute(text(LOCK_ROWS))
     connection.execute(text(f"LOCK TABLE {SETTINGS_TABLES} IN SHARE MODE"))

@@ -226,6 +226,8 @@ plan_runs = Table(
     Column("finish_day", Date),
     Column("seconds", JSONB),
     Column("parameters", JSONB),
+    # How cost and lower bound came closer: a list of objects in order.
+    Column("progress", JSONB),
     _one_of("kind", RUN_KINDS),
 )
 

@@ -20,7 +20,7 @@ def mailbox_components(pools: list[np.ndarray]) -> np.ndarray:
     """
     mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
     sequence = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
-    return _connected(len(pools), [(sequence, mailbox)])
+    return connected(len(pools), [(sequence, mailbox)])
 
 
 def components(work: Workload) -> np.ndarray:
@@ -41,11 +41,24 @@ def components(work: Workload) -> np.ndarray:
     mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
     linked = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
     edges = [(linked, mailbox), (sequence, work.chains.contact)]
-    return np.asarray(_connected(len(pools), edges)[sequence])
+    return np.asarray(connected(len(pools), edges)[sequence])
 
 
-def _connected(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Find the connected parts of `count` nodes that share hubs, given as pairs of both."""
+def connected(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Find the connected parts of nodes that share hubs.
+
+    Parameters
+    ----------
+    count : int
+        Number of nodes.
+    edges : list of (ndarray of int, ndarray of int)
+        Nodes and hubs, pair by pair.
+
+    Returns
+    -------
+    ndarray of int, shape (count,)
+        Number of each node's part, from 0.
+    """
     label = np.arange(count)
     while True:
         before = label.copy()

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 from sendplan.planner.errors import MethodError
 from sendplan.planner.vocabulary import (
+    DEFAULT_GAP,
     DEFAULT_SLIP_WEIGHT,
     DEFAULT_TIME_LIMIT,
+    DEFAULT_WORKERS,
     MAX_HORIZON_DAYS,
 )
 
-METHODS = ("auto", "greedy")
+MAX_SEED = 2**31 - 1
+MAX_WORKERS = 1_024
+METHODS = ("auto", "greedy", "cpsat")
 
 
 @dataclass(frozen=True)
@@ -19,9 +23,12 @@ class Parameters:
     Parameters
     ----------
     method : str
-        One of `METHODS`; ``auto`` is the greedy until there is a better one.
+        One of `METHODS`: ``greedy`` looks ahead but never back; ``auto`` and ``cpsat`` improve its
+        plan by relaxation and CP-SAT, ``auto`` until the gap is reached, ``cpsat`` as far as it
+        goes.
     time_limit : float
-        Seconds that a method may spend on improving its plan; the greedy needs none.
+        Seconds of work, on one core, that a method may spend on improving its plan; the greedy
+        spends none. Work is counted, not timed, so that the plan is the same on every machine.
     horizon_days : int or None
         Last day that may be used, in days after today's UTC date; None: as far as needed.
     slip_weight : float
@@ -30,6 +37,10 @@ class Parameters:
         Whether a contact gets at most one email a day, over all its enrollments.
     seed : int
         Seed of whatever a method draws; the greedy draws nothing.
+    gap : float
+        Part of its cost by which a plan may be above the lower bound when ``auto`` stops.
+    workers : int
+        How many tasks run side by side; the plan does not depend on it.
     """
 
     method: str = "auto"
@@ -38,6 +49,8 @@ class Parameters:
     slip_weight: float = DEFAULT_SLIP_WEIGHT
     one_a_day: bool = True
     seed: int = 0
+    gap: float = DEFAULT_GAP
+    workers: int = DEFAULT_WORKERS
 
     def __post_init__(self) -> None:
         """Refuse what no plan can be made with.
@@ -47,17 +60,36 @@ class Parameters:
         MethodError
             Naming the parameter, its value and what is allowed.
         """
-        if self.method == "cpsat":
-            raise MethodError(
-                "method 'cpsat' does not exist yet; use 'greedy', or 'auto', which is the greedy"
-            )
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise MethodError(f"{name} is {value!r}; it must be {_NAMES[kinds[0]]}")
         if self.method not in METHODS:
             raise MethodError(f"method {self.method!r} is unknown; use one of {', '.join(METHODS)}")
         if not 0 <= self.time_limit < float("inf"):
             raise MethodError(f"time_limit is {self.time_limit}; it must be 0 or more seconds")
         if not 0 <= self.slip_weight < float("inf"):
             raise MethodError(f"slip_weight is {self.slip_weight}; it must be 0 or more")
-        if self.horizon_days is not None and not 0 <= self.horizon_days <= MAX_HORIZON_DAYS:
-            raise MethodError(
-                f"horizon_days is {self.horizon_days}; it must lie between 0 and {MAX_HORIZON_DAYS}"
-            )
+        if not 0 <= self.gap < 1:
+            raise MethodError(f"gap is {self.gap}; it must be 0 or more, and below 1")
+        for name, least, most in (
+            ("horizon_days", 0, MAX_HORIZON_DAYS),
+            ("seed", 0, MAX_SEED),
+            ("workers", 1, MAX_WORKERS),
+        ):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise MethodError(f"{name} is {value}; it must lie between {least} and {most}")
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "method": (str,),
+    "time_limit": (float, int),
+    "horizon_days": (int, type(None)),
+    "slip_weight": (float, int),
+    "one_a_day": (bool,),
+    "seed": (int,),
+    "gap": (float, int),
+    "workers": (int,),
+}
+_NAMES = {str: "a word", float: "a number", int: "a whole number", bool: "true or false"}

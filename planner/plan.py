@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from sendplan.planner.gaps import relative_gap, verdict
 from sendplan.planner.summary import Summary, summarise
 from sendplan.planner.vocabulary import BLOCKED
 
@@ -36,6 +37,8 @@ class Plan:
         ``"optimal"``, ``"feasible"`` or ``"empty"``.
     lower_bound : float or None
         Proven bound on the cost of any plan; None when none was computed.
+    stopped : str or None
+        Why nothing better was looked for, a word of `Stop`; None for the greedy.
     horizon_end : date
         The last day of the horizon.
     as_of : Timestamp
@@ -54,6 +57,7 @@ class Plan:
     method: str
     status: str
     lower_bound: float | None
+    stopped: str | None
     horizon_end: dt.date
     as_of: pd.Timestamp
     moved: int
@@ -68,9 +72,12 @@ class Plan:
     @property
     def gap(self) -> float | None:
         """Share of the cost that a better plan could save at most; None without a bound."""
-        if self.lower_bound is None:
-            return None
-        return (self.cost - self.lower_bound) / self.cost if self.cost else 0.0
+        return None if self.lower_bound is None else relative_gap(self.cost, self.lower_bound)
+
+    @property
+    def verdict(self) -> str:
+        """What the gap means, in words."""
+        return verdict(self.cost, self.lower_bound, self.stopped)
 
     @property
     def finish_day(self) -> dt.date | None:

@@ -1,23 +1,34 @@
 """The facade: a problem in, a plan out."""
 
-import numpy as np
-import pandas as pd
+from concurrent.futures import Executor, ThreadPoolExecutor
 
-from sendplan.planner import dates
+import numpy as np
+
+from sendplan.planner.apart import told_apart
 from sendplan.planner.components import components
 from sendplan.planner.contacts import clashes
+from sendplan.planner.cpsat import unit_of
+from sendplan.planner.crew import Crew, Nobody, Watch
 from sendplan.planner.existing import kept_placement
 from sendplan.planner.filling import fill
 from sendplan.planner.fitting import fit
+from sendplan.planner.improvement import Part, bound_quickly, improve
 from sendplan.planner.objective import delays
+from sendplan.planner.outcome import horizon_end, outcome
 from sendplan.planner.parameters import Parameters
+from sendplan.planner.pieces import Piece, counted, pieces, place
 from sendplan.planner.placement import Placement, Room, insert
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.stages import NONE
-from sendplan.planner.vocabulary import Reason
 from sendplan.planner.workload import Workload, workload
+
+THREADS = "sendplan-crew"
+"""How the names of the threads begin that improve a plan."""
+
+SINK_MARGIN = 5
+"""Days between the end of the plan to be improved and the day that stands for all later ones."""
 
 
 def solve(
@@ -29,17 +40,24 @@ def solve(
     slip_weight: float = Parameters.slip_weight,
     one_a_day: bool = True,
     seed: int = 0,
+    gap: float = Parameters.gap,
+    workers: int = Parameters.workers,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
 ) -> Plan:
     """Plan all pending emails of a problem.
+
+    Ctrl-C while a plan is being improved returns the best one so far.
 
     Parameters
     ----------
     problem : Problem
         What must be planned.
     method : str
-        ``"greedy"``, or ``"auto"`` for the best there is.
+        ``"greedy"``; ``"auto"``, which improves the greedy's plan until the gap is closed; or
+        ``"cpsat"``, which goes on as far as it can.
     time_limit : float
-        Seconds for improving the plan.
+        Seconds of work, on one core, for improving the plan.
     horizon_days : int, optional
         Last day that may be used, in days after today's UTC date; without it the horizon is as
         long as it must be, 366 days at most.
@@ -49,162 +67,206 @@ def solve(
         Whether a contact gets at most one email a day.
     seed : int
         Seed of whatever the method draws.
+    gap : float
+        Part of its cost by which a plan may be above the lower bound when ``"auto"`` stops.
+    workers : int
+        How many parts of the problem are worked on side by side, in threads.
+    executor : Executor, optional
+        Who works instead of such threads, for instance a process pool.
+    watch : Watch, optional
+        Who is told of the progress, and may stop it.
 
     Returns
     -------
     Plan
-        The same for the same input.
+        The same for the same input, whoever works.
 
     Raises
     ------
     MethodError
         If the method or a parameter does not exist or is out of range.
     """
-    return plan_with(
-        problem, Parameters(method, time_limit, horizon_days, slip_weight, one_a_day, seed)
+    parameters = Parameters(
+        method, time_limit, horizon_days, slip_weight, one_a_day, seed, gap, workers
     )
+    return plan_with(problem, parameters, executor=executor, watch=watch)
 
 
-def plan_with(problem: Problem, parameters: Parameters) -> Plan:
+def plan_with(
+    problem: Problem,
+    parameters: Parameters,
+    *,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
+) -> Plan:
     """Plan all pending emails of a problem, with parameters as one value; see `solve`."""
     work = workload(problem)
     allowed = rules(work, parameters)
-    placement, at = _best(work, allowed, parameters)
-    return _plan(work, allowed, parameters, placement, at)
+    found = _greedy(work, allowed, parameters)
+    if not len(work.chains):
+        return outcome(
+            work,
+            allowed,
+            parameters,
+            *found,
+            method=parameters.method if parameters.method != "auto" else "greedy",
+            lower_bound=None,
+            stopped=None,
+        )
+    search = _Search(work, allowed, parameters, found[0])
+    bound_quickly(search.parts, search.unit)
+    method, stopped = "greedy", None
+    if parameters.method != "greedy":
+        pool = executor or ThreadPoolExecutor(parameters.workers, THREADS)
+        try:
+            crew = Crew(pool, watch or Nobody())
+            stopped = improve(search.parts, search.unit, parameters, crew)
+        finally:
+            if executor is None:
+                pool.shutdown(wait=False, cancel_futures=True)
+        improved = search.improved(found[0])
+        if improved is not None:
+            better = _mended(work, allowed, improved)
+            before = found[0]
+            found = _cheaper(work, allowed, parameters, found, better)
+            method = "greedy" if found[0] is before else "cpsat"
+        if parameters.method == "cpsat":
+            method = "cpsat"
+    return outcome(
+        work,
+        allowed,
+        parameters,
+        *found,
+        method=method,
+        lower_bound=search.lower_bound(found[0]),
+        stopped=stopped,
+    )
 
 
-def _best(work: Workload, allowed: Rules, parameters: Parameters) -> tuple[Placement, np.ndarray]:
-    """Return the cheaper of a fresh plan and the existing one carried on, component by component.
+Timed = tuple[Placement, np.ndarray]
+
+
+def _greedy(work: Workload, allowed: Rules, parameters: Parameters) -> Timed:
+    """Return the cheaper of a fresh plan and the existing one carried on.
 
     On a tie the existing one stays, since it moves fewer emails.
     """
-    fresh, fresh_at = _complete(work, allowed, Placement.empty(work), parameters)
+
+    def filled(placement: Placement) -> Timed:
+        fixed = placement.day != NONE
+        fill(work, allowed, placement, parameters.slip_weight)
+        return _mended(work, allowed, placement, fixed)
+
+    fresh = filled(Placement.empty(work))
     existing = kept_placement(work, allowed)
     if existing is None:
-        return fresh, fresh_at
-    kept, kept_at = _complete(work, allowed, existing, parameters)
-    component = components(work)
-    cost = np.zeros((2, int(component.max(initial=0)) + 1))
-    end = _end(allowed, parameters, np.append(fresh.day, kept.day))
-    for row, placement in enumerate((kept, fresh)):
-        each = delays(work, placement, end, parameters.slip_weight).cost
-        np.add.at(cost[row], component[work.emails.chain], each)
-    better = cost[1] < cost[0] * (1 - 1e-9) - 1e-9
-    swap = better[component]
-    swap_email = swap[work.emails.chain]
-    best = Placement(
-        np.where(swap_email, fresh.day, kept.day), np.where(swap, fresh.mailbox, kept.mailbox)
-    )
-    return best, np.where(swap_email, fresh_at, kept_at)
+        return fresh
+    return _cheaper(work, allowed, parameters, filled(existing), fresh)
 
 
-def _complete(
-    work: Workload, allowed: Rules, placement: Placement, parameters: Parameters
-) -> tuple[Placement, np.ndarray]:
-    """Fill up a placement, mend what counts cannot see, give times.
+def _mended(
+    work: Workload, allowed: Rules, placement: Placement, fixed: np.ndarray | None = None
+) -> Timed:
+    """Mend what counts cannot see, place what they have left out, give times.
 
     The minutes come before any comparison: min_gap_seconds may still move emails.
     """
-    fixed = placement.day != NONE
-    fill(work, allowed, placement, parameters.slip_weight)
     placement.cut(work, clashes(work, allowed, placement, fixed))
     insert(work, allowed, placement, Room.beside(work, allowed, placement))
     return placement, fit(work, allowed, placement)
 
 
-def _end(allowed: Rules, parameters: Parameters, day: np.ndarray) -> int:
-    """Return the horizon's last day: the given one, or the last one needed (SPEC §5)."""
-    if parameters.horizon_days is not None:
-        return allowed.last
-    today = 1
-    return int(day.max()) if (day != NONE).any() else today
+def _cheaper(
+    work: Workload, allowed: Rules, parameters: Parameters, known: Timed, other: Timed
+) -> Timed:
+    """Return the cheaper of two placements, component by component, the known one on a tie."""
+    component = components(work)
+    cost = np.zeros((2, int(component.max(initial=0)) + 1))
+    end = horizon_end(allowed, parameters, np.append(known[0].day, other[0].day))
+    for row, (placement, _) in enumerate((known, other)):
+        each = delays(work, placement, end, parameters.slip_weight).cost
+        np.add.at(cost[row], component[work.emails.chain], each)
+    better = cost[1] < cost[0] * (1 - 1e-9) - 1e-9
+    if not better.any():
+        return known
+    swap = better[component]
+    swap_email = swap[work.emails.chain]
+    best = Placement(
+        np.where(swap_email, other[0].day, known[0].day),
+        np.where(swap, other[0].mailbox, known[0].mailbox),
+    )
+    return best, np.where(swap_email, other[1], known[1])
 
 
-def _usable_room(work: Workload, end: int) -> np.ndarray:
-    """Return each mailbox's room from today to `end`, on days that its sequences may send."""
-    today = 1
-    days = slice(today, end + 1)
-    room = np.maximum(work.fleet.capacity - work.fleet.used, 0)[:, days]
-    sends = np.zeros(room.shape, dtype=bool)
-    for sequence, stage in zip(*np.unique(work.stages.sequence, return_index=True), strict=True):
-        sends[work.fleet.pools[sequence]] |= work.stages.sends[stage, days]
-    return np.asarray((room * sends).sum(axis=1))
+class _Search:
+    """The work as parts that share no mailbox, each with the best that is known of it."""
 
+    def __init__(
+        self, work: Workload, allowed: Rules, parameters: Parameters, known: Placement
+    ) -> None:
+        apart = told_apart(work, allowed)
+        self.work, self.parameters = apart.work, parameters
+        self.allowed = rules(apart.work, parameters) if apart.work is not work else allowed
+        component = apart.component
+        self.of_chain = component[work.stages.sequence[work.chains.stage]]
+        of_email = self.of_chain[work.emails.chain]
+        parts = int(component.max(initial=0)) + 1
+        sink = self._sinks(known, of_email, parts)
+        self.pieces: list[Piece] = pieces(
+            apart,
+            self.allowed,
+            parameters.slip_weight,
+            sink,
+            strict=parameters.horizon_days is not None,
+        )
+        end = horizon_end(allowed, parameters, known.day)
+        each = delays(work, known, end, parameters.slip_weight).cost
+        cost = np.bincount(of_email, each, parts)
+        self.parts = [
+            Part(piece.lanes, float(cost[piece.part]), counted(self.work, piece, known))
+            for piece in self.pieces
+        ]
+        priority = work.problem.sequences["priority"].to_numpy()
+        self.unit = unit_of(np.append(priority, priority * parameters.slip_weight))
 
-def _plan(
-    work: Workload,
-    allowed: Rules,
-    parameters: Parameters,
-    placement: Placement,
-    at: np.ndarray,
-) -> Plan:
-    problem, emails, chains = work.problem, work.emails, work.chains
-    horizon = problem.horizon
-    end = _end(allowed, parameters, placement.day)
-    delay = delays(work, placement, end, parameters.slip_weight)
-    enrollment_id = problem.enrollments["id"].to_numpy()
-    steps = problem.live_steps
-    step_id, position = steps["id"].to_numpy(), steps["position"].to_numpy()
-    sequence_id = problem.sequences["id"].to_numpy()
-    mailbox_id = problem.mailboxes["id"].to_numpy()
+    def _sinks(self, known: Placement, of_email: np.ndarray, parts: int) -> np.ndarray:
+        """Return the day, by component, as of which all that leaves later is counted."""
+        if self.parameters.horizon_days is not None:
+            return np.full(parts, self.allowed.last + 1)
+        sink = np.full(parts, min(int(known.day.max()) + SINK_MARGIN, self.allowed.last + 1))
+        # What finds no room within a year counts as of the day after the plan's end, and no plan
+        # ends before the ideal day of an email that can be placed.
+        left_out = np.zeros(parts, dtype=bool)
+        left_out[of_email[known.day == NONE]] = True
+        placed = self.work.emails.ideal[~left_out[of_email]]
+        sink[left_out] = max(int(placed.max(initial=1)), 1) + 1
+        return sink
 
-    order = np.lexsort((np.arange(len(emails)), enrollment_id[chains.enrollment[emails.chain]]))
-    ids = pd.DataFrame(
-        {
-            "enrollment_id": enrollment_id[chains.enrollment[emails.chain[order]]],
-            "step_id": step_id[work.stages.step[emails.stage[order]]],
-        }
-    )
-    placed = placement.day[order] != NONE
-    email = order[placed]
-    sends = ids[placed].assign(
-        position=position[work.stages.step[emails.stage[email]]],
-        mailbox_id=mailbox_id[placement.mailbox[emails.chain[email]]],
-        send_day=dates.to_dates(placement.day[email] + horizon.origin).to_numpy(),
-        send_at=dates.to_instants(at[email] * dates.SECOND).array,
-    )
-    left_out = order[~placed]
-    after_gap = (emails.order[left_out] > 0) & (placement.day[left_out - 1] == NONE)
-    no_room = ids[~placed].assign(
-        reason=np.where(after_gap, str(Reason.BEHIND_UNPLACED), str(Reason.NO_ROOM)).astype(object)
-    )
-    blocked = pd.DataFrame(
-        {
-            "enrollment_id": enrollment_id[work.blocked["enrollment"].to_numpy(dtype=np.int64)],
-            "step_id": step_id[work.blocked["step"].to_numpy(dtype=np.int64)],
-            "reason": work.blocked["reason"].map(str).astype(object),
-        }
-    )
-    had_slot = emails.existing_at != np.iinfo(np.int64).min
-    stays = (emails.existing_day == placement.day) & (
-        emails.existing_mailbox == placement.mailbox[emails.chain]
-    )
-    planned = np.bincount(placement.mailbox[emails.chain[email]], minlength=len(mailbox_id))
-    capacity = pd.DataFrame(
-        {
-            "mailbox_id": mailbox_id,
-            "email": problem.mailboxes["email"].to_numpy(),
-            "planned": planned,
-            "capacity": _usable_room(work, end),
-        }
-    )
-    delay_frame = ids.assign(
-        sequence_id=sequence_id[work.stages.sequence[emails.stage[order]]],
-        lateness=delay.lateness[order],
-        slip=delay.slip[order],
-        late=delay.late[order],
-        cost=delay.cost[order],
-    )
-    return Plan(
-        sends=sends.reset_index(drop=True),
-        unplaced=pd.concat([no_room, blocked], ignore_index=True),
-        delays=delay_frame,
-        method="greedy",
-        status="feasible" if len(emails) else "empty",
-        lower_bound=None,
-        horizon_end=dates.to_date(end + horizon.origin),
-        as_of=problem.now_at,
-        moved=int((had_slot & ~stays).sum()),
-        capacity=capacity,
-        names=pd.Series(problem.sequences["name"].to_numpy(), index=sequence_id),
-    )
+    def improved(self, known: Placement) -> Placement | None:
+        """Return the known placement with the parts that were improved, or None if none was."""
+        found = [
+            (piece, part.sends)
+            for piece, part in zip(self.pieces, self.parts, strict=True)
+            if part.improved
+        ]
+        if not found:
+            return None
+        numbers = np.array([piece.part for piece, _ in found])
+        swap = np.isin(self.of_chain, numbers)
+        other = place(self.work, self.allowed, found)
+        return Placement(
+            np.where(swap[self.work.emails.chain], other.day, known.day),
+            np.where(swap, other.mailbox, known.mailbox),
+        )
+
+    def lower_bound(self, placement: Placement) -> float:
+        """Return what every plan costs at least."""
+        end = horizon_end(self.allowed, self.parameters, placement.day)
+        cost = delays(self.work, placement, end, self.parameters.slip_weight).cost.sum()
+        bound = sum(part.bound for part in self.parts)
+        if bound > cost + 1e-6 * max(cost, 1.0):
+            raise AssertionError(
+                f"the lower bound {bound} is above the plan's cost {cost}; this is a fault of"
+                " sendplan, please report it with the tables"
+            )
+        return float(min(bound, cost))

@@ -17,6 +17,8 @@ class Summary:
     ----------
     totals : dict
         Headline figures under the keys of SPEC §7.
+    verdict : str
+        What the gap means, in words.
     sequences : DataFrame
         By sequence: name, contacts, emails, finish_day, late_follow_ups, cost.
     mailboxes : DataFrame
@@ -26,6 +28,7 @@ class Summary:
     """
 
     totals: dict[str, Any]
+    verdict: str
     sequences: pd.DataFrame
     mailboxes: pd.DataFrame
     unplaced: pd.DataFrame
@@ -33,6 +36,7 @@ class Summary:
     def __str__(self) -> str:
         """Return the summary as plain text."""
         lines = [f"{key.replace('_', ' ')}: {value}" for key, value in self.totals.items()]
+        lines.append(self.verdict)
         tables = {"Sequences": self.sequences, "Mailboxes": self.mailboxes}
         if len(self.unplaced):
             tables["Without a slot"] = self.unplaced
@@ -95,4 +99,4 @@ def summarise(plan: "Plan") -> Summary:
         "finish_day": plan.finish_day,
         "moved": plan.moved,
     }
-    return Summary(totals, sequences.reset_index(), mailboxes, unplaced)
+    return Summary(totals, plan.verdict, sequences.reset_index(), mailboxes, unplaced)

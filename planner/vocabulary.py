@@ -66,11 +66,33 @@ class Reason(StrEnum):
 BLOCKED = (Reason.MAILBOX_PAUSED, Reason.NO_ACTIVE_MAILBOX, Reason.BEHIND_UNCERTAIN)
 """Reasons that no plan can mend: outside cost, bound and counts of delay (SPEC §5, rule 9)."""
 
+
+class PlanStatus(StrEnum):
+    """What is known of a plan's cost."""
+
+    OPTIMAL = "optimal"
+    FEASIBLE = "feasible"
+    EMPTY = "empty"
+
+
+class Stop(StrEnum):
+    """Why a method looked for nothing better."""
+
+    OPTIMAL = "optimal"
+    GAP = "gap"
+    EXHAUSTED = "exhausted"
+    TIME_LIMIT = "time_limit"
+    WALL_CLOCK = "wall_clock"
+    INTERRUPTED = "interrupted"
+
+
 DEFAULT_TIMEZONE = "UTC"
 DEFAULT_SEND_DAYS = (1, 2, 3, 4, 5)
 DEFAULT_PRIORITY = 1.0
 DEFAULT_SLIP_WEIGHT = 20.0
 DEFAULT_TIME_LIMIT = 30.0
+DEFAULT_GAP = 0.001
+DEFAULT_WORKERS = 2
 MAX_HORIZON_DAYS = 366
 MAX_WAIT_DAYS = 3_650
 MAX_STEPS = 62

@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-METHODS = ("greedy", "auto")
+METHODS = ("greedy", "auto", "cpsat")
 
 # auto makes no plan of its own, so that the long runs need not repeat another method's.
 MAKERS = tuple(method for method in METHODS if method != "auto")

@@ -144,12 +144,12 @@ def test_the_plan_is_printed_under_the_promised_keys(enrolled: Run) -> None:
     for key, kind in KEYS.items():
         assert isinstance(printed[key], kind), key
     assert printed["method"] == "greedy"
-    assert printed["status"] == "feasible"
+    assert printed["status"] == "optimal"
     assert datetime.fromisoformat(printed["as_of"]) == datetime.fromisoformat(AS_OF)
     # The wait of three days from Monday to Thursday, and five more to Tuesday.
     assert date.fromisoformat(printed["finish_day"]) == date(2026, 11, 17)
     assert printed["horizon_end"] == printed["finish_day"]
-    assert (printed["lower_bound"], printed["gap"]) == (None, None)
+    assert (printed["cost"], printed["lower_bound"], printed["gap"]) == (0.0, 0.0, 0.0)
     assert {"load", "solve", "store", "total"} <= set(printed["seconds"])
     assert all(isinstance(seconds, float) for seconds in printed["seconds"].values())
 
@@ -223,7 +223,8 @@ def test_progress_goes_to_stderr_and_json_alone_to_stdout(enrolled: Run) -> None
         (["plan", "--as-of", "2026-11-09T02:00:00"], "no time zone"),
         (["status", "--as-of", "2026-11-09"], "no time zone"),
         (["plan", "--as-of", "tomorrow"], "no time"),
-        (["plan", "--method", "cpsat"], "'cpsat' does not exist yet"),
+        (["plan", "--gap", "1"], "gap is 1.0; it must be 0 or more, and below 1"),
+        (["plan", "--workers", "0"], "workers is 0"),
         (["plan", "--method", "magic"], "'magic' is unknown"),
         (["plan", "--horizon-days", "-1"], "horizon_days is -1"),
         (["plan", "--horizon-days", "367"], "horizon_days is 367"),
@@ -249,7 +250,7 @@ def test_wrong_usage_exits_with_2(
 
 def test_wrong_usage_needs_no_database() -> None:
     """What is wrong by itself is told without starting or reaching a server."""
-    for arguments in (["plan", "--method", "cpsat"], ["plan", "--as-of", "2026-11-09"]):
+    for arguments in (["plan", "--gap", "-1"], ["plan", "--as-of", "2026-11-09"]):
         result = CliRunner(env={"SENDPLAN_DATABASE_URL": "postgresql://localhost:1/none"}).invoke(
             main, arguments
         )

@@ -177,7 +177,7 @@ def test_the_run_is_on_record(world: Engine) -> None:
     )
     assert run.published is not None
     assert record == (
-        run.published.run_id, "plan", NOW, "greedy", "feasible", 0.0, None, 4, 0, 0,
+        run.published.run_id, "plan", NOW, "greedy", "optimal", 0.0, 0.0, 4, 0, 0,
         0, 0, 0, 4, 0, date(2026, 4, 1), date(2026, 3, 3),
     )  # fmt: skip
     [(started_at, finished_at, parameters, seconds)] = rows(
@@ -780,8 +780,8 @@ def test_nobody_sees_half_a_plan(world: Engine) -> None:
 def test_a_plan_that_breaks_a_rule_is_not_stored(
     world: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def by_night(problem: Problem, parameters: Parameters) -> Plan:
-        plan = plan_with(problem, parameters)
+    def by_night(problem: Problem, parameters: Parameters, **others: Any) -> Plan:
+        plan = plan_with(problem, parameters, **others)
         late = plan.sends["send_at"] + pd.Timedelta(hours=12)
         return replace(plan, sends=plan.sends.assign(send_at=late))
 

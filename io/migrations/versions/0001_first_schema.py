@@ -140,6 +140,7 @@ CREATE TABLE plan_runs (
     finish_day date,
     seconds jsonb,
     parameters jsonb,
+    progress jsonb,
     CONSTRAINT plan_runs_pkey PRIMARY KEY (id),
     CONSTRAINT plan_runs_kind_known CHECK (kind IN ('plan', 'recalc'))
 );

@@ -1,0 +1,74 @@
+"""Settings files: how to plan, in TOML, under the names of `Parameters`.
+
+A whole file, with everything optional::
+
+    [plan]
+    method = "auto"          # or "greedy", "cpsat"
+    time_limit = 30          # seconds of work for improving the plan
+    gap = 0.001              # stop when the plan is within this part of the lower bound
+    horizon_days = 90        # left out: as far as every email needs
+    slip_weight = 20         # what a day of slip costs, in days of lateness
+    one_a_day = true         # one email a day per contact
+    workers = 2              # tasks side by side; the plan does not depend on it
+    seed = 0
+"""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from sendplan.io.errors import DataError, Problem
+from sendplan.io.texts import read_text
+from sendplan.io.toml_lines import TomlLines
+from sendplan.io.toml_tables import Findings, TomlTable
+from sendplan.planner.errors import MethodError
+from sendplan.planner.parameters import Parameters
+
+MAX_FILE = 2**20
+"""Bytes of a settings file at most."""
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read how to plan from a file.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file.
+
+    Returns
+    -------
+    dict
+        Values by the names of `Parameters`, those that the file states.
+
+    Raises
+    ------
+    DataError
+        With everything that is wrong with the file, and where.
+    """
+    text = read_text(path, MAX_FILE)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DataError([Problem("", f"no TOML: {error}", "mend the line")], str(path)) from None
+    findings = Findings(TomlLines(text))
+    root = TomlTable(document, "", findings)
+    table = root.table("plan", "write a table [plan]")
+    root.close()
+    values: dict[str, Any] = {}
+    if table is not None:
+        for name in (field.name for field in fields(Parameters)):
+            value = table.raw(name)
+            if value is None:
+                continue
+            try:
+                Parameters(**{name: value})
+            except MethodError as error:
+                table.add(name, str(error), "mend it, or leave it out for the default")
+            else:
+                values[name] = value
+        table.close()
+    if findings.problems:
+        raise DataError(findings.problems, str(path))
+    return values

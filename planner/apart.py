@@ -1,0 +1,130 @@
+"""Telling contacts apart: chains that counts cannot stand for get stages of their own.
+
+Chains of one contact must not meet on a day, and some windows do not exist on some dates. A chain
+that such a rule concerns is followed by itself, as a stage with one chain, where there are few of
+them; where there are many, the rule is mended when counts have become contacts.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sendplan.planner.components import connected
+from sendplan.planner.rules import Rules
+from sendplan.planner.stages import NONE, Stages
+from sendplan.planner.workload import Workload
+
+MOST_LANES = 1_500
+"""Lanes that the chains told apart in one component may have in all."""
+
+
+@dataclass(frozen=True)
+class Apart:
+    """The work with some chains told apart.
+
+    Parameters
+    ----------
+    work : Workload
+        The same chains and emails, with more stages.
+    contact : ndarray of int, shape (stages,)
+        The contact whose days the stage's emails use up, `NONE` for counted ones.
+    component : ndarray of int, shape (sequences,)
+        Component of each sequence: those that share mailboxes, or contacts that are told apart.
+    """
+
+    work: Workload
+    contact: np.ndarray
+    component: np.ndarray
+
+
+def told_apart(work: Workload, rules: Rules) -> Apart:
+    """Give stages of their own to the chains that need them, component by component.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+
+    Returns
+    -------
+    Apart
+        A component with too many such chains is left as it is.
+    """
+    chains, stages, pools = work.chains, work.stages, work.fleet.pools
+    sequence = stages.sequence[chains.stage]
+    mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+    linked = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
+    needs = _in_need(work, rules)
+    size = np.array([len(pool) for pool in pools], dtype=np.int64)
+    lanes = stages.remaining[chains.stage] * size[sequence]
+    while True:
+        component = connected(
+            len(pools), [(linked, mailbox), (sequence[needs], chains.contact[needs])]
+        )
+        total = np.bincount(component[sequence], lanes * needs, int(component.max(initial=0)) + 1)
+        crowded = (total > MOST_LANES)[component[sequence]] & needs
+        if not crowded.any():
+            break
+        needs &= ~crowded
+    return _refined(work, rules, np.flatnonzero(needs), component)
+
+
+def _in_need(work: Workload, rules: Rules) -> np.ndarray:
+    """Return the chains that share their contact's days, or a day on which they cannot send."""
+    chains = work.chains
+    days = np.arange(rules.busy.shape[1])
+    several = np.bincount(chains.contact)[chains.contact] > 1
+    needs = several & (rules.shared != NONE)
+    unusable = ~np.pad(work.windows.usable, ((0, 0), (0, 1)), constant_values=True)
+    last_unusable = np.where(unusable, days, NONE).max(axis=1)
+    needs |= last_unusable[chains.window] > rules.first_release
+    last_busy = np.where(rules.busy, days, NONE).max(axis=1)
+    known = rules.shared != NONE
+    needs[known] |= last_busy[rules.shared[known]] > rules.first_release[known]
+    return np.asarray(needs)
+
+
+def _refined(work: Workload, rules: Rules, apart: np.ndarray, component: np.ndarray) -> Apart:
+    stages, chains = work.stages, work.chains
+    before = len(stages.step)
+    length = stages.remaining[chains.stage[apart]]
+    chain = np.repeat(apart, length)
+    number = np.arange(len(chain)) - np.repeat(np.cumsum(length) - length, length)
+    old = stages.path[chains.stage[chain], number] if len(chain) else chain
+    new = before + np.arange(len(chain))
+    last = number + 1 == np.repeat(length, length)
+    path = np.full((len(chain), stages.path.shape[1]), NONE)
+    for ahead in range(path.shape[1]):
+        there = number + ahead < np.repeat(length, length)
+        path[there, ahead] = new[there] + ahead
+    sends = stages.sends[old].copy()
+    sends[:, :-1] &= work.windows.usable[chains.window[chain]]
+    known = rules.shared[chain] != NONE
+    sends[known] &= ~rules.busy[rules.shared[chain[known]]]
+    refined = Stages(
+        sequence=np.append(stages.sequence, stages.sequence[old]),
+        step=np.append(stages.step, stages.step[old]),
+        following=np.append(stages.following, np.where(last, NONE, new + 1)),
+        remaining=np.append(stages.remaining, stages.remaining[old]),
+        is_first=np.append(stages.is_first, stages.is_first[old]),
+        path=np.concatenate([stages.path, path]),
+        ready=np.concatenate([stages.ready, stages.ready[old]]),
+        sends=np.concatenate([stages.sends, sends]),
+    )
+    stage = chains.stage.copy()
+    stage[chain[number == 0]] = new[number == 0]
+    of_email = work.emails.stage.copy()
+    of_email[chains.offset[chain] + number] = new
+    contact = np.full(before + len(chain), NONE)
+    several = (np.bincount(chains.contact)[chains.contact] > 1) & (rules.shared != NONE)
+    contact[new] = np.where(several[chain], chains.contact[chain], NONE)
+    return Apart(
+        replace(
+            work,
+            stages=refined,
+            chains=replace(chains, stage=stage),
+            emails=replace(work.emails, stage=of_email),
+        ),
+        contact,
+        component,
+    )

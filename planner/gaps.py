@@ -1,0 +1,49 @@
+"""The gap: how far from the best a plan may be, and what that means in words."""
+
+from sendplan.planner.vocabulary import Stop
+
+
+def relative_gap(cost: float, lower_bound: float) -> float:
+    """Return ``(cost - lower_bound) / cost``, 0 for a plan that costs nothing (SPEC §5)."""
+    return (cost - lower_bound) / cost if cost > 0 else 0.0
+
+
+def verdict(cost: float, lower_bound: float | None, stopped: str | None) -> str:
+    """Say in words what a plan's gap means.
+
+    Parameters
+    ----------
+    cost : float
+        Cost of the plan.
+    lower_bound : float or None
+        What every plan costs at least.
+    stopped : str or None
+        Why nothing better was looked for, a word of `Stop`.
+
+    Returns
+    -------
+    str
+        A sentence, or two.
+    """
+    if lower_bound is None:
+        return "No lower bound was computed."
+    if lower_bound >= cost:
+        return "Proven to be the best possible: no plan costs less."
+    gap = relative_gap(cost, lower_bound)
+    percent = f"{gap:.1%}" if gap >= 0.001 else f"{gap:.2%}" if gap >= 0.0001 else "0.01%"
+    text = (
+        f"Within {percent} of the best possible: no plan can cost less than {lower_bound:,.0f},"
+        " whoever makes it."
+    )
+    return f"{text} {_WHY[stopped]}" if stopped in _WHY else text
+
+
+_WHY: dict[str | None, str] = {
+    None: "The greedy looks for nothing better; method auto does.",
+    Stop.GAP: "That is as close as was asked for.",
+    Stop.EXHAUSTED: "Everything that could be tried has been.",
+    Stop.TIME_LIMIT: "The time limit is spent; with a longer one it may come closer.",
+    Stop.WALL_CLOCK: "The wall clock stopped it as a safety measure, so that another run may end"
+    " elsewhere; the machine was too busy for its time limit.",
+    Stop.INTERRUPTED: "It was interrupted.",
+}

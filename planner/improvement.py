@@ -1,0 +1,367 @@
+"""The improvement: relax, share out, make whole, refine, prove, until the gap is closed.
+
+1. A piece's relaxation, boxes that are loaded alike taken as one, bounds what every plan costs,
+   and says how many chains each box should start.
+2. With those shared out, boxes are apart. Each one's own relaxation is followed day by day in
+   whole emails, and then refined by CP-SAT.
+3. A piece that is small enough is solved at one go, boxes and all.
+
+The steps are tasks for a crew, gathered in order. How much they may do is counted in work, not in
+time, and decided between rounds of tasks; so the result is the same whoever works, and however
+many do.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sendplan.planner.crew import Crew, Progress
+from sendplan.planner.gaps import relative_gap
+from sendplan.planner.lanes import Lanes
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.refinement import (
+    AT_ONE_GO,
+    followed,
+    following_work,
+    pooled_bound,
+    proof_work,
+    proven,
+    refined,
+    relaxation_work,
+    relaxed,
+    size,
+)
+from sendplan.planner.vocabulary import Stop
+
+ABREAST = 10
+"""Boxes that are followed in one task."""
+
+FOR_RELAXATIONS = 0.25
+"""Part of what work is left that relaxations may take."""
+
+FINER = 4
+"""By how much the number of groups grows from round to round."""
+
+FIRST_LIMIT = 0.3
+"""Seconds of work that a box gets at first."""
+
+LONGER = 4.0
+"""How many times as much it gets the next time."""
+
+LONGEST = 20.0
+"""Seconds of work after which a box is left as it is."""
+
+ROUNDING = 1e-9
+"""What is lost at most, relative to the cost, to the arithmetic of real numbers."""
+
+
+@dataclass
+class Part:
+    """A piece, and the best that is known of it.
+
+    Parameters
+    ----------
+    lanes : Lanes
+        The piece.
+    cost : float
+        Cost of the best plan known.
+    sends : ndarray of int, shape (lanes, days)
+        Emails that leave in it.
+    bound : float
+        What every plan costs at least.
+    improved : bool
+        Whether that plan was found here.
+    groups : int
+        As how many boxes the relaxation has taken the piece's.
+    proved : bool
+        Whether it has been solved at one go.
+    """
+
+    lanes: Lanes
+    cost: float
+    sends: np.ndarray
+    bound: float = -np.inf
+    improved: bool = False
+    groups: int = 0
+    proved: bool = False
+
+    def take(self, sends: np.ndarray) -> None:
+        """Keep a plan if it is better, and no contact gets two emails on a day."""
+        value = self.lanes.value(sends)
+        if value < self.cost - ROUNDING * max(abs(value), 1.0) and not self.lanes.meet(sends):
+            self.sends, self.cost, self.improved = sends, value, True
+
+    def bounded(self, bound: float, unit: int | None) -> None:
+        """Keep a bound if it is better; costs are whole multiples of the unit's part."""
+        if not np.isfinite(bound):
+            return
+        self.bound = max(self.bound, float(whole_costs(np.array(bound), unit)))
+
+    @property
+    def closed(self) -> bool:
+        """Return whether nothing can be better."""
+        return self.bound >= self.cost - ROUNDING * max(abs(self.cost), 1.0)
+
+
+def whole_costs(bound: np.ndarray, unit: int | None) -> np.ndarray:
+    """Raise bounds to the next cost that there is: all are whole multiples of the unit's part."""
+    bound = bound - ROUNDING * np.abs(bound)
+    return bound if unit is None else np.ceil(bound * unit - 1e-4) / unit
+
+
+def bound_quickly(parts: list[Part], unit: int | None) -> None:
+    """Give every part the bound that is soonest had."""
+    for part in parts:
+        part.bounded(pooled_bound(part.lanes), unit)
+
+
+def improve(parts: list[Part], unit: int | None, parameters: Parameters, crew: Crew) -> Stop:
+    """Improve the parts' plans and bounds, in place.
+
+    Parameters
+    ----------
+    parts : list of Part
+        With the cost of a known plan, and a bound.
+    unit : int or None
+        See `sendplan.planner.cpsat.unit_of`.
+    parameters : Parameters
+        Limits.
+    crew : Crew
+        Who works.
+
+    Returns
+    -------
+    Stop
+        Why it ended.
+    """
+    return _Search(parts, unit, parameters, crew).run()
+
+
+class _Search:
+    """Rounds of tasks, and the work that is left for them."""
+
+    def __init__(
+        self, parts: list[Part], unit: int | None, parameters: Parameters, crew: Crew
+    ) -> None:
+        self.parts, self.unit, self.crew = parts, unit, crew
+        self.parameters = parameters
+        self.work = 0.0
+        self.short = False
+        self.late = False
+
+    def run(self) -> Stop:
+        self._report("greedy")
+        while (stop := self._why_stop()) is None:
+            if not (self._round() or self._prove() or self._round(finer=True)):
+                return Stop.TIME_LIMIT if self.short else Stop.EXHAUSTED
+        return stop
+
+    @property
+    def left(self) -> float:
+        return self.parameters.time_limit - self.work
+
+    def _why_stop(self) -> Stop | None:
+        if self.crew.stopped is not None:
+            return self.crew.stopped
+        if all(part.closed for part in self.parts):
+            return Stop.OPTIMAL
+        if self.late:
+            return Stop.WALL_CLOCK
+        if self._close_enough() and not any(
+            # What can be proven at one go soon is proven, close as it may be.
+            not part.proved and not part.closed and size(part.lanes) <= AT_ONE_GO
+            for part in self.parts
+        ):
+            return Stop.GAP
+        return Stop.TIME_LIMIT if self.left <= 0 else None
+
+    def _close_enough(self) -> bool:
+        """Tell whether the gap is as small as wanted; asked for by name, CP-SAT has none."""
+        cost = sum(part.cost for part in self.parts)
+        bound = sum(part.bound for part in self.parts)
+        wanted = self.parameters.gap if self.parameters.method == "auto" else 0.0
+        return relative_gap(cost, bound) <= wanted
+
+    def _report(self, phase: str) -> None:
+        self.crew.watch.report(
+            Progress(
+                sum(part.cost for part in self.parts),
+                sum(part.bound for part in self.parts),
+                phase,
+                self.work,
+            )
+        )
+
+    def _round(self, *, finer: bool = False) -> bool:
+        """Relax parts, follow what comes out, and refine it; tell whether any could be afforded."""
+        chosen = self._affordable([part for part in self.parts if (part.groups > 0) == finer])
+        if not chosen:
+            return False
+        results = self.crew.run(relaxed, [(part.lanes, groups) for part, groups in chosen])
+        drafts: list[_Draft] = []
+        for (part, groups), result in zip(chosen, results, strict=True):
+            if result is None:
+                continue
+            self.work += result.work
+            part.groups = groups
+            part.bounded(result.bound, self.unit)
+            if result.lanes is not None:
+                drafts.append(_Draft(part, result.lanes))
+        self._report("relaxed")
+        self._follow(drafts)
+        if sum(proof_work(part.lanes) for part in self.parts if not part.closed) > self.left:
+            self._refine(drafts)
+        return True
+
+    def _affordable(self, waiting: list[Part]) -> list[tuple[Part, int]]:
+        """Choose parts to relax, and how finely, those first whose gaps are widest."""
+        waiting = [
+            part for part in waiting if not part.closed and part.groups < len(part.lanes.room)
+        ]
+        waiting.sort(key=lambda part: part.bound - part.cost)
+        total = sum(size(part.lanes) for part in waiting)
+        chosen: list[tuple[Part, int]] = []
+        spent = 0.0
+        for part in waiting:
+            boxes = len(part.lanes.room)
+            fair = FOR_RELAXATIONS * self.left * size(part.lanes) / total
+            groups = min(max(1, FINER * part.groups), boxes)
+            while groups < boxes and relaxation_work(part.lanes, min(2 * groups, boxes)) <= fair:
+                groups = min(2 * groups, boxes)
+            needs = relaxation_work(part.lanes, groups) + following_work(part.lanes)
+            if spent + needs > self.left:
+                self.short = True
+                continue
+            chosen.append((part, groups))
+            spent += needs
+        return chosen
+
+    def _follow(self, drafts: list["_Draft"]) -> None:
+        tasks = [(draft, boxes) for draft in drafts for boxes in draft.chunks()]
+        results = self.crew.run(followed, [(draft.lanes.at(boxes),) for draft, boxes in tasks])
+        for (draft, boxes), result in zip(tasks, results, strict=True):
+            if result is not None:
+                self.work += result.work
+                draft.bound[boxes] = whole_costs(result.bound, self.unit)
+                draft.enter(boxes, result.sends)
+        for draft in drafts:
+            draft.hand_in()
+        self._report("made whole")
+
+    def _refine(self, drafts: list["_Draft"]) -> None:
+        """Refine boxes, those that may gain most first, each time by more work."""
+        drafts = [draft for draft in drafts if draft.complete]
+        while self.left > 0 and self.crew.stopped is None and not self._close_enough():
+            boxes = self._worthwhile(drafts)
+            if not boxes:
+                return
+            results = self.crew.run(
+                refined,
+                [
+                    (*draft.alone(box), self.unit, limit, self.parameters.seed)
+                    for draft, box, limit in boxes
+                ],
+            )
+            for (draft, box, limit), result in zip(boxes, results, strict=True):
+                if result is None:
+                    continue
+                self.work += result.work
+                draft.limit[box] = limit * LONGER
+                draft.ended[box] = result.ended
+                draft.enter(np.array([box]), result.sends)
+            for draft in drafts:
+                draft.hand_in()
+            self._report("refined")
+
+    def _worthwhile(self, drafts: list["_Draft"]) -> list[tuple["_Draft", int, float]]:
+        """Choose boxes to refine within what work is left, and how much each may take."""
+        found = [
+            (draft.limit[box], -draft.slack[box], place, box)
+            for place, draft in enumerate(drafts)
+            if not draft.part.closed
+            for box in np.flatnonzero(~draft.ended & (draft.limit <= LONGEST))
+        ]
+        chosen: list[tuple[_Draft, int, float]] = []
+        left = self.left
+        for limit, _, place, box in sorted(found):
+            if limit > left and chosen:
+                break
+            chosen.append((drafts[place], int(box), min(float(limit), left)))
+            left -= limit
+        return chosen
+
+    def _prove(self) -> bool:
+        """Solve parts at one go, as far as that can be afforded; tell whether any could."""
+        waiting = [part for part in self.parts if not (part.proved or part.closed)]
+        waiting.sort(key=lambda part: part.bound - part.cost)
+        chosen: list[Part] = []
+        spent = 0.0
+        for part in waiting:
+            needs = proof_work(part.lanes)
+            if spent + needs <= self.left:
+                chosen.append(part)
+                spent += needs
+            elif np.isfinite(needs):
+                self.short = True
+        if not chosen:
+            return False
+        limit = self.left / len(chosen)
+        results = self.crew.run(
+            proven,
+            [(part.lanes, part.sends, self.unit, limit, self.parameters.seed) for part in chosen],
+        )
+        for part, result in zip(chosen, results, strict=True):
+            part.proved = True
+            if result is None:
+                continue
+            self.work += result.work
+            self.late |= not result.on_time
+            part.take(result.sends)
+            part.bounded(result.bound, self.unit)
+        self._report("proved")
+        return True
+
+
+class _Draft:
+    """A plan of a part in the making, box by box.
+
+    Every box has a bound, given its chains, and a limit for the work of its next refinement.
+    """
+
+    def __init__(self, part: Part, lanes: Lanes) -> None:
+        self.part, self.lanes = part, lanes
+        boxes = len(lanes.room)
+        self.sends = np.zeros_like(lanes.arriving)
+        self.entered = np.zeros(boxes, dtype=bool)
+        self.ended = np.zeros(boxes, dtype=bool)
+        self.bound = np.full(boxes, -np.inf)
+        self.slack = np.zeros(boxes)
+        self.limit = np.full(boxes, FIRST_LIMIT)
+
+    def chunks(self) -> list[np.ndarray]:
+        boxes = np.arange(len(self.lanes.room))
+        return [boxes[begin : begin + ABREAST] for begin in range(0, len(boxes), ABREAST)]
+
+    def alone(self, box: int) -> tuple[Lanes, np.ndarray]:
+        """Return one box's lanes and emails."""
+        return self.lanes.at(np.array([box])), self.sends[self.lanes.box == box]
+
+    def enter(self, boxes: np.ndarray, sends: np.ndarray) -> None:
+        """Take over what leaves some boxes."""
+        self.sends[np.isin(self.lanes.box, boxes)] = sends
+        self.entered[boxes] = True
+        for box in boxes:
+            lane = self.lanes.box == box
+            cost = float((self.lanes.cost[lane] * self.sends[lane]).sum())
+            self.slack[box] = cost - self.bound[box]
+            self.ended[box] |= self.slack[box] <= ROUNDING * max(abs(cost), 1.0)
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every box has been made whole."""
+        return bool(self.entered.all())
+
+    def hand_in(self) -> None:
+        """Offer the plan to the part."""
+        if self.complete:
+            self.part.take(self.sends.copy())

@@ -1,0 +1,124 @@
+"""The count model's linear relaxation, solved by MathOpt: emails may be divided.
+
+Its values say how a good plan flows, its prices make a bound (`sendplan.planner.lagrangian`).
+Both solvers used work on one thread and count no time, so that the result is the same every time.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from ortools.math_opt import model_pb2
+from ortools.math_opt.python import mathopt
+from ortools.math_opt.solvers import highs_pb2
+
+from sendplan.planner.count_model import FREE, CountModel
+from sendplan.planner.lagrangian import Prices
+
+FEW = 3_000
+"""Variables up to which the simplex method is as fast as any."""
+
+
+class Way(Enum):
+    """How to solve."""
+
+    CORNER = "corner"
+    """By the simplex method: a corner of the polytope, with few divided emails."""
+
+    INTERIOR = "interior"
+    """By an interior point method, without going to a corner: faster on large models."""
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A relaxation's solution.
+
+    Parameters
+    ----------
+    bound, starting : ndarray of float, shape (lanes, days)
+        Emails of bound chains, and of chains that start.
+    prices : Prices
+        What one more email of room would save.
+    """
+
+    bound: np.ndarray
+    starting: np.ndarray
+    prices: Prices
+
+
+def solve_linear(model: CountModel, way: Way) -> Relaxed | None:
+    """Solve the relaxation.
+
+    Parameters
+    ----------
+    model : CountModel
+        What to solve.
+    way : Way
+        How.
+
+    Returns
+    -------
+    Relaxed or None
+        None if the solver gave up; nothing is known then.
+    """
+    if way is Way.INTERIOR and model.variables > FEW:
+        result = _solved(model, interior=True) or _solved(model, interior=False)
+    else:
+        result = _solved(model, interior=False)
+    if result is None:
+        return None
+    values = np.append(list(result.variable_values().values()), 0.0)
+    duals = np.append(list(result.dual_values().values()), 0.0)
+    prices = Prices(np.maximum(-duals[model.room_row], 0.0), np.maximum(-duals[model.new_row], 0.0))
+    return Relaxed(
+        np.maximum(values[model.bound], 0.0), np.maximum(values[model.starting], 0.0), prices
+    )
+
+
+def _solved(model: CountModel, *, interior: bool) -> mathopt.SolveResult | None:
+    parameters, solver = mathopt.SolveParameters(), mathopt.SolverType.GLOP
+    if interior:
+        solver = mathopt.SolverType.HIGHS
+        options = highs_pb2.HighsOptionsProto()
+        options.string_options["solver"] = "ipm"
+        options.string_options["run_crossover"] = "off"
+        parameters = mathopt.SolveParameters(highs=options)
+    try:
+        result = mathopt.solve(
+            mathopt.Model.from_model_proto(written(model)), solver, params=parameters
+        )
+    except (RuntimeError, ValueError, AttributeError):
+        # A solver that gives up is an error to MathOpt, and in reporting it MathOpt trips over an
+        # attribute that its own exception lacks (ortools 9.15).
+        return None
+    both = result.has_primal_feasible_solution() and result.has_dual_feasible_solution()
+    return result if both else None
+
+
+def written(model: CountModel, *, whole: bool = False) -> model_pb2.ModelProto:
+    """Write a model down for MathOpt.
+
+    Parameters
+    ----------
+    model : CountModel
+        The model.
+    whole : bool
+        Whether emails may not be divided.
+    """
+    proto = model_pb2.ModelProto()
+    proto.variables.ids.extend(range(model.variables))
+    proto.variables.lower_bounds.extend(np.zeros(model.variables))
+    proto.variables.upper_bounds.extend(np.full(model.variables, np.inf))
+    sends = np.arange(model.variables) < model.sending
+    proto.variables.integers.extend((sends & whole).tolist())
+    used = np.flatnonzero(model.cost)
+    proto.objective.linear_coefficients.ids.extend(used)
+    proto.objective.linear_coefficients.values.extend(model.cost[used])
+    rows = proto.linear_constraints
+    rows.ids.extend(range(len(model.lower)))
+    rows.lower_bounds.extend(np.where(model.lower == FREE, -np.inf, model.lower))
+    rows.upper_bounds.extend(model.upper.astype(float))
+    proto.linear_constraint_matrix.row_ids.extend(model.row)
+    proto.linear_constraint_matrix.column_ids.extend(model.column)
+    proto.linear_constraint_matrix.coefficients.extend(model.value.astype(float))
+    return proto

@@ -1,0 +1,154 @@
+"""The outcome: a placement and its minutes as a `Plan` of frames."""
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner import dates
+from sendplan.planner.objective import delays
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.placement import Placement
+from sendplan.planner.plan import Plan
+from sendplan.planner.rules import Rules
+from sendplan.planner.stages import NONE
+from sendplan.planner.vocabulary import PlanStatus, Reason, Stop
+from sendplan.planner.workload import Workload
+
+
+def horizon_end(allowed: Rules, parameters: Parameters, day: np.ndarray) -> int:
+    """Return the horizon's last day: the given one, or the last one needed (SPEC §5).
+
+    Parameters
+    ----------
+    allowed, parameters
+        What may be used, and how is planned.
+    day : ndarray of int, shape (emails,)
+        Days of the emails, `NONE` where there is none.
+    """
+    if parameters.horizon_days is not None:
+        return allowed.last
+    today = 1
+    return int(day.max()) if (day != NONE).any() else today
+
+
+def _usable_room(work: Workload, end: int) -> np.ndarray:
+    """Return each mailbox's room from today to `end`, on days that its sequences may send."""
+    today = 1
+    days = slice(today, end + 1)
+    room = np.maximum(work.fleet.capacity - work.fleet.used, 0)[:, days]
+    sends = np.zeros(room.shape, dtype=bool)
+    for sequence, stage in zip(*np.unique(work.stages.sequence, return_index=True), strict=True):
+        sends[work.fleet.pools[sequence]] |= work.stages.sends[stage, days]
+    return np.asarray((room * sends).sum(axis=1))
+
+
+def outcome(
+    work: Workload,
+    allowed: Rules,
+    parameters: Parameters,
+    placement: Placement,
+    at: np.ndarray,
+    *,
+    method: str,
+    lower_bound: float | None,
+    stopped: Stop | None,
+) -> Plan:
+    """Turn a placement into frames.
+
+    Parameters
+    ----------
+    work, allowed, parameters
+        The work, what may be used, and how was planned.
+    placement : Placement
+        Days and mailboxes.
+    at : ndarray of int64, shape (emails,)
+        Second at which each email leaves.
+    method : str
+        The method that made it.
+    lower_bound : float or None
+        What every plan costs at least.
+    stopped : Stop or None
+        Why nothing better was looked for.
+
+    Returns
+    -------
+    Plan
+        The plan.
+    """
+    problem, emails, chains = work.problem, work.emails, work.chains
+    horizon = problem.horizon
+    end = horizon_end(allowed, parameters, placement.day)
+    delay = delays(work, placement, end, parameters.slip_weight)
+    enrollment_id = problem.enrollments["id"].to_numpy()
+    steps = problem.live_steps
+    step_id, position = steps["id"].to_numpy(), steps["position"].to_numpy()
+    sequence_id = problem.sequences["id"].to_numpy()
+    mailbox_id = problem.mailboxes["id"].to_numpy()
+
+    order = np.lexsort((np.arange(len(emails)), enrollment_id[chains.enrollment[emails.chain]]))
+    ids = pd.DataFrame(
+        {
+            "enrollment_id": enrollment_id[chains.enrollment[emails.chain[order]]],
+            "step_id": step_id[work.stages.step[emails.stage[order]]],
+        }
+    )
+    placed = placement.day[order] != NONE
+    email = order[placed]
+    sends = ids[placed].assign(
+        position=position[work.stages.step[emails.stage[email]]],
+        mailbox_id=mailbox_id[placement.mailbox[emails.chain[email]]],
+        send_day=dates.to_dates(placement.day[email] + horizon.origin).to_numpy(),
+        send_at=dates.to_instants(at[email] * dates.SECOND).array,
+    )
+    left_out = order[~placed]
+    after_gap = (emails.order[left_out] > 0) & (placement.day[left_out - 1] == NONE)
+    no_room = ids[~placed].assign(
+        reason=np.where(after_gap, str(Reason.BEHIND_UNPLACED), str(Reason.NO_ROOM)).astype(object)
+    )
+    blocked = pd.DataFrame(
+        {
+            "enrollment_id": enrollment_id[work.blocked["enrollment"].to_numpy(dtype=np.int64)],
+            "step_id": step_id[work.blocked["step"].to_numpy(dtype=np.int64)],
+            "reason": work.blocked["reason"].map(str).astype(object),
+        }
+    )
+    had_slot = emails.existing_at != np.iinfo(np.int64).min
+    stays = (emails.existing_day == placement.day) & (
+        emails.existing_mailbox == placement.mailbox[emails.chain]
+    )
+    planned = np.bincount(placement.mailbox[emails.chain[email]], minlength=len(mailbox_id))
+    capacity = pd.DataFrame(
+        {
+            "mailbox_id": mailbox_id,
+            "email": problem.mailboxes["email"].to_numpy(),
+            "planned": planned,
+            "capacity": _usable_room(work, end),
+        }
+    )
+    delay_frame = ids.assign(
+        sequence_id=sequence_id[work.stages.sequence[emails.stage[order]]],
+        lateness=delay.lateness[order],
+        slip=delay.slip[order],
+        late=delay.late[order],
+        cost=delay.cost[order],
+    )
+    return Plan(
+        sends=sends.reset_index(drop=True),
+        unplaced=pd.concat([no_room, blocked], ignore_index=True),
+        delays=delay_frame,
+        method=method,
+        status=_status(len(emails), float(delay.cost.sum()), lower_bound),
+        lower_bound=lower_bound,
+        stopped=stopped,
+        horizon_end=dates.to_date(end + horizon.origin),
+        as_of=problem.now_at,
+        moved=int((had_slot & ~stays).sum()),
+        capacity=capacity,
+        names=pd.Series(problem.sequences["name"].to_numpy(), index=sequence_id),
+    )
+
+
+def _status(emails: int, cost: float, lower_bound: float | None) -> PlanStatus:
+    if not emails:
+        return PlanStatus.EMPTY
+    optimal = lower_bound is not None and lower_bound >= cost
+    return PlanStatus.OPTIMAL if optimal else PlanStatus.FEASIBLE

@@ -1,0 +1,284 @@
+"""Pieces: parts of the work that share no mailbox, as lanes, and the way back to contacts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sendplan.planner.apart import Apart
+from sendplan.planner.lanes import Lanes
+from sendplan.planner.people import assign, demand
+from sendplan.planner.placement import Placement
+from sendplan.planner.rules import Rules
+from sendplan.planner.stages import NONE, Stages
+from sendplan.planner.terrain import Counts, Demand, Pairs
+from sendplan.planner.workload import Workload
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One part.
+
+    Parameters
+    ----------
+    part : int
+        The number of its component.
+    mailbox : ndarray of int, shape (boxes,)
+        Its mailboxes; each is a box of `lanes`.
+    stage : ndarray of int, shape (lanes,)
+        A stage whose emails the lane sends; the only one where chains may start.
+    number : ndarray of int, shape (stages + 1, mailboxes)
+        The lane of each stage and mailbox, `NONE` outside the piece.
+    lanes : Lanes
+        What there is to decide.
+    """
+
+    part: int
+    mailbox: np.ndarray
+    stage: np.ndarray
+    number: np.ndarray
+    lanes: Lanes
+
+
+def pieces(
+    apart: Apart, rules: Rules, slip_weight: float, sink: np.ndarray, *, strict: bool
+) -> list[Piece]:
+    """Cut the work, nothing of it being placed, into its components.
+
+    Parameters
+    ----------
+    apart : Apart
+        The work.
+    rules : Rules
+        What it may use.
+    slip_weight : float
+        What a day of slip costs, in days of lateness.
+    sink : ndarray of int, shape (sequences,)
+        By the number of a component, the day that stands for all later ones; what leaves then is
+        counted as of that day.
+    strict : bool
+        Whether what the sink takes is left out, so that nothing may go there that has room.
+
+    Returns
+    -------
+    list of Piece
+        In order of their numbers, those in which there is anything to send.
+    """
+    work = apart.work
+    pairs = Pairs.build(work.stages, work.fleet.pools, rules.urgency)
+    wanted = demand(work, rules, Placement.empty(work), pairs)
+    component = apart.component
+    constant = _constants(work, component, slip_weight, sink)
+    return [
+        _piece(
+            apart,
+            rules,
+            slip_weight,
+            int(sink[part]),
+            pairs,
+            wanted,
+            int(part),
+            float(constant[part]),
+            strict=strict,
+        )
+        for part in np.unique(component[work.stages.sequence[work.chains.stage]])
+    ]
+
+
+def _constants(
+    work: Workload, component: np.ndarray, slip_weight: float, sink: np.ndarray
+) -> np.ndarray:
+    """Return what each component's cost has besides the days of its emails.
+
+    Lateness runs from the ideal day, and the slip of a chain's next email from its ready day.
+    """
+    emails, chains, stages = work.emails, work.chains, work.stages
+    of_email = component[stages.sequence[emails.stage]]
+    parts = len(sink)
+    late = np.minimum(emails.ideal, sink[of_email])
+    ideal = np.bincount(of_email, emails.priority * late, parts)
+    priority = work.problem.sequences["priority"].to_numpy()[stages.sequence[chains.stage]]
+    slips = np.where(stages.is_first[chains.stage], 0.0, slip_weight * priority)
+    of_chain = component[stages.sequence[chains.stage]]
+    ready = np.bincount(of_chain, slips * np.minimum(chains.ready, sink[of_chain]), parts)
+    return np.asarray(-(ideal + ready))
+
+
+def _piece(
+    apart: Apart,
+    rules: Rules,
+    slip_weight: float,
+    sink: int,
+    pairs: Pairs,
+    wanted: Demand,
+    part: int,
+    constant: float,
+    *,
+    strict: bool,
+) -> Piece:
+    work, of_piece = apart.work, apart.component == part
+    stages, days = work.stages, sink + 1
+    mine = np.flatnonzero(of_piece[stages.sequence])
+    priority = work.problem.sequences["priority"].to_numpy()[stages.sequence]
+    slip = priority * slip_weight
+    ready = np.minimum(stages.ready[:, :days], sink)
+    release = np.minimum(rules.release[:, :days], sink)
+    sends = stages.sends[:, :days].copy()
+    sends[:, sink] = True
+    starts = wanted.free.any(axis=1) | stages.is_first | (apart.contact != NONE)
+    future, kept = _futures(stages, mine, starts, priority, sends, ready, release)
+
+    cost = (priority + np.where(stages.is_first, 0.0, slip))[:, None] * np.arange(days)
+    goes_on = stages.following != NONE
+    after = stages.following[goes_on]
+    cost[goes_on] -= slip[after, None] * ready[after]
+    onward = np.full(cost.shape, sink)
+    onward[goes_on] = release[after]
+
+    pair = np.flatnonzero(of_piece[stages.sequence[pairs.stage]])
+    mailbox = np.unique(pairs.mailbox[pair])
+    boxes = len(mailbox)
+    box = np.searchsorted(mailbox, pairs.mailbox[pair])
+    key, lane = np.unique(future[pairs.stage[pair]] * boxes + box, return_inverse=True)
+    stage, lane_box = kept[key // boxes], key % boxes
+    number = np.full((len(stages.step) + 1, len(rules.room)), NONE)
+    number[pairs.stage[pair], pairs.mailbox[pair]] = lane
+    lane_mailbox = mailbox[lane_box]
+
+    arriving = np.zeros((len(stage), days), dtype=np.int64)
+    np.add.at(arriving, lane, _until(wanted.bound[pair], sink))
+    groups = np.flatnonzero(wanted.free.any(axis=1) & of_piece[stages.sequence])
+    group_of = np.full(len(stages.step), NONE)
+    group_of[groups] = np.arange(len(groups))
+    lanes = Lanes(
+        box=lane_box,
+        following=np.where(
+            stages.following[stage] == NONE, NONE, number[stages.following[stage], lane_mailbox]
+        ),
+        remaining=stages.remaining[stage],
+        first=stages.is_first[stage],
+        sequence=stages.sequence[stage],
+        urgency=rules.urgency[stage],
+        sends=sends[stage],
+        cost=cost[stage],
+        onward=onward[stage],
+        arriving=arriving,
+        group=group_of[stage],
+        waiting=_until(wanted.free[groups], sink),
+        contact=apart.contact[stage],
+        room=rules.room[mailbox, :days],
+        new_room=rules.new_room[:, :days],
+        constant=constant,
+        strict=strict,
+    )
+    return Piece(part, mailbox, stage, number, lanes)
+
+
+def _until(count: np.ndarray, sink: int) -> np.ndarray:
+    """Cut counts by day off at the sink, which takes all later ones."""
+    cut = count[:, : sink + 1].copy()
+    cut[:, sink] += count[:, sink + 1 :].sum(axis=1)
+    return cut
+
+
+def _futures(
+    stages: Stages,
+    mine: np.ndarray,
+    starts: np.ndarray,
+    priority: np.ndarray,
+    sends: np.ndarray,
+    ready: np.ndarray,
+    release: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell the futures of stages apart, and return a stage of each.
+
+    A stage at which chains may start, that sends first emails, or whose contact is told apart, is
+    one of its own.
+    """
+    labels: dict[tuple[object, ...], int] = {}
+    future = np.full(len(stages.step) + 1, NONE)
+    kept: list[int] = []
+    for stage in mine[np.argsort(stages.remaining[mine], kind="stable")]:
+        after = stages.following[stage]
+        key = (
+            int(future[after]),
+            int(stage) if starts[stage] else NONE,
+            float(priority[stage]),
+            sends[stage].tobytes(),
+            ready[after].tobytes() if after != NONE else b"",
+            release[after].tobytes() if after != NONE else b"",
+        )
+        if key not in labels:
+            labels[key] = len(kept)
+            kept.append(int(stage))
+        future[stage] = labels[key]
+    return future, np.array(kept, dtype=np.int64)
+
+
+def counted(work: Workload, piece: Piece, placement: Placement) -> np.ndarray:
+    """Count a placement's emails by lane and day; what has no day leaves in the sink.
+
+    Parameters
+    ----------
+    work : Workload
+        The work that the piece was cut from.
+    piece : Piece
+        A part of it.
+    placement : Placement
+        Days and mailboxes.
+
+    Returns
+    -------
+    ndarray of int, shape (lanes, days)
+        Emails of chains without a mailbox are counted at the first of their lanes.
+    """
+    emails, sink = work.emails, piece.lanes.sink
+    mailbox = placement.mailbox[emails.chain]
+    any_mailbox = np.where(piece.number != NONE, 1, 0).argmax(axis=1)
+    mailbox = np.where(mailbox == NONE, any_mailbox[emails.stage], mailbox)
+    lane = piece.number[emails.stage, mailbox]
+    day = np.where(placement.day == NONE, sink, np.minimum(placement.day, sink))
+    result = np.zeros((len(piece.lanes), sink + 1), dtype=np.int64)
+    mine = lane != NONE
+    np.add.at(result, (lane[mine], day[mine]), 1)
+    return result
+
+
+def place(work: Workload, rules: Rules, parts: list[tuple[Piece, np.ndarray]]) -> Placement:
+    """Turn the emails of each lane and day into a placement, first in, first out.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+    parts : list of (Piece, ndarray of int, shape (lanes, days))
+        Emails that leave, bound chains and starting ones together; the sink's are left out.
+
+    Returns
+    -------
+    Placement
+        What found no day up to the sink has none.
+    """
+    size = work.problem.horizon.size
+    number = np.full((len(work.stages.step) + 1, work.fleet.capacity.shape[0]), NONE)
+    bound: list[np.ndarray] = [np.zeros((0, size), dtype=np.int64)]
+    free: list[np.ndarray] = [np.zeros((0, size), dtype=np.int64)]
+    stage: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
+    mailbox: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
+    lanes_before = 0
+    for piece, sends in parts:
+        lanes = piece.lanes
+        within = piece.number != NONE
+        number[within] = piece.number[within] + lanes_before
+        lanes_before += len(lanes)
+        stage.append(piece.stage)
+        mailbox.append(piece.mailbox[lanes.box])
+        of_bound = lanes.of_bound(sends)
+        for table, counts in ((bound, of_bound), (free, sends - of_bound)):
+            padded = np.zeros((len(lanes), size), dtype=np.int64)
+            padded[:, : lanes.sink] = counts[:, : lanes.sink]
+            table.append(padded)
+    placement = Placement.empty(work)
+    lane_stage = np.concatenate(stage)
+    pairs = Pairs(lane_stage, np.concatenate(mailbox), np.full_like(lane_stage, NONE), number)
+    assign(work, rules, placement, pairs, Counts(np.concatenate(bound), np.concatenate(free)))
+    return placement
