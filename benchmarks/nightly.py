@@ -21,7 +21,7 @@ import psycopg2
 from sqlalchemy import Engine, make_url, text
 
 from sendplan.benchmarks.copying import Stopwatch, clone_with_keys, copy_out
-from sendplan.benchmarks.results import Baseline, Measurement, Night, Size, report
+from sendplan.benchmarks.results import Baseline, Measurement, Night, Size, others, report
 from sendplan.benchmarks.scratch import libpq, scratch_server
 
 CONTACTS_PER_MAILBOX = 250
@@ -239,7 +239,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(message, file=sys.stderr, flush=True)
 
     version, measured = measure_sizes(sizes, options.runs, say, options.server)
-    options.output.write_text(report(version, measured, options.runs))
+    kept = others(options.output.read_text()) if options.output.exists() else ""
+    options.output.write_text(report(version, measured, options.runs) + kept)
     say(f"written: {options.output}")
 
 

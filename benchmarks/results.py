@@ -8,6 +8,9 @@ from sendplan.benchmarks import machine
 from sendplan.benchmarks.copying import today
 
 PHASES = ("load", "build", "solve", "check", "store", "total")
+OTHERS = ("## How near to the best", "## Peers, side by side")
+"""Sections that are measured by commands of their own, after all others."""
+
 NIGHTS = {
     "first": "First night",
     "unchanged": "Again, nothing changed",
@@ -105,7 +108,7 @@ def _phases(sizes: list[Size], night: str) -> str:
     if len(sizes) > 1:
         growth = [_exponent(sizes, night, phase) for phase in PHASES]
         rows.append(["growth, contacts to the power", "", *(f"{g:.2f}" for g in growth), ""])
-    return _table(["contacts", "emails", *PHASES, "rows written"], rows)
+    return table(["contacts", "emails", *PHASES, "rows written"], rows)
 
 
 def _exponent(sizes: list[Size], night: str, phase: str) -> float:
@@ -145,7 +148,7 @@ def _limits(sizes: list[Size]) -> str:
         ]
         for size in sizes
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _growth(sizes: list[Size]) -> list[str]:
@@ -178,9 +181,38 @@ def _against_baselines(sizes: list[Size]) -> str:
         figures = [f"{plan.cost:,.0f}", f"{plan.late_follow_ups:,}", plan.finish_day]
         rows.append([f"{size.contacts:,}", "greedy", *figures, "", ""])
     header = ["contacts", "plan", "cost", "late follow-ups", "finish"]
-    return _table([*header, "the greedy is", "late follow-ups of the greedy"], rows)
+    return table([*header, "the greedy is", "late follow-ups of the greedy"], rows)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a table of Markdown."""
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def with_section(text: str, section: str) -> str:
+    """Put a section into a file of results, in the place of the one with its heading.
+
+    Parameters
+    ----------
+    text : str
+        The file.
+    section : str
+        The section, from its heading on.
+
+    Returns
+    -------
+    str
+        The file with it, all else as it was.
+    """
+    begin = text.find(section.splitlines()[0])
+    if begin < 0:
+        return f"{text.rstrip()}\n\n{section}" if text.strip() else section
+    end = text.find("\n## ", begin)
+    return text[:begin] + section + ("" if end < 0 else text[end:])
+
+
+def others(text: str) -> str:
+    """Return the sections of a file that other commands have measured."""
+    begins = [text.find(f"\n{heading}") for heading in OTHERS]
+    return text[min((begin for begin in begins if begin >= 0), default=len(text)) :]
