@@ -18,9 +18,9 @@ demo: .venv/.ready
 test: .venv/.ready
 	$(RUN) pytest -n auto $(OPTIONS)
 
-# The property tests on thirty times as many examples; about half an hour.
+# The tests by chance on thirty times as many examples; more than an hour.
 test-long: .venv/.ready
-	SENDPLAN_TEST_FACTOR=30 $(RUN) pytest -n auto tests/test_properties.py
+	SENDPLAN_TEST_FACTOR=30 $(RUN) pytest -n auto tests/test_properties.py tests/test_optimum.py
 
 lint: .venv/.ready
 	$(RUN) ruff check .

@@ -18,6 +18,7 @@ import numpy as np
 from sendplan.planner.crew import Crew, Progress
 from sendplan.planner.gaps import relative_gap
 from sendplan.planner.lanes import Lanes
+from sendplan.planner.leftovers import broken
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.refinement import (
     AT_ONE_GO,
@@ -71,10 +72,14 @@ class Part:
         What every plan costs at least.
     improved : bool
         Whether that plan was found here.
+    rough : ndarray of int, shape (lanes, days), or None
+        A plan that would be better, but breaks a rule on single contacts or on what is left out.
+    rough_cost : float
+        What it costs.
     groups : int
         As how many boxes the relaxation has taken the piece's.
-    proved : bool
-        Whether it has been solved at one go.
+    tried : float
+        Seconds of work that it was given to be solved at one go.
     """
 
     lanes: Lanes
@@ -82,13 +87,20 @@ class Part:
     sends: np.ndarray
     bound: float = -np.inf
     improved: bool = False
+    rough: np.ndarray | None = None
+    rough_cost: float = np.inf
     groups: int = 0
-    proved: bool = False
+    tried: float = 0.0
 
     def take(self, sends: np.ndarray) -> None:
-        """Keep a plan if it is better, and no contact gets two emails on a day."""
+        """Keep a plan if it is better; one that breaks a rule is kept apart, to be mended."""
         value = self.lanes.value(sends)
-        if value < self.cost - ROUNDING * max(abs(value), 1.0) and not self.lanes.meet(sends):
+        if value >= self.cost - ROUNDING * max(abs(value), 1.0):
+            return
+        if self.lanes.meet(sends) or broken(self.lanes, sends):
+            if value < self.rough_cost:
+                self.rough, self.rough_cost = sends, value
+        else:
             self.sends, self.cost, self.improved = sends, value, True
 
     def bounded(self, bound: float, unit: int | None) -> None:
@@ -169,7 +181,7 @@ class _Search:
             return Stop.WALL_CLOCK
         if self._close_enough() and not any(
             # What can be proven at one go soon is proven, close as it may be.
-            not part.proved and not part.closed and size(part.lanes) <= AT_ONE_GO
+            not part.tried and not part.closed and size(part.lanes) <= AT_ONE_GO
             for part in self.parts
         ):
             return Stop.GAP
@@ -292,7 +304,10 @@ class _Search:
 
     def _prove(self) -> bool:
         """Solve parts at one go, as far as that can be afforded; tell whether any could."""
-        waiting = [part for part in self.parts if not (part.proved or part.closed)]
+        waiting = [part for part in self.parts if not part.closed]
+        # Again only with much more work than the last time.
+        each = self.left / max(len(waiting), 1)
+        waiting = [part for part in waiting if LONGER * part.tried <= each]
         waiting.sort(key=lambda part: part.bound - part.cost)
         chosen: list[Part] = []
         spent = 0.0
@@ -311,7 +326,7 @@ class _Search:
             [(part.lanes, part.sends, self.unit, limit, self.parameters.seed) for part in chosen],
         )
         for part, result in zip(chosen, results, strict=True):
-            part.proved = True
+            part.tried = limit if size(part.lanes) <= AT_ONE_GO else np.inf
             if result is None:
                 continue
             self.work += result.work

@@ -67,8 +67,11 @@ def solve_linear(model: CountModel, way: Way) -> Relaxed | None:
         result = _solved(model, interior=False)
     if result is None:
         return None
-    values = np.append(list(result.variable_values().values()), 0.0)
-    duals = np.append(list(result.dual_values().values()), 0.0)
+    values, duals = np.zeros(model.variables + 1), np.zeros(len(model.lower) + 1)
+    for variable, value in result.variable_values().items():
+        values[variable.id] = value
+    for row, price in result.dual_values().items():
+        duals[row.id] = price
     prices = Prices(np.maximum(-duals[model.room_row], 0.0), np.maximum(-duals[model.new_row], 0.0))
     return Relaxed(
         np.maximum(values[model.bound], 0.0), np.maximum(values[model.starting], 0.0), prices
@@ -85,7 +88,15 @@ def _solved(model: CountModel, *, interior: bool) -> mathopt.SolveResult | None:
         parameters = mathopt.SolveParameters(highs=options)
     try:
         result = mathopt.solve(
-            mathopt.Model.from_model_proto(written(model)), solver, params=parameters
+            mathopt.Model.from_model_proto(written(model)),
+            solver,
+            params=parameters,
+            # Most values are zero, and reading one costs as much as finding it.
+            model_params=mathopt.ModelSolveParameters(
+                variable_values_filter=mathopt.VariableFilter(skip_zero_values=True),
+                dual_values_filter=mathopt.LinearConstraintFilter(skip_zero_values=True),
+                reduced_costs_filter=mathopt.VariableFilter(filtered_items=()),
+            ),
         )
     except (RuntimeError, ValueError, AttributeError):
         # A solver that gives up is an error to MathOpt, and in reporting it MathOpt trips over an

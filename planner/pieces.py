@@ -142,7 +142,10 @@ def _piece(
     stage, lane_box = kept[key // boxes], key % boxes
     number = np.full((len(stages.step) + 1, len(rules.room)), NONE)
     number[pairs.stage[pair], pairs.mailbox[pair]] = lane
-    lane_mailbox = mailbox[lane_box]
+    # The lane's own stage may not be of a sequence that has this mailbox, but others of the same
+    # future are.
+    after_key = future[stages.following[stage]] * boxes + lane_box
+    following = np.where(stages.following[stage] == NONE, NONE, np.searchsorted(key, after_key))
 
     arriving = np.zeros((len(stage), days), dtype=np.int64)
     np.add.at(arriving, lane, _until(wanted.bound[pair], sink))
@@ -151,9 +154,7 @@ def _piece(
     group_of[groups] = np.arange(len(groups))
     lanes = Lanes(
         box=lane_box,
-        following=np.where(
-            stages.following[stage] == NONE, NONE, number[stages.following[stage], lane_mailbox]
-        ),
+        following=following,
         remaining=stages.remaining[stage],
         first=stages.is_first[stage],
         sequence=stages.sequence[stage],

@@ -11,6 +11,7 @@ from sendplan.planner.cpsat import solve_whole
 from sendplan.planner.following import follow
 from sendplan.planner.lagrangian import Prices, lagrangian
 from sendplan.planner.lanes import Lanes
+from sendplan.planner.leftovers import clauses
 from sendplan.planner.linear import Way, solve_linear
 from sendplan.planner.sharing import alike, settled, shares
 
@@ -267,7 +268,7 @@ def proven(lanes: Lanes, sends: np.ndarray, unit: int | None, limit: float, seed
         return Proven(best, found.bound + lanes.constant, found.work, found.on_time)
     most = int(lanes.arriving.sum() + lanes.waiting.sum())
     spare = effort.deterministic(limit - effort.whole(0, model.variables))
-    solved = solve_whole(model, hint, most, unit, spare, seed)
+    solved = solve_whole(model, hint, most, unit, spare, seed, clauses(model))
     return Proven(
         model.sends(solved.solution),
         solved.bound + lanes.constant,

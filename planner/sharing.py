@@ -113,12 +113,15 @@ def settled(lanes: Lanes, share: np.ndarray) -> Lanes:
         if not limited[sequence]:
             continue
         here = np.flatnonzero(lanes.sequence[first] == sequence)
-        share_of = count[here] / max(int(count[here].sum()), 1)
-        # Running sums over days and lanes: nobody's part is lost to rounding for long.
-        upto = np.cumsum(np.minimum(lanes.new_room[sequence], count[here].sum()))
-        parts = np.floor(np.cumsum(share_of)[:, None] * upto + 0.5)
-        each_day = np.diff(np.diff(parts, axis=0, prepend=0), axis=1, prepend=0)
-        new_room[here] = np.maximum(each_day, 0).astype(np.int64)
+        new_room[here] = 0
+        if not count[here].any():
+            continue
+        # Dealt out day by day in turns, so that every lane has its part over any stretch of days.
+        turns = _evenly_mixed(count[here])
+        usable = lanes.sends[first[here]].any(axis=0)
+        each_day = np.where(usable, np.minimum(lanes.new_room[sequence], len(turns)), 0)
+        day = np.repeat(np.arange(len(each_day)), each_day)
+        np.add.at(new_room, (here[turns[np.arange(len(day)) % len(turns)]], day), 1)
     sequence_of = np.zeros(len(lanes), dtype=np.int64)
     sequence_of[first] = np.arange(len(first))
     return replace(result, sequence=sequence_of, new_room=new_room)
@@ -155,10 +158,14 @@ def _rounded(wanted: np.ndarray, units: int) -> np.ndarray:
 
 def _by_day(count: np.ndarray, waiting: np.ndarray) -> np.ndarray:
     """Deal chains, in order of their days, to lanes that get `count` each, evenly mixed."""
-    lane = np.repeat(np.arange(len(count)), count)
-    turn = np.arange(len(lane)) - np.repeat(np.cumsum(count) - count, count)
-    order = np.lexsort((lane, (turn + 0.5) / count[lane]))
     day = np.repeat(np.arange(len(waiting)), waiting)
     result = np.zeros((len(count), len(waiting)), dtype=np.int64)
-    np.add.at(result, (lane[order], day), 1)
+    np.add.at(result, (_evenly_mixed(count), day), 1)
     return result
+
+
+def _evenly_mixed(count: np.ndarray) -> np.ndarray:
+    """Return every number as often as it counts, evenly mixed."""
+    number = np.repeat(np.arange(len(count)), count)
+    turn = np.arange(len(number)) - np.repeat(np.cumsum(count) - count, count)
+    return np.asarray(number[np.lexsort((number, (turn + 0.5) / count[number]))])

@@ -1,5 +1,6 @@
 """The facade: a problem in, a plan out."""
 
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
@@ -28,7 +29,11 @@ THREADS = "sendplan-crew"
 """How the names of the threads begin that improve a plan."""
 
 SINK_MARGIN = 5
-"""Days between the end of the plan to be improved and the day that stands for all later ones."""
+"""Days between the end of a component's known plan and the day that stands for all later ones."""
+
+WIDE_MARGIN = 45
+SMALL = 400
+"""The same for components with so few emails, in which a chain that is put off may still count."""
 
 
 def solve(
@@ -124,12 +129,11 @@ def plan_with(
         finally:
             if executor is None:
                 pool.shutdown(wait=False, cancel_futures=True)
-        improved = search.improved(found[0])
-        if improved is not None:
+        before = found[0]
+        for improved in search.improved(before):
             better = _mended(work, allowed, improved)
-            before = found[0]
             found = _cheaper(work, allowed, parameters, found, better)
-            method = "greedy" if found[0] is before else "cpsat"
+        method = "greedy" if found[0] is before else "cpsat"
         if parameters.method == "cpsat":
             method = "cpsat"
     return outcome(
@@ -233,7 +237,11 @@ class _Search:
         """Return the day, by component, as of which all that leaves later is counted."""
         if self.parameters.horizon_days is not None:
             return np.full(parts, self.allowed.last + 1)
-        sink = np.full(parts, min(int(known.day.max()) + SINK_MARGIN, self.allowed.last + 1))
+        emails = np.bincount(of_email, minlength=parts)
+        end = np.zeros(parts, dtype=np.int64)
+        np.maximum.at(end, of_email, known.day)
+        margin = np.where(emails <= SMALL, WIDE_MARGIN + end, SINK_MARGIN)
+        sink = np.minimum(end + margin, self.allowed.last + 1)
         # What finds no room within a year counts as of the day after the plan's end, and no plan
         # ends before the ideal day of an email that can be placed.
         left_out = np.zeros(parts, dtype=bool)
@@ -242,15 +250,26 @@ class _Search:
         sink[left_out] = max(int(placed.max(initial=1)), 1) + 1
         return sink
 
-    def improved(self, known: Placement) -> Placement | None:
-        """Return the known placement with the parts that were improved, or None if none was."""
-        found = [
-            (piece, part.sends)
-            for piece, part in zip(self.pieces, self.parts, strict=True)
-            if part.improved
+    def improved(self, known: Placement) -> Iterator[Placement]:
+        """Give the known placement with the parts that were improved, and with those to be mended.
+
+        Parameters
+        ----------
+        known : Placement
+            What it was before.
+        """
+        pairs = list(zip(self.pieces, self.parts, strict=True))
+        sound = [(piece, part.sends) for piece, part in pairs if part.improved]
+        rough = [
+            (piece, part.rough)
+            for piece, part in pairs
+            if part.rough is not None and part.rough_cost < part.cost
         ]
-        if not found:
-            return None
+        for found in (sound, rough):
+            if found:
+                yield self._with(known, found)
+
+    def _with(self, known: Placement, found: list[tuple[Piece, np.ndarray]]) -> Placement:
         numbers = np.array([piece.part for piece, _ in found])
         swap = np.isin(self.of_chain, numbers)
         other = place(self.work, self.allowed, found)

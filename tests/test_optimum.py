@@ -1,0 +1,409 @@
+"""Plans against the enumerated optimum of tiny instances (`enumeration.py`).
+
+Most instances are planned in bundles: side by side in one problem, sharing nothing, so that a few
+thousand take a minute. `SENDPLAN_TEST_FACTOR=10` tries ten times as many. A failure names the kind,
+the bundle and the number of each instance; `instance(kind, bundle, number)` makes it again.
+"""
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import sendplan
+from sendplan.planner.parameters import METHODS
+from sendplan.tests.enumeration import Best, best
+from sendplan.tests.methods import FACTOR
+from sendplan.tests.oracle import judge
+from sendplan.tests.worlds import MONDAY, World, at, day, days_of, without_slot
+
+Parameters = dict[str, Any]
+
+TOLERANCE = 1e-6
+BUNDLE = 25
+MOST_EMAILS = 12
+"""Emails of an instance: enough for chains to be in each other's way, and few to enumerate."""
+
+NOWS = (at(0, "06:00"), at(0, "06:00"), at(2, "12:00"), at(4, "18:00"))
+"""Before a week, within a window, and after the last one before a weekend."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What instances of a kind have besides the features that all may have."""
+
+    bundles: int
+    contacts: bool = False  # in several sequences
+    horizon: bool = False  # given
+    starved: bool = False  # what no horizon has room for
+
+
+KINDS = {
+    "room": Kind(12),
+    "contacts": Kind(8, contacts=True),
+    "horizon": Kind(12, horizon=True),
+    "contacts_horizon": Kind(6, contacts=True, horizon=True),
+}
+ALONE = {
+    "starved": Kind(12, starved=True),
+    "room": Kind(8),
+    "contacts": Kind(8, contacts=True),
+    "horizon": Kind(8, horizon=True),
+}
+
+
+# ---------------------------------------------------------------- instances
+
+
+def parameters(kind: Kind, seed: str) -> tuple[datetime, Parameters]:
+    """Give what the instances of a bundle share."""
+    rng = random.Random(seed)
+    return rng.choice(NOWS), {
+        "horizon_days": rng.randrange(7) if kind.horizon else None,
+        "slip_weight": rng.choice((20.0, 20.0, 20.0, 0.0, 1.0, 2.5)),
+        "one_a_day": rng.random() < 0.8,
+    }
+
+
+class Maker:
+    """One instance in the making, its ids being of the thousand of its number."""
+
+    def __init__(self, world: World, kind: Kind, seed: str, number: int) -> None:
+        self.world, self.kind, self.rng = world, kind, random.Random(seed)
+        self.base = 1000 * number
+        self.today = (world.now.date() - MONDAY).days
+        self.pools: dict[int, list[int]] = {}
+        self.lengths: dict[int, int] = {}
+        self.sources: dict[int, list[int]] = {}
+
+    def has(self, chance: float) -> bool:
+        return self.rng.random() < chance
+
+    def make(self) -> None:
+        sequences = [self.base + i for i in range(1, self.rng.choice((1, 1, 2, 2, 3)) + 1)]
+        if self.kind.contacts and len(sequences) == 1:
+            sequences.append(self.base + 2)
+        self.mailboxes(sequences)
+        for sequence in sequences:
+            self.sequence(sequence)
+        self.people(sequences)
+
+    def mailboxes(self, sequences: list[int]) -> None:
+        rng, count = self.rng, self.rng.randint(1, 3)
+        self.pools = {sequence: [] for sequence in sequences}
+        self.sources = {sequence: [] for sequence in sequences}
+        for number in range(count):
+            key = self.base + number + 1
+            # The first one can always send, so that a pool can be given one that does.
+            row: dict[str, Any] = {"capacity": rng.choice((1, 1, 1, 2))}
+            if (number or self.kind.starved) and self.has(0.3):
+                row |= rng.choice(({"capacity": 0}, {"status": "paused"}, {"status": "removed"}))
+            if self.has(0.2):
+                row |= {"ramp_start": rng.randrange(2), "ramp_increment": 1}
+                row["ramp_from"] = day(self.today + rng.randint(-2, 3))
+            sends = row["capacity"] > 0 and row.get("status") is None
+            for sequence in sequences:
+                late = number == count - 1 and not self.sources[sequence]
+                if self.has(0.6) or (number == 0 and count == 1):
+                    self.pools[sequence].append(key)
+                    if sends:
+                        self.sources[sequence].append(key)
+                elif late and not self.kind.starved:
+                    self.pools[sequence].append(self.base + 1)
+                    self.sources[sequence].append(self.base + 1)
+            self.world.mailbox(key, sequences=(), **row)
+            if self.has(0.2):
+                self.world.use(key, self.today + rng.randrange(4), rng.randint(1, 2))
+        for sequence in sequences:
+            if not self.pools[sequence] or not (self.sources[sequence] or self.kind.starved):
+                self.pools[sequence].append(self.base + 1)
+        self.world.rows["sequence_mailboxes"] += [
+            {"sequence_id": sequence, "mailbox_id": mailbox}
+            for sequence, pool in self.pools.items()
+            for mailbox in dict.fromkeys(pool)
+        ]
+
+    def sequence(self, key: int) -> None:
+        rng = self.rng
+        row: dict[str, Any] = {"wait_unit": "calendar"}
+        if self.has(0.3):
+            row["send_days"] = sorted(rng.sample(range(1, 8), rng.choice((2, 3, 5, 6, 7))))
+        if self.has(0.2):
+            row["holidays"] = "BG"  # of which Tuesday 3 March is one
+        if self.has(0.4):
+            row["wait_unit"] = "sending"
+        if self.has(0.4):
+            row["priority"] = rng.choice((0.5, 1.5, 2, 3.25))
+        if self.has(0.3):
+            row["max_new_per_day"] = rng.choice((0, 1) if self.kind.starved else (1, 1, 2))
+        waits = [rng.choice((0, 1, 1, 2, 3)) for _ in range(rng.choice((1, 2, 2, 3, 3, 4)))]
+        self.lengths[key] = len(waits)
+        self.world.sequence(key, waits, **row)
+
+    def people(self, sequences: list[int]) -> None:
+        rng, left = self.rng, MOST_EMAILS
+        many = rng.randint(3, 7)
+        contacts = range(1, max(1, many // 2) + 1) if self.kind.contacts else range(1, 8)
+        pairs = [(contact, sequence) for contact in contacts for sequence in sequences]
+        rng.shuffle(pairs)
+        if not self.kind.contacts:
+            pairs = [(contact, rng.choice(sequences)) for contact in contacts]
+        for number, (contact, sequence) in enumerate(pairs[:many], start=1):
+            key, length = self.base + number, self.lengths[sequence]
+            received = rng.randint(1, length) if self.has(0.35) else 0
+            if length - received > left:
+                continue
+            left -= length - received
+            row: dict[str, Any] = {"contact_id": self.base + contact}
+            row["enrolled_at"] = at(self.today - rng.choice((0, 1, 3, 3, 3)), "05:00")
+            row["contact_timezone"] = None
+            if self.has(0.1):
+                row["contact_timezone"] = rng.choice(("Asia/Tokyo", "America/New_York"))
+            self.world.enroll(key, sequence=sequence, **row)
+            if received:
+                self.history(key, sequence, received)
+
+    def history(self, enrollment: int, sequence: int, received: int) -> None:
+        rng = self.rng
+        senders = self.pools[sequence]
+        if not self.kind.starved:  # a thread bound to a mailbox that never sends has no room
+            capacity = {row["id"]: row["daily_capacity"] for row in self.world.rows["mailboxes"]}
+            senders = [mailbox for mailbox in senders if capacity[mailbox]]
+        mailbox = rng.choice(senders)
+        on = self.today - rng.choice((0, 1, 2, 3, 5))
+        if on == self.today and self.world.now.hour < 10:
+            on -= 1
+        for place in range(received, 0, -1):
+            status, when = "sent", on
+            if place == received and self.has(0.2):
+                status, when = "claimed", self.today + rng.randrange(2)
+            if place == received and self.has(0.05):
+                status = rng.choice(("uncertain", "failed"))
+            step = 10 * sequence + place
+            self.world.email(enrollment, step, status, when, mailbox_id=mailbox)
+            on -= rng.randint(1, 3)
+
+
+def instance(name: str, bundle: int, number: int) -> tuple[World, Parameters]:
+    """Make one instance, and how it is planned."""
+    return bundled(name, bundle, [number])
+
+
+def bundled(name: str, bundle: int, numbers: Iterable[int]) -> tuple[World, Parameters]:
+    kind = KINDS.get(name) or ALONE[name]
+    now, chosen = parameters(kind, f"{name} {bundle}")
+    world = World(now)
+    for number in numbers:
+        Maker(world, kind, f"{name} {bundle} {number}", number).make()
+    return world, chosen
+
+
+# ---------------------------------------------------------------- what must hold
+
+
+def solved(world: World, chosen: Parameters) -> tuple[dict[str, sendplan.Plan], list[str]]:
+    """Plan by every method; give also what the checker and the oracle complain of."""
+    frames, problem = world.frames(), world.problem()
+    plans, complaints = {}, []
+    for method in METHODS:
+        plan = sendplan.solve(problem, method, **chosen)
+        found = sendplan.violations(problem, plan.sends, one_a_day=chosen["one_a_day"])
+        complaints += [f"{method}: {row}" for row in found.to_dict("records")]
+        for complaint in judged(frames, world, chosen, plan):
+            # The oracle's even spread does not know of a claimed email of the same chain and day,
+            # behind which the next one has to leave.
+            if chosen["one_a_day"] or not complaint.startswith("minutes:"):
+                complaints.append(f"{method}: {complaint}")
+        plans[method] = plan
+    return plans, complaints
+
+
+def judged(
+    frames: dict[str, pd.DataFrame], world: World, chosen: Parameters, plan: sendplan.Plan | Best
+) -> list[str]:
+    return judge(
+        frames,
+        world.now,
+        plan.sends,
+        plan.unplaced,
+        plan.cost,
+        plan.horizon_end,
+        slip_weight=chosen["slip_weight"],
+        horizon_given=chosen["horizon_days"] is not None,
+        one_a_day=chosen["one_a_day"],
+    )
+
+
+def optimum(world: World, chosen: Parameters) -> float:
+    """Enumerate; whoever finds fault with the optimum is told by the oracle, minutes apart."""
+    frames = world.frames()
+    found = best(frames, world.now, **chosen)
+    complaints = judged(frames, world, chosen, found)
+    assert [c for c in complaints if not c.startswith(("minutes:", "turn:"))] == []
+    return found.cost
+
+
+def contradictions(plans: dict[str, sendplan.Plan], least: float) -> Iterator[str]:
+    """Say where plans of one problem, or their bounds, contradict its optimum."""
+    for method, plan in plans.items():
+        bound = plan.lower_bound
+        if bound is not None and bound > least + TOLERANCE:
+            yield f"{method}'s bound {bound} is above the optimum {least}"
+        if plan.cost < least - TOLERANCE:
+            yield f"{method} costs {plan.cost}, less than the optimum {least}"
+        if plan.status == "optimal" and plan.cost > least + TOLERANCE:
+            yield f"{method} calls {plan.cost} optimal, but {least} is possible"
+        if plan.cost > plans["greedy"].cost + TOLERANCE:
+            yield f"{method} costs {plan.cost}, more than the greedy's {plans['greedy'].cost}"
+    if plans["cpsat"].cost > least + TOLERANCE:
+        yield f"cpsat costs {plans['cpsat'].cost}, but {least} is possible"
+
+
+def by_number(plan: sendplan.Plan) -> dict[int, float]:
+    """Give the cost of each instance of a bundle."""
+    costs: dict[int, float] = {}
+    for sequence, cost in zip(plan.delays["sequence_id"], plan.delays["cost"], strict=True):
+        costs[int(sequence) // 1000] = costs.get(int(sequence) // 1000, 0.0) + float(cost)
+    return costs
+
+
+@pytest.mark.parametrize(
+    ("name", "bundle"),
+    [(name, bundle) for name, kind in KINDS.items() for bundle in range(kind.bundles * FACTOR)],
+)
+def test_bundles_against_the_optimum(name: str, bundle: int) -> None:
+    world, chosen = bundled(name, bundle, range(BUNDLE))
+    plans, complaints = solved(world, chosen)
+    each = [optimum(*instance(name, bundle, number)) for number in range(BUNDLE)]
+    least = sum(each)
+    complaints += contradictions(plans, least)
+    costs = {method: by_number(plan) for method, plan in plans.items()}
+    for number in range(BUNDLE):
+        here = {method: cost.get(number, 0.0) for method, cost in costs.items()}
+        if min(here.values()) < each[number] - TOLERANCE:
+            complaints.append(f"{number}: {here} are below the optimum {each[number]}")
+        if max(here.values()) > here["greedy"] + TOLERANCE:
+            complaints.append(f"{number}: {here} are above the greedy's")
+        if here["cpsat"] > each[number] + TOLERANCE:
+            complaints.append(f"{number}: cpsat costs {here['cpsat']}, {each[number]} is possible")
+    # A sum of bounds may hide one that is too high behind others that are not tight.
+    bound = plans["cpsat"].lower_bound
+    if bound is not None and bound < least - TOLERANCE:
+        for number in range(BUNDLE):
+            plans, _ = solved(*instance(name, bundle, number))
+            complaints += [f"{number}: {c}" for c in contradictions(plans, each[number])]
+    assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("name", "bundle"),
+    [(name, bundle) for name, kind in ALONE.items() for bundle in range(kind.bundles * FACTOR)],
+)
+def test_instances_against_the_optimum(name: str, bundle: int) -> None:
+    # Numbers that no bundle has.
+    world, chosen = instance(name, bundle, BUNDLE)
+    plans, complaints = solved(world, chosen)
+    complaints += contradictions(plans, optimum(world, chosen))
+    assert complaints == []
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def assert_optimum(world: World, cost: float, **chosen: Any) -> sendplan.Plan:
+    """See that the enumeration and cpsat agree with what the comment derives."""
+    assert best(world.frames(), world.now, **chosen).cost == pytest.approx(cost)
+    plan = world.plan("cpsat", **chosen)
+    assert plan.cost == pytest.approx(cost)
+    assert plan.lower_bound is None or plan.lower_bound <= cost + TOLERANCE
+    return plan
+
+
+def test_two_contacts_and_one_slot_a_day() -> None:
+    # One leaves on Monday, the other a day late.
+    world = World().sequence(1, (0,)).mailbox(5, 1).enroll(1, 2)
+    assert_optimum(world, 1.0)
+
+
+def test_starting_later_is_cheaper_than_a_slip() -> None:
+    # Tuesday is full. From Monday on the follow-up, ready on Tuesday, leaves on Wednesday: one day
+    # late, one day of slip, 1 + 20. From Wednesday on both leave two days late: 4.
+    world = World().sequence(1, (0, 1)).mailbox(5, 1).use(5, 1, 1).enroll(1)
+    assert days_of(assert_optimum(world, 4.0)) == {1: [2, 3]}
+
+
+def test_a_slip_is_cheaper_where_it_weighs_little() -> None:
+    # As above, with 1 + 2.5 against 4.
+    world = World().sequence(1, (0, 1)).mailbox(5, 1).use(5, 1, 1).enroll(1)
+    assert days_of(assert_optimum(world, 3.5, slip_weight=2.5)) == {1: [0, 2]}
+
+
+def test_the_longer_chain_yields() -> None:
+    # One email a day per contact makes each second email, whose wait is 0, slip by a day: 40.
+    # The longer one first: days 0, 1, 3, ideal 0, 0, 2, so late by 0 + 1 + 1; then the shorter one
+    # on 4 and 5, late by 4 + 5; 51. (On 2 and 4 it slips by 2: 2 + 2 + 4 + 60 = 68.)
+    # The shorter one first: days 0 and 1, late by 1; the other on 2, 3, 5, late by 2 + 3 + 3; 49.
+    every_day = {"send_days": [1, 2, 3, 4, 5, 6, 7]}
+    world = World().sequence(1, (0, 0, 2), **every_day).sequence(2, (0, 0), **every_day)
+    world.mailbox(5, 1, (1, 2)).enroll(1).enroll(2, sequence=2)
+    assert days_of(assert_optimum(world, 49.0)) == {1: [2, 3, 5], 2: [0, 1]}
+
+
+def test_who_weighs_more_goes_first() -> None:
+    # The day of waiting costs 0.5 or 2.
+    world = World().sequence(1, (0,), priority=0.5).sequence(2, (0,), priority=2)
+    world.mailbox(5, 1, (1, 2)).enroll(1).enroll(2, sequence=2)
+    assert days_of(assert_optimum(world, 0.5)) == {1: [1], 2: [0]}
+
+
+@pytest.mark.parametrize(("one_a_day", "cost"), [(True, 1.0), (False, 0.0)])
+def test_one_contact_in_two_sequences(one_a_day: bool, cost: float) -> None:
+    # There is room for both on Monday.
+    world = World().sequence(1, (0,)).sequence(2, (0,)).mailbox(5, 9, (1, 2))
+    world.enroll(1, contact_id=1).enroll(2, sequence=2, contact_id=1)
+    assert_optimum(world, cost, one_a_day=one_a_day)
+
+
+def test_a_contact_whose_two_chains_meet_twice() -> None:
+    # Ideal days are 0 and 1 for both chains. One starts on Tuesday at the earliest, but then one of
+    # them has to slip, or leave Tuesday to the other's follow-up and start on Wednesday: 2 + 2.
+    world = World().sequence(1, (0, 1)).sequence(2, (0, 1)).mailbox(5, 9, (1, 2))
+    world.enroll(1, contact_id=1).enroll(2, sequence=2, contact_id=1)
+    assert_optimum(world, 4.0)
+
+
+def test_few_may_start_on_a_day() -> None:
+    # On Monday, Tuesday and Wednesday: 0 + 1 + 2, follow-ups alike.
+    world = World().sequence(1, (0, 1), max_new_per_day=1).mailbox(5, 9).enroll(1, 2, 3)
+    assert_optimum(world, 6.0)
+
+
+def test_a_thread_waits_for_its_mailbox() -> None:
+    # The follow-up is ready today, the mailbox of its thread is full, the other one is not: a day
+    # late, a day of slip.
+    world = World().sequence(1, (0, 1)).mailbox(5, 1).mailbox(6, 1).enroll(1)
+    world.email(1, 11, "sent", -3).use(5, 0, 1)
+    assert days_of(assert_optimum(world, 21.0)) == {1: [1]}
+
+
+def test_what_a_given_horizon_leaves_out() -> None:
+    # Today only. One first email leaves; its follow-up, ready tomorrow, counts as of tomorrow and
+    # is not late. The other chain counts as of tomorrow, too: its first email is a day late, its
+    # follow-up (ideal tomorrow) is not.
+    world = World().sequence(1, (0, 1)).mailbox(5, 1).enroll(1, 2)
+    plan = assert_optimum(world, 1.0, horizon_days=0)
+    reasons = sorted(reason for *_, reason in without_slot(plan))
+    assert reasons == ["behind_unplaced", "no_room", "no_room"]
+
+
+def test_nothing_is_left_out_that_has_room() -> None:
+    # Tomorrow, the last day, is full. Both left out would cost 2 for the first email and 1 for the
+    # follow-up, ready only after the horizon; but the first one has room today, and so the
+    # follow-up, ready tomorrow, is left out with a day of lateness and one of slip.
+    world = World().sequence(1, (0, 1)).mailbox(5, 1).use(5, 1, 1).enroll(1)
+    plan = assert_optimum(world, 21.0, horizon_days=1)
+    assert without_slot(plan) == [(1, 12, "no_room")]
