@@ -10,6 +10,7 @@ from sendplan.planner.components import components
 from sendplan.planner.contacts import clashes
 from sendplan.planner.cpsat import unit_of
 from sendplan.planner.crew import Crew, Nobody, Watch
+from sendplan.planner.exchange import exchange
 from sendplan.planner.existing import kept_placement
 from sendplan.planner.filling import fill
 from sendplan.planner.fitting import fit
@@ -175,6 +176,7 @@ def _mended(
 
     The minutes come before any comparison: min_gap_seconds may still move emails.
     """
+    exchange(work, allowed, placement, fixed)
     placement.cut(work, clashes(work, allowed, placement, fixed))
     insert(work, allowed, placement, Room.beside(work, allowed, placement))
     return placement, fit(work, allowed, placement)

@@ -272,6 +272,19 @@ def test_a_contact_gets_one_email_a_day_over_all_sequences(method: str) -> None:
     assert days_of(world.plan(method, one_a_day=False)) == {1: [0], 2: [0]}
 
 
+def test_contacts_of_a_cohort_change_places_rather_than_wait(method: str) -> None:
+    # Contact 7 sits in both sequences, each of which starts one contact on Monday and one on
+    # Tuesday. First in, first out would give it both Mondays; with places changed, nobody waits
+    # until Wednesday: 2 emails a day late.
+    world = World().sequence(waits=(0,)).sequence(2, waits=(0,)).mailbox(5, 1).mailbox(6, 1, (2,))
+    world.enroll(1, contact_id=7).enroll(2, contact_id=8)
+    plan = (
+        world.enroll(3, sequence=2, contact_id=7).enroll(4, sequence=2, contact_id=9).plan(method)
+    )
+    assert sorted(days_of(plan)[1] + days_of(plan)[3]) == [0, 1]
+    assert plan.cost == 2
+
+
 def test_without_contact_id_each_enrollment_is_its_own_contact(method: str) -> None:
     world = two_sequences().enroll(2, sequence=2)
     assert days_of(world.plan(method)) == {1: [0], 2: [0]}

@@ -1,0 +1,180 @@
+"""Exchange: contacts of one cohort change places, so that none gets two emails on a day.
+
+Counts say how many leave, not who. Where two emails of a contact meet, the one that yields takes
+the place of another chain that stands at the same stage and mailbox, with all the places that
+follow, and the other takes its own: no count changes, and neither does the cost.
+"""
+
+import numpy as np
+
+from sendplan.planner.contacts import clashes
+from sendplan.planner.placement import Placement
+from sendplan.planner.rules import Rules
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
+
+REACH = 60
+"""How many places before and behind are looked at."""
+
+
+def exchange(work: Workload, rules: Rules, placement: Placement, fixed: np.ndarray | None) -> None:
+    """Let emails that may not leave on their day change places with others.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+    placement : Placement
+        Changed in place; what finds nobody to change with stays where it is.
+    fixed : ndarray of bool, shape (emails,), or None
+        Emails that keep their place.
+    """
+    yielding = clashes(work, rules, placement, fixed)
+    if not len(yielding):
+        return
+    places = _Places(work, rules, placement, fixed)
+    # The further back in its chain the change begins, the more places there are to choose from.
+    for back in range(int(work.stages.remaining.max(initial=1))):
+        for mate in (False, True):
+            meeting = _mates(work, rules, placement, yielding) if mate else yielding
+            meeting = meeting[work.emails.order[meeting] >= back] - back
+            if places.change(meeting):
+                yielding = clashes(work, rules, placement, fixed)
+                if not len(yielding):
+                    return
+
+
+def _mates(work: Workload, rules: Rules, placement: Placement, email: np.ndarray) -> np.ndarray:
+    """Return the other emails of the same contacts and days."""
+    shared = rules.shared[work.emails.chain]
+    known = np.flatnonzero((shared != NONE) & (placement.day != NONE))
+    key = shared[known] * rules.busy.shape[1] + placement.day[known]
+    of_email = shared[email] * rules.busy.shape[1] + placement.day[email]
+    return np.setdiff1d(known[np.isin(key, of_email)], email)
+
+
+class _Places:
+    """The places of each queue in order of days, and who has them."""
+
+    def __init__(
+        self, work: Workload, rules: Rules, placement: Placement, fixed: np.ndarray | None
+    ) -> None:
+        self.work, self.rules, self.placement = work, rules, placement
+        emails, chains = work.emails, work.chains
+        self.length = work.stages.remaining[emails.stage]
+        movable = placement.day != NONE
+        if fixed is not None:
+            movable &= ~fixed
+        # A chain changes all the places that follow, so that none of them may be fixed or missing.
+        last = chains.offset[emails.chain + 1]
+        upto = np.append(0, np.cumsum(~movable))
+        self.movable = upto[last] == upto[np.arange(len(emails))]
+        free = (emails.order == 0) & (chains.mailbox[emails.chain] == NONE)
+        mailboxes = len(rules.room)
+        mailbox = np.where(free, mailboxes, placement.mailbox[emails.chain])
+        self.days = rules.room.shape[1]
+        self.queue = emails.stage * (mailboxes + 1) + mailbox
+        member = np.flatnonzero(self.movable)
+        key = self.queue[member] * self.days + placement.day[member]
+        order = np.argsort(key, kind="stable")
+        self.key, self.holder = key[order], member[order]
+        self.place = np.full(len(emails), NONE)
+        self.place[self.holder] = np.arange(len(self.holder))
+        self.busy = rules.busy.astype(np.int16)
+        placed = np.flatnonzero(placement.day != NONE)
+        row = rules.shared[emails.chain[placed]]
+        known = row != NONE
+        np.add.at(self.busy, (row[known], placement.day[placed[known]]), 1)
+
+    def change(self, yielding: np.ndarray) -> bool:
+        """Change the places of as many as can; tell whether any could."""
+        left = yielding[self.movable[yielding]]
+        any_changed = False
+        for distance in range(REACH):
+            for behind in (True, False):
+                if not len(left):
+                    return any_changed
+                changed = self._with_neighbour(left, distance, behind=behind)
+                any_changed |= bool(changed.any())
+                left = left[~changed]
+        return any_changed
+
+    def _with_neighbour(self, email: np.ndarray, distance: int, *, behind: bool) -> np.ndarray:
+        """Change with the one so many places behind or before; tell which could."""
+        queue = self.queue[email]
+        key = queue * self.days + self.placement.day[email]
+        if behind:
+            other = np.searchsorted(self.key, key, side="right") + distance
+        else:
+            other = np.searchsorted(self.key, key, side="left") - 1 - distance
+        there = (other >= 0) & (other < len(self.key))
+        other = np.where(there, other, 0)
+        there &= self.key[other] // self.days == queue
+        partner = self.holder[other]
+        able = there & self._takes(email, partner) & self._takes(partner, email)
+        changed = np.zeros(len(email), dtype=bool)
+        chosen = np.flatnonzero(able)
+        chosen = chosen[self._apart(email[chosen], partner[chosen])]
+        changed[chosen] = True
+        self._swap(email[chosen], partner[chosen])
+        return changed
+
+    def _takes(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Tell whether the chain of `one` can take the places of `other` from there on."""
+        emails, rules = self.work.emails, self.rules
+        chain = emails.chain[one]
+        head = emails.order[one] == 0
+        before = self.placement.day[np.maximum(one - 1, 0)]
+        first = np.where(head, rules.first_release[chain], rules.release[emails.stage[one], before])
+        takes = self.placement.day[other] >= first
+        gives, gets = self._tail(one), self._tail(other)
+        usable = np.pad(self.work.windows.usable, ((0, 0), (0, 1)), constant_values=True)
+        window = self.work.chains.window[chain]
+        row = rules.shared[chain]
+        for column in range(gets.shape[1]):
+            day = gets[:, column]
+            real = day != NONE
+            own = (gives == day[:, None]).any(axis=1)
+            meets = (row != NONE) & (self.busy[row, day] > own)
+            takes &= ~real | (usable[window, day] & ~meets)
+        return np.asarray(takes)
+
+    def _tail(self, email: np.ndarray) -> np.ndarray:
+        """Return the days of emails and of those that follow, `NONE` past the chain's end."""
+        column = np.arange(int(self.length[email].max(initial=1)))
+        within = column < self.length[email][:, None]
+        at = np.minimum(email[:, None] + column, len(self.placement.day) - 1)
+        return np.where(within, self.placement.day[at], NONE)
+
+    def _apart(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Tell which pairs have no contact in common with each other or with a pair before."""
+        contact = self.work.chains.contact[self.work.emails.chain[np.append(one, other)]]
+        _, first, name = np.unique(contact, return_index=True, return_inverse=True)
+        pair = np.tile(np.arange(len(one)), 2)
+        earliest = np.full(len(first), len(one))
+        np.minimum.at(earliest, name, pair)
+        mine, theirs = name[: len(one)], name[len(one) :]
+        turn = np.arange(len(one))
+        return np.asarray((mine != theirs) & (earliest[mine] == turn) & (earliest[theirs] == turn))
+
+    def _swap(self, one: np.ndarray, other: np.ndarray) -> None:
+        placement, emails = self.placement, self.work.emails
+        chain, partner = emails.chain[one], emails.chain[other]
+        for step in range(int(self.length[one].max(initial=0))):
+            within = step < self.length[one]
+            mine, theirs = one[within] + step, other[within] + step
+            days = placement.day[mine], placement.day[theirs]
+            for each, new, old in ((mine, days[1], days[0]), (theirs, days[0], days[1])):
+                row = self.rules.shared[emails.chain[each]]
+                known = row != NONE
+                np.subtract.at(self.busy, (row[known], old[known]), 1)
+                np.add.at(self.busy, (row[known], new[known]), 1)
+                placement.day[each] = new
+            place = self.place[mine], self.place[theirs]
+            self.place[mine], self.place[theirs] = place[1], place[0]
+            self.holder[place[0]], self.holder[place[1]] = theirs, mine
+            queue = self.queue[mine].copy()
+            self.queue[mine], self.queue[theirs] = self.queue[theirs], queue
+        boxes = placement.mailbox[chain].copy()
+        placement.mailbox[chain] = placement.mailbox[partner]
+        placement.mailbox[partner] = boxes
