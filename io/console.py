@@ -75,8 +75,18 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def phases() -> Iterator[Callable[[str], None]]:
-    """Show which phase of a run is under way, on stderr."""
+    """Show which phase of a run is under way, on stderr; line by line where that is no terminal."""
+    with planning() as (enter, _):
+        yield enter
+
+
+@contextmanager
+def planning() -> Iterator[tuple[Callable[[str], None], Callable[["Step"], None]]]:
+    """Show also how far a plan has come: its cost, its bound and the gap."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda phase: say(PHASES.get(phase, phase)), lambda step: say(_step(step))
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=False) as progress:
         current: list[Any] = []
@@ -86,23 +96,19 @@ def phases() -> Iterator[Callable[[str], None]]:
                 progress.update(current[-1], total=1, completed=1)
             current.append(progress.add_task(PHASES.get(phase, phase), total=None))
 
-        yield enter
+        def step(reached: "Step") -> None:
+            progress.update(current[-1], description=f"{PHASES['solve']}. {_step(reached)}")
+
+        yield enter, step
         if current:
             progress.update(current[-1], total=1, completed=1)
 
 
-@contextmanager
-def planning() -> Iterator[tuple[Callable[[str], None], Callable[["Step"], None]]]:
-    """Show which phase of a run is under way, and how far its plan has come, on stderr."""
-    with phases() as enter:
-
-        def step(progress: "Step") -> None:
-            enter(
-                f"{WORDS.get(progress.phase, progress.phase)}: cost {progress.cost:,.0f}, no plan"
-                f" below {progress.lower_bound:,.0f}, gap {progress.gap:.2%}"
-            )
-
-        yield enter, step
+def _step(reached: "Step") -> str:
+    return (
+        f"{WORDS.get(reached.phase, reached.phase)}: cost {reached.cost:,.0f}, no plan below"
+        f" {reached.lower_bound:,.0f}, gap {reached.gap:.2%}"
+    )
 
 
 def ask_to_keep(plan: "Plan") -> bool:

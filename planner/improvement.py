@@ -127,7 +127,13 @@ def bound_quickly(parts: list[Part], unit: int | None) -> None:
         part.bounded(pooled_bound(part.lanes), unit)
 
 
-def improve(parts: list[Part], unit: int | None, parameters: Parameters, crew: Crew) -> Stop:
+def improve(
+    parts: list[Part],
+    unit: int | None,
+    parameters: Parameters,
+    crew: Crew,
+    rival: float = np.inf,
+) -> Stop:
     """Improve the parts' plans and bounds, in place.
 
     Parameters
@@ -140,21 +146,33 @@ def improve(parts: list[Part], unit: int | None, parameters: Parameters, crew: C
         Limits.
     crew : Crew
         Who works.
+    rival : float
+        Cost of another plan of all parts: the search may end where that is good enough, but takes
+        no other notice of it.
 
     Returns
     -------
     Stop
         Why it ended.
     """
-    return _Search(parts, unit, parameters, crew).run()
+    try:
+        return _Search(parts, unit, parameters, crew, rival).run()
+    except KeyboardInterrupt:
+        return Stop.INTERRUPTED
 
 
 class _Search:
     """Rounds of tasks, and the work that is left for them."""
 
     def __init__(
-        self, parts: list[Part], unit: int | None, parameters: Parameters, crew: Crew
+        self,
+        parts: list[Part],
+        unit: int | None,
+        parameters: Parameters,
+        crew: Crew,
+        rival: float,
     ) -> None:
+        self.rival = rival
         self.parts, self.unit, self.crew = parts, unit, crew
         self.parameters = parameters
         self.work = 0.0
@@ -175,7 +193,7 @@ class _Search:
     def _why_stop(self) -> Stop | None:
         if self.crew.stopped is not None:
             return self.crew.stopped
-        if all(part.closed for part in self.parts):
+        if all(part.closed for part in self.parts) or self.bound >= self.cost:
             return Stop.OPTIMAL
         if self.late:
             return Stop.WALL_CLOCK
@@ -189,20 +207,22 @@ class _Search:
 
     def _close_enough(self) -> bool:
         """Tell whether the gap is as small as wanted; asked for by name, CP-SAT has none."""
-        cost = sum(part.cost for part in self.parts)
-        bound = sum(part.bound for part in self.parts)
         wanted = self.parameters.gap if self.parameters.method == "auto" else 0.0
-        return relative_gap(cost, bound) <= wanted
+        return relative_gap(self.cost, self.bound) <= wanted
+
+    @property
+    def cost(self) -> float:
+        """Return the cost of the best plan known."""
+        return min(sum(part.cost for part in self.parts), self.rival)
+
+    @property
+    def bound(self) -> float:
+        """Return what every plan costs at least."""
+        return sum(part.bound for part in self.parts)
 
     def _report(self, phase: str) -> None:
-        self.crew.watch.report(
-            Progress(
-                sum(part.cost for part in self.parts),
-                sum(part.bound for part in self.parts),
-                phase,
-                self.work,
-            )
-        )
+        progress = Progress(self.cost, min(self.bound, self.cost), phase, self.work)
+        self.crew.watch.report(progress)
 
     def _round(self, *, finer: bool = False) -> bool:
         """Relax parts, follow what comes out, and refine it; tell whether any could be afforded."""

@@ -108,7 +108,8 @@ def plan_with(
     """Plan all pending emails of a problem, with parameters as one value; see `solve`."""
     work = workload(problem)
     allowed = rules(work, parameters)
-    found = _greedy(work, allowed, parameters)
+    fresh, kept = _greedy(work, allowed, parameters)
+    found = fresh if kept is None else _cheaper(work, allowed, parameters, kept, fresh)
     if not len(work.chains):
         return outcome(
             work,
@@ -119,19 +120,21 @@ def plan_with(
             lower_bound=None,
             stopped=None,
         )
-    search = _Search(work, allowed, parameters, found[0])
+    # The search starts afresh, so that planning again finds the same, and nothing moves.
+    search = _Search(work, allowed, parameters, fresh[0])
     bound_quickly(search.parts, search.unit)
     method, stopped = "greedy", None
     if parameters.method != "greedy":
         pool = executor or ThreadPoolExecutor(parameters.workers, THREADS)
         try:
             crew = Crew(pool, watch or Nobody())
-            stopped = improve(search.parts, search.unit, parameters, crew)
+            rival = np.inf if kept is None else _cost(work, allowed, parameters, found[0])
+            stopped = improve(search.parts, search.unit, parameters, crew, rival)
         finally:
             if executor is None:
                 pool.shutdown(wait=False, cancel_futures=True)
         before = found[0]
-        for improved in search.improved(before):
+        for improved in search.improved(fresh[0]):
             better = _mended(work, allowed, improved)
             found = _cheaper(work, allowed, parameters, found, better)
         method = "greedy" if found[0] is before else "cpsat"
@@ -151,11 +154,8 @@ def plan_with(
 Timed = tuple[Placement, np.ndarray]
 
 
-def _greedy(work: Workload, allowed: Rules, parameters: Parameters) -> Timed:
-    """Return the cheaper of a fresh plan and the existing one carried on.
-
-    On a tie the existing one stays, since it moves fewer emails.
-    """
+def _greedy(work: Workload, allowed: Rules, parameters: Parameters) -> tuple[Timed, Timed | None]:
+    """Return a fresh plan, and the existing one carried on, if there is one."""
 
     def filled(placement: Placement) -> Timed:
         fixed = placement.day != NONE
@@ -164,9 +164,12 @@ def _greedy(work: Workload, allowed: Rules, parameters: Parameters) -> Timed:
 
     fresh = filled(Placement.empty(work))
     existing = kept_placement(work, allowed)
-    if existing is None:
-        return fresh
-    return _cheaper(work, allowed, parameters, filled(existing), fresh)
+    return fresh, None if existing is None else filled(existing)
+
+
+def _cost(work: Workload, allowed: Rules, parameters: Parameters, placement: Placement) -> float:
+    end = horizon_end(allowed, parameters, placement.day)
+    return float(delays(work, placement, end, parameters.slip_weight).cost.sum())
 
 
 def _mended(
@@ -282,8 +285,7 @@ class _Search:
 
     def lower_bound(self, placement: Placement) -> float:
         """Return what every plan costs at least."""
-        end = horizon_end(self.allowed, self.parameters, placement.day)
-        cost = delays(self.work, placement, end, self.parameters.slip_weight).cost.sum()
+        cost = _cost(self.work, self.allowed, self.parameters, placement)
         bound = sum(part.bound for part in self.parts)
         if bound > cost + 1e-6 * max(cost, 1.0):
             raise AssertionError(

@@ -44,9 +44,9 @@ class Kind:
 
 KINDS = {
     "room": Kind(12),
-    "contacts": Kind(8, contacts=True),
+    "contacts": Kind(5, contacts=True),
     "horizon": Kind(12, horizon=True),
-    "contacts_horizon": Kind(6, contacts=True, horizon=True),
+    "contacts_horizon": Kind(4, contacts=True, horizon=True),
 }
 ALONE = {
     "starved": Kind(12, starved=True),
