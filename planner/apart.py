@@ -66,6 +66,8 @@ def told_apart(work: Workload, rules: Rules) -> Apart:
         if not crowded.any():
             break
         needs &= ~crowded
+    if not needs.any():
+        return Apart(work, np.full(len(stages.step), NONE), component)
     return _refined(work, rules, np.flatnonzero(needs), component)
 
 

@@ -11,20 +11,16 @@ time, and decided between rounds of tasks; so the result is the same whoever wor
 many do.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from sendplan.planner.crew import Crew, Progress
 from sendplan.planner.gaps import relative_gap
-from sendplan.planner.lanes import Lanes
-from sendplan.planner.leftovers import broken
 from sendplan.planner.parameters import Parameters
+from sendplan.planner.parts import Draft, Part, whole_costs
 from sendplan.planner.refinement import (
     AT_ONE_GO,
     followed,
     following_work,
-    pooled_bound,
     proof_work,
     proven,
     refined,
@@ -34,97 +30,17 @@ from sendplan.planner.refinement import (
 )
 from sendplan.planner.vocabulary import Stop
 
-ABREAST = 10
-"""Boxes that are followed in one task."""
-
 FOR_RELAXATIONS = 0.25
 """Part of what work is left that relaxations may take."""
 
 FINER = 4
 """By how much the number of groups grows from round to round."""
 
-FIRST_LIMIT = 0.3
-"""Seconds of work that a box gets at first."""
-
 LONGER = 4.0
-"""How many times as much it gets the next time."""
+"""How many times as much work a box gets the next time."""
 
 LONGEST = 20.0
 """Seconds of work after which a box is left as it is."""
-
-ROUNDING = 1e-9
-"""What is lost at most, relative to the cost, to the arithmetic of real numbers."""
-
-
-@dataclass
-class Part:
-    """A piece, and the best that is known of it.
-
-    Parameters
-    ----------
-    lanes : Lanes
-        The piece.
-    cost : float
-        Cost of the best plan known.
-    sends : ndarray of int, shape (lanes, days)
-        Emails that leave in it.
-    bound : float
-        What every plan costs at least.
-    improved : bool
-        Whether that plan was found here.
-    rough : ndarray of int, shape (lanes, days), or None
-        A plan that would be better, but breaks a rule on single contacts or on what is left out.
-    rough_cost : float
-        What it costs.
-    groups : int
-        As how many boxes the relaxation has taken the piece's.
-    tried : float
-        Seconds of work that it was given to be solved at one go.
-    """
-
-    lanes: Lanes
-    cost: float
-    sends: np.ndarray
-    bound: float = -np.inf
-    improved: bool = False
-    rough: np.ndarray | None = None
-    rough_cost: float = np.inf
-    groups: int = 0
-    tried: float = 0.0
-
-    def take(self, sends: np.ndarray) -> None:
-        """Keep a plan if it is better; one that breaks a rule is kept apart, to be mended."""
-        value = self.lanes.value(sends)
-        if value >= self.cost - ROUNDING * max(abs(value), 1.0):
-            return
-        if self.lanes.meet(sends) or broken(self.lanes, sends):
-            if value < self.rough_cost:
-                self.rough, self.rough_cost = sends, value
-        else:
-            self.sends, self.cost, self.improved = sends, value, True
-
-    def bounded(self, bound: float, unit: int | None) -> None:
-        """Keep a bound if it is better; costs are whole multiples of the unit's part."""
-        if not np.isfinite(bound):
-            return
-        self.bound = max(self.bound, float(whole_costs(np.array(bound), unit)))
-
-    @property
-    def closed(self) -> bool:
-        """Return whether nothing can be better."""
-        return self.bound >= self.cost - ROUNDING * max(abs(self.cost), 1.0)
-
-
-def whole_costs(bound: np.ndarray, unit: int | None) -> np.ndarray:
-    """Raise bounds to the next cost that there is: all are whole multiples of the unit's part."""
-    bound = bound - ROUNDING * np.abs(bound)
-    return bound if unit is None else np.ceil(bound * unit - 1e-4) / unit
-
-
-def bound_quickly(parts: list[Part], unit: int | None) -> None:
-    """Give every part the bound that is soonest had."""
-    for part in parts:
-        part.bounded(pooled_bound(part.lanes), unit)
 
 
 def improve(
@@ -230,7 +146,7 @@ class _Search:
         if not chosen:
             return False
         results = self.crew.run(relaxed, [(part.lanes, groups) for part, groups in chosen])
-        drafts: list[_Draft] = []
+        drafts: list[Draft] = []
         for (part, groups), result in zip(chosen, results, strict=True):
             if result is None:
                 continue
@@ -238,7 +154,7 @@ class _Search:
             part.groups = groups
             part.bounded(result.bound, self.unit)
             if result.lanes is not None:
-                drafts.append(_Draft(part, result.lanes))
+                drafts.append(Draft(part, result.lanes))
         self._report("relaxed")
         self._follow(drafts)
         if sum(proof_work(part.lanes) for part in self.parts if not part.closed) > self.left:
@@ -268,7 +184,7 @@ class _Search:
             spent += needs
         return chosen
 
-    def _follow(self, drafts: list["_Draft"]) -> None:
+    def _follow(self, drafts: list[Draft]) -> None:
         tasks = [(draft, boxes) for draft in drafts for boxes in draft.chunks()]
         results = self.crew.run(followed, [(draft.lanes.at(boxes),) for draft, boxes in tasks])
         for (draft, boxes), result in zip(tasks, results, strict=True):
@@ -280,7 +196,7 @@ class _Search:
             draft.hand_in()
         self._report("made whole")
 
-    def _refine(self, drafts: list["_Draft"]) -> None:
+    def _refine(self, drafts: list[Draft]) -> None:
         """Refine boxes, those that may gain most first, each time by more work."""
         drafts = [draft for draft in drafts if draft.complete]
         while self.left > 0 and self.crew.stopped is None and not self._close_enough():
@@ -305,7 +221,7 @@ class _Search:
                 draft.hand_in()
             self._report("refined")
 
-    def _worthwhile(self, drafts: list["_Draft"]) -> list[tuple["_Draft", int, float]]:
+    def _worthwhile(self, drafts: list[Draft]) -> list[tuple[Draft, int, float]]:
         """Choose boxes to refine within what work is left, and how much each may take."""
         found = [
             (draft.limit[box], -draft.slack[box], place, box)
@@ -313,12 +229,14 @@ class _Search:
             if not draft.part.closed
             for box in np.flatnonzero(~draft.ended & (draft.limit <= LONGEST))
         ]
-        chosen: list[tuple[_Draft, int, float]] = []
+        chosen: list[tuple[Draft, int, float]] = []
         left = self.left
         for limit, _, place, box in sorted(found):
-            if limit > left and chosen:
+            # One that is given less may find that too little to begin with, again and again.
+            if limit > left:
+                self.short = True
                 break
-            chosen.append((drafts[place], int(box), min(float(limit), left)))
+            chosen.append((drafts[place], int(box), float(limit)))
             left -= limit
         return chosen
 
@@ -355,48 +273,3 @@ class _Search:
             part.bounded(result.bound, self.unit)
         self._report("proved")
         return True
-
-
-class _Draft:
-    """A plan of a part in the making, box by box.
-
-    Every box has a bound, given its chains, and a limit for the work of its next refinement.
-    """
-
-    def __init__(self, part: Part, lanes: Lanes) -> None:
-        self.part, self.lanes = part, lanes
-        boxes = len(lanes.room)
-        self.sends = np.zeros_like(lanes.arriving)
-        self.entered = np.zeros(boxes, dtype=bool)
-        self.ended = np.zeros(boxes, dtype=bool)
-        self.bound = np.full(boxes, -np.inf)
-        self.slack = np.zeros(boxes)
-        self.limit = np.full(boxes, FIRST_LIMIT)
-
-    def chunks(self) -> list[np.ndarray]:
-        boxes = np.arange(len(self.lanes.room))
-        return [boxes[begin : begin + ABREAST] for begin in range(0, len(boxes), ABREAST)]
-
-    def alone(self, box: int) -> tuple[Lanes, np.ndarray]:
-        """Return one box's lanes and emails."""
-        return self.lanes.at(np.array([box])), self.sends[self.lanes.box == box]
-
-    def enter(self, boxes: np.ndarray, sends: np.ndarray) -> None:
-        """Take over what leaves some boxes."""
-        self.sends[np.isin(self.lanes.box, boxes)] = sends
-        self.entered[boxes] = True
-        for box in boxes:
-            lane = self.lanes.box == box
-            cost = float((self.lanes.cost[lane] * self.sends[lane]).sum())
-            self.slack[box] = cost - self.bound[box]
-            self.ended[box] |= self.slack[box] <= ROUNDING * max(abs(cost), 1.0)
-
-    @property
-    def complete(self) -> bool:
-        """Return whether every box has been made whole."""
-        return bool(self.entered.all())
-
-    def hand_in(self) -> None:
-        """Offer the plan to the part."""
-        if self.complete:
-            self.part.take(self.sends.copy())

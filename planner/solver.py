@@ -14,10 +14,11 @@ from sendplan.planner.exchange import exchange
 from sendplan.planner.existing import kept_placement
 from sendplan.planner.filling import fill
 from sendplan.planner.fitting import fit
-from sendplan.planner.improvement import Part, bound_quickly, improve
+from sendplan.planner.improvement import improve
 from sendplan.planner.objective import delays
 from sendplan.planner.outcome import horizon_end, outcome
 from sendplan.planner.parameters import Parameters
+from sendplan.planner.parts import Part, bound_quickly
 from sendplan.planner.pieces import Piece, counted, pieces, place
 from sendplan.planner.placement import Placement, Room, insert
 from sendplan.planner.plan import Plan

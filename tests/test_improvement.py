@@ -181,6 +181,18 @@ def test_a_longer_limit_is_never_worse() -> None:
     assert costs[-1] == bounds[-1] < costs[0]
 
 
+@pytest.mark.parametrize("limit", [1.2, 1.8])
+def test_what_is_left_of_a_limit_may_be_too_little_to_go_on(limit: float) -> None:
+    """A box of many weeks needs more than that to begin with; asked again, it would not end."""
+    watch = Recorder(last=60)
+    problem = problem_of(tight(contacts=1000, mailboxes=5, owners=1))
+    plan = sendplan.solve(problem, "cpsat", limit, watch=watch)
+    assert plan.stopped == "time_limit"
+    refined = [step.work for step in watch.steps if step.phase == "refined"]
+    assert all(before < after for before, after in pairwise(refined))
+    assert_sound(problem, plan)
+
+
 def test_as_close_as_asked_for() -> None:
     # Too large to be proven at one go, whatever the gap: what is small is, close as it may be.
     problem = problem_of(tight(1_000, 6, 1))
