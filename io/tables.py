@@ -2,8 +2,8 @@
 
 Every column that is not needed to make sense of a row is nullable or has a *server* default, so
 that plain SQL can insert rows with only the columns it knows. Rules that a column list cannot
-express (removing a step closes its gap; the mailboxes of a sequence belong to one user) are
-triggers, written in the migrations.
+express (removing a step closes its gap; the mailboxes of a sequence belong to one user; a change
+of what a plan depends on leaves a request) are triggers, written in the migrations.
 """
 
 from collections.abc import Iterable
@@ -47,6 +47,19 @@ from sendplan.planner.vocabulary import (
 
 RUN_KINDS = ("plan", "recalc")
 """What makes a row of ``plan_runs``; the first is the default."""
+
+
+class RequestKind(StrEnum):
+    """What a row of ``change_requests`` says has changed."""
+
+    MAILBOX = "mailbox"
+    LINK = "link"
+    STEP = "step"
+    SEQUENCE = "sequence"
+    ENROLLMENT = "enrollment"
+    CONTACT = "contact"
+    OVERDUE = "overdue"
+
 
 metadata = MetaData(
     naming_convention={
@@ -281,4 +294,17 @@ Index(
     "scheduled_emails_due_idx",
     scheduled_emails.c.send_at,
     postgresql_where=text(f"status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL"),
+)
+
+# Written by triggers, for each change that a plan depends on. No foreign keys, as what a request
+# names may be gone by now; and no key but its own, so that nobody waits for another's request.
+change_requests = Table(
+    "change_requests",
+    metadata,
+    _id(),
+    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("kind", Text, nullable=False),
+    Column("sequence_id", BigInteger),
+    Column("mailbox_id", BigInteger),
+    _one_of("kind", RequestKind),
 )

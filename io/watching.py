@@ -1,0 +1,164 @@
+"""Waiting for changes: a session of its own that listens for the database's notices."""
+
+import logging
+import select
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, cast
+
+import psycopg2
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+
+from sendplan.io.requests import CHANNEL
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Session
+
+ASKED_EVERY = 0.5
+"""Seconds after which a wait asks again whether to stop."""
+
+SHORTEST_WAIT = 0.25
+LONGEST_WAIT = 15.0
+"""Seconds before another attempt to reach the database: the second, and doubled up to the last."""
+
+logger = logging.getLogger(__name__)
+
+
+def notices(
+    engine: Engine,
+    stopped: Callable[[], bool],
+    *,
+    settle: float = 0.3,
+    longest: float = 2.0,
+    every: float = 60.0,
+) -> Iterator[None]:
+    """Wait for changes; yield whenever there may be requests to read.
+
+    That is at once, since there may be some already; after every burst of notices; after the
+    database has been away, since some may have been missed; and when nothing was heard for long,
+    since a pooler between us and the server may keep notices back.
+
+    Listening takes a session outside of the engine's pool, which ends with the generator. What
+    happens while the caller is at work is reported as soon as it comes back.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    stopped : callable
+        Asked every half a second at least; once it says true, the generator ends. The ``is_set``
+        of a `threading.Event`, for one.
+    settle : float
+        A burst is over when nothing was heard for so many seconds.
+    longest : float
+        A burst is reported after so many seconds even if it goes on.
+    every : float
+        The most seconds between two reports.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    DatabaseError
+        If the server is too old. One that does not answer is waited for.
+    """
+    session: Session | None = None
+    try:
+        while not stopped():
+            try:
+                if session is None:
+                    session = _listening(engine, stopped)
+                elif _heard(session, every, stopped):
+                    _collect(session, settle, longest, stopped)
+            except psycopg2.Error as error:
+                logger.warning("The database went away: %s", _reason(error))
+                if session is not None:
+                    session.close()
+                session = None
+                continue
+            if not stopped():
+                yield
+    finally:
+        if session is not None:
+            session.close()
+
+
+def _listening(engine: Engine, stopped: Callable[[], bool]) -> "Session | None":
+    """Open a session that listens, however long that takes; None when told to stop meanwhile."""
+
+    def pause(seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not stopped() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, ASKED_EVERY))
+
+    retrying = Retrying(
+        retry=retry_if_exception_type((psycopg2.Error, SQLAlchemyError)),
+        wait=wait_exponential(multiplier=SHORTEST_WAIT, max=LONGEST_WAIT),
+        sleep=pause,
+        stop=lambda _: stopped(),
+        before_sleep=_log_failure,
+        retry_error_callback=lambda _: None,
+    )
+    session: Session | None = retrying(_listen, engine)
+    if session is not None:
+        logger.info("Listening for changes")
+    return session
+
+
+def _listen(engine: Engine) -> "Session":
+    pooled = engine.raw_connection()
+    session = cast("Session", pooled.driver_connection)
+    # Out of the pool for good, so that nobody else gets a session that listens.
+    pooled.detach()
+    try:
+        # A transaction left open would hold notices back, for all who listen.
+        session.autocommit = True
+        with session.cursor() as cursor:
+            # Idle is all that it is.
+            cursor.execute("SET idle_session_timeout = 0")
+            cursor.execute(f"LISTEN {CHANNEL}")
+    except psycopg2.Error:
+        session.close()
+        raise
+    return session
+
+
+def _heard(session: "Session", seconds: float, stopped: Callable[[], bool]) -> bool:
+    """Wait for a notice, and tell whether one came before the time was over."""
+    until = time.monotonic() + seconds
+    while not stopped() and (left := until - time.monotonic()) > 0:
+        readable, _, _ = select.select([session], [], [], min(left, ASKED_EVERY))
+        if readable:
+            session.poll()
+            heard = bool(session.notifies)
+            session.notifies.clear()
+            if heard:
+                return True
+    return False
+
+
+def _collect(
+    session: "Session", settle: float, longest: float, stopped: Callable[[], bool]
+) -> None:
+    """Wait for a burst to be over."""
+    until = time.monotonic() + longest
+    while _heard(session, min(settle, until - time.monotonic()), stopped):
+        pass
+
+
+def _log_failure(state: RetryCallState) -> None:
+    if state.outcome is not None and state.next_action is not None:
+        logger.warning(
+            "The database does not answer, trying again in %.2g s: %s",
+            state.next_action.sleep,
+            _reason(state.outcome.exception()),
+        )
+
+
+def _reason(error: BaseException | None) -> str:
+    """Give what the driver says in one line."""
+    return " ".join(str(error).split())
