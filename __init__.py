@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sendplan.planner import changes
     from sendplan.planner.parameters import Parameters
     from sendplan.planner.plan import Plan
     from sendplan.planner.problem import Problem
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "changes": "sendplan.planner.changes",
     "Parameters": "sendplan.planner.parameters",
     "Plan": "sendplan.planner.plan",
     "Problem": "sendplan.planner.problem",
@@ -23,13 +25,14 @@ _HOMES = {
     "violations": "sendplan.planner.verify",
 }
 
-__all__ = ["Parameters", "Plan", "Problem", "__version__", "solve", "violations"]
+__all__ = ["Parameters", "Plan", "Problem", "__version__", "changes", "solve", "violations"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sendplan' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    return home if home.__name__.endswith(f".{name}") else getattr(home, name)
 
 
 def __dir__() -> list[str]:

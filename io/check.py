@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.load import load
-from sendplan.planner.reading import NULL
+from sendplan.planner.standing import slots_of, standing_rows
 from sendplan.planner.verify import violations
 from sendplan.planner.vocabulary import EmailStatus
 
@@ -87,26 +87,12 @@ def check(engine: Engine, now: dt.datetime) -> Findings:
         one_a_day = connection.scalar(text(CONTACT_RULE))
     as_of = min(runs.values(), default=now)
     problem = load(engine, as_of).problem(as_of)
-    rows = problem.scheduled_emails
-    slot = (rows["status"] == EmailStatus.PENDING).to_numpy()
-    for column in ("plan_run_id", "mailbox_id", "send_day", "send_at"):
-        slot = slot & (rows[column] != NULL).to_numpy()
-    rows = rows[slot]
-    sends = pd.DataFrame(
-        {
-            "enrollment_id": rows["enrollment_id"],
-            "step_id": rows["step_id"],
-            "mailbox_id": rows["mailbox_id"],
-            "send_day": rows["send_day"].to_numpy().astype("datetime64[D]").astype("datetime64[s]"),
-            "send_at": pd.DatetimeIndex(
-                rows["send_at"].to_numpy().astype("datetime64[us]")
-            ).tz_localize("UTC"),
-        }
-    )
+    rows = problem.scheduled_emails.iloc[standing_rows(problem)]
+    sends = slots_of(rows)
     found = violations(problem, sends, one_a_day=one_a_day is not False)
     # Each slot must have lain ahead of the run that gave it, which may be later than the oldest.
     given = pd.to_datetime(rows["plan_run_id"].map(runs), utc=True)
-    past = sends[(sends["send_at"] < given).to_numpy()]
+    past = sends[sends["send_at"].to_numpy() < given.to_numpy()]
     past = past.assign(rule="past", detail="it lay in the past when it was planned")
     found = pd.concat([found[found["rule"] != "past"], past[found.columns]], ignore_index=True)
     return Findings(as_of, len(sends), found)

@@ -10,6 +10,7 @@ A whole file, with everything optional::
     slip_weight = 20         # what a day of slip costs, in days of lateness
     one_a_day = true         # one email a day per contact
     workers = 2              # tasks side by side; the plan does not depend on it
+    change_weight = 0        # what moving an email costs, in days of lateness
     seed = 0
 """
 

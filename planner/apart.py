@@ -30,20 +30,33 @@ class Apart:
         The contact whose days the stage's emails use up, `NONE` for counted ones.
     component : ndarray of int, shape (sequences,)
         Component of each sequence: those that share mailboxes, or contacts that are told apart.
+    email : ndarray of int, shape (stages,)
+        The email that is a stage's only one, `NONE` for counted ones.
     """
 
     work: Workload
     contact: np.ndarray
     component: np.ndarray
+    email: np.ndarray
+
+    def whole(self) -> np.ndarray:
+        """Tell in which components every chain is told apart; shape (components,)."""
+        chains, stages = self.work.chains, self.work.stages
+        whole = np.ones(int(self.component.max(initial=0)) + 1, dtype=bool)
+        counted = chains.stage[self.email[chains.stage] == NONE]
+        whole[self.component[stages.sequence[counted]]] = False
+        return whole
 
 
-def told_apart(work: Workload, rules: Rules) -> Apart:
+def told_apart(work: Workload, rules: Rules, *, everybody: bool = False) -> Apart:
     """Give stages of their own to the chains that need them, component by component.
 
     Parameters
     ----------
     work, rules
         The work and what may be used.
+    everybody : bool
+        Whether all chains need them.
 
     Returns
     -------
@@ -54,7 +67,7 @@ def told_apart(work: Workload, rules: Rules) -> Apart:
     sequence = stages.sequence[chains.stage]
     mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
     linked = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
-    needs = _in_need(work, rules)
+    needs = np.ones(len(chains), dtype=bool) if everybody else _in_need(work, rules)
     size = np.array([len(pool) for pool in pools], dtype=np.int64)
     lanes = stages.remaining[chains.stage] * size[sequence]
     while True:
@@ -67,7 +80,8 @@ def told_apart(work: Workload, rules: Rules) -> Apart:
             break
         needs &= ~crowded
     if not needs.any():
-        return Apart(work, np.full(len(stages.step), NONE), component)
+        nobody = np.full(len(stages.step), NONE)
+        return Apart(work, nobody, component, nobody)
     return _refined(work, rules, np.flatnonzero(needs), component)
 
 
@@ -120,6 +134,8 @@ def _refined(work: Workload, rules: Rules, apart: np.ndarray, component: np.ndar
     contact = np.full(before + len(chain), NONE)
     several = (np.bincount(chains.contact)[chains.contact] > 1) & (rules.shared != NONE)
     contact[new] = np.where(several[chain], chains.contact[chain], NONE)
+    email = np.full(before + len(chain), NONE)
+    email[new] = chains.offset[chain] + number
     return Apart(
         replace(
             work,
@@ -129,4 +145,5 @@ def _refined(work: Workload, rules: Rules, apart: np.ndarray, component: np.ndar
         ),
         contact,
         component,
+        email,
     )

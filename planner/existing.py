@@ -1,18 +1,36 @@
 """The existing plan carried on: the slots that still keep every rule."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sendplan.planner.contacts import clashes
 from sendplan.planner.placement import Placement, first_days
+from sendplan.planner.reading import NULL
 from sendplan.planner.rules import Rules
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
 
 
-def kept_placement(work: Workload, rules: Rules) -> Placement | None:
-    """Return the existing slots as a placement, as far as they can stay.
+@dataclass(frozen=True)
+class Standing:
+    """The existing slots, as far as they can stay.
 
-    Each chain keeps its emails up to the first that has no slot or whose slot breaks a rule.
+    Parameters
+    ----------
+    placement : Placement
+        Each chain's emails up to the first that has no slot or whose slot breaks a rule.
+    untenable : int
+        Emails that have a slot which breaks a rule by itself, or is one too many of its day; those
+        that only follow such an email are not counted.
+    """
+
+    placement: Placement
+    untenable: int
+
+
+def standing(work: Workload, rules: Rules) -> Standing | None:
+    """Return the existing slots as a placement, as far as they can stay.
 
     Parameters
     ----------
@@ -21,11 +39,11 @@ def kept_placement(work: Workload, rules: Rules) -> Placement | None:
 
     Returns
     -------
-    Placement or None
+    Standing or None
         None if no email has an existing slot.
     """
     emails, stages, chains = work.emails, work.stages, work.chains
-    if not (emails.existing_day != NONE).any():
+    if not (emails.existing_at != NULL).any():
         return None
     placement = Placement(emails.existing_day.copy(), chains.mailbox.copy())
     head = chains.offset[:-1]
@@ -41,8 +59,11 @@ def kept_placement(work: Workload, rules: Rules) -> Placement | None:
     day = placement.day
     earliest = first_days(work, rules, Placement.empty(work))[emails.chain]
     behind = emails.order > 0
-    previous = np.where(np.roll(day, 1) == NONE, work.problem.horizon.beyond, np.roll(day, 1))
-    earliest[behind] = rules.release[emails.stage[behind], previous[behind]]
+    previous = np.roll(day, 1)
+    # Behind an email without a slot nothing stays, though its own slot may be sound.
+    follows = behind & (previous != NONE)
+    earliest[behind] = 0
+    earliest[follows] = rules.release[emails.stage[follows], previous[follows]]
     wrong = (
         (day == NONE)
         | (day < earliest)
@@ -51,8 +72,11 @@ def kept_placement(work: Workload, rules: Rules) -> Placement | None:
         | elsewhere[emails.chain]
         | ~stages.sends[emails.stage, day]
     )
+    untenable = int((wrong & (emails.existing_at != NULL)).sum())
     placement.cut(work, np.flatnonzero(wrong))
-    placement.cut(work, clashes(work, rules, placement))
+    meeting = clashes(work, rules, placement)
+    untenable += len(meeting)
+    placement.cut(work, meeting)
     size = work.problem.horizon.size
     first = stages.is_first[emails.stage]
     for counted, key, room in (
@@ -69,5 +93,7 @@ def kept_placement(work: Workload, rules: Rules) -> Placement | None:
         email = email[order]
         sorted_key = key[email]
         rank = np.arange(len(email)) - np.searchsorted(sorted_key, sorted_key)
-        placement.cut(work, email[rank >= room[sorted_key]])
-    return placement
+        excess = email[rank >= room[sorted_key]]
+        untenable += len(excess)
+        placement.cut(work, excess)
+    return Standing(placement, untenable)

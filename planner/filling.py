@@ -168,7 +168,7 @@ def _improve(
     new = np.flatnonzero(slips[emails.chain] & ~fixed)
     if not len(new):
         return False
-    other = Placement(placement.day.copy(), placement.mailbox.copy())
+    other = placement.copy()
     other.cut(work, new)
     terrain = _terrain(work, rules, other, pairs)
     wanted = demand(work, rules, other, pairs)

@@ -60,7 +60,7 @@ def _fill(work: Workload, rules: Rules, placement: Placement, times: Timetable) 
             Room.beside(work, rules, placement), closed=_without_second(work, placement, times)
         )
         room.mailbox[with_gap] = np.minimum(room.mailbox[with_gap], 1)
-        fuller = Placement(placement.day.copy(), placement.mailbox.copy())
+        fuller = placement.copy()
         insert(work, rules, fuller, room)
         if (fuller.day == placement.day).all():
             break

@@ -18,8 +18,8 @@ weekdays   object, a sorted tuple of ISO weekdays
 A null of the integer kinds is `NULL`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,10 @@ CONTRACTS: dict[str, dict[str, Column]] = {
         "send_day": Column("date", required=True),
         "used": Column("integer", required=True, least=0),
     },
+    "contact_days": {
+        "contact_id": _key(),
+        "send_day": Column("date", required=True),
+    },
 }
 """What each frame of SPEC §8 carries; columns not named here are ignored."""
 
@@ -166,25 +170,54 @@ def validate(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for column_name, column in CONTRACTS[name].items():
         where = f"{name}.{column_name}"
-        if column_name not in frame.columns:
-            if column.required:
-                faults.append(Fault(where, "the column is missing", [], "Add it"))
-            else:
-                columns[column_name] = _filled(column, len(frame))
-            continue
-        try:
-            values = READERS[column.kind](frame[column_name])
-        except UnreadableError as error:
-            faults.append(Fault(where, error.rule, error.offenders, error.remedy))
-            continue
-        faults.extend(_check_values(where, column, values, frame))
-        columns[column_name] = values
+        if column_name in frame.columns:
+            columns[column_name], found = _read(where, column, frame[column_name], frame)
+            faults.extend(found)
+        elif column.required:
+            faults.append(Fault(where, "the column is missing", [], "Add it"))
+        else:
+            columns[column_name] = _filled(column, len(frame))
     if faults:
         raise ProblemError(faults)
     # Left to itself, pandas would turn objects into its string type, whose null is a float.
     return pd.DataFrame(
         {key: pd.Series(values, dtype=values.dtype) for key, values in columns.items()}
     )
+
+
+def read_values(name: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check single values against the contract of their columns.
+
+    Parameters
+    ----------
+    name : str
+        A key of `CONTRACTS`.
+    values : mapping
+        Values by column, such as users put into frames.
+    where : str
+        What the values belong to, for messages: ``"step 12"``.
+
+    Returns
+    -------
+    dict
+        The values by column, canonical.
+
+    Raises
+    ------
+    ProblemError
+        Naming every value of the wrong kind or range.
+    """
+    faults: list[Fault] = []
+    read: dict[str, Any] = {}
+    for column, value in values.items():
+        row = pd.DataFrame({column: pd.Series([value])})
+        array, found = _read(f"{where}, {column}", CONTRACTS[name][column], row[column], row)
+        faults.extend(replace(fault, offenders=[repr(value)]) for fault in found)
+        if not found:
+            read[column] = array[0]
+    if faults:
+        raise ProblemError(faults)
+    return read
 
 
 def rows_named(frame: pd.DataFrame, mask: np.ndarray) -> list[str]:
@@ -216,6 +249,16 @@ def _filled(column: Column, length: int) -> Any:
     if column.kind == "number":
         return np.full(length, np.nan if column.default is None else column.default)
     return np.full(length, NULL if column.default is None else column.default, dtype=np.int64)
+
+
+def _read(
+    where: str, column: Column, series: pd.Series, frame: pd.DataFrame
+) -> tuple[Any, list[Fault]]:
+    try:
+        values = READERS[column.kind](series)
+    except UnreadableError as error:
+        return None, [Fault(where, error.rule, error.offenders, error.remedy)]
+    return values, _check_values(where, column, values, frame)
 
 
 def _check_values(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.placement import Placement
+from sendplan.planner.reading import NULL
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
 
@@ -27,6 +28,30 @@ class Delays:
     slip: np.ndarray
     late: np.ndarray
     cost: np.ndarray
+
+
+def moved(work: Workload, placement: Placement) -> np.ndarray:
+    """Tell which emails leave their existing slot: another day, another mailbox, or none.
+
+    Parameters
+    ----------
+    work : Workload
+        The work.
+    placement : Placement
+        Days and mailboxes.
+
+    Returns
+    -------
+    ndarray of bool, shape (emails,)
+        False where an email had no slot.
+    """
+    emails = work.emails
+    stays = (
+        (placement.day != NONE)
+        & (emails.existing_day == placement.day)
+        & (emails.existing_mailbox == placement.mailbox[emails.chain])
+    )
+    return np.asarray((emails.existing_at != NULL) & ~stays)
 
 
 def delays(work: Workload, placement: Placement, end: int, slip_weight: float) -> Delays:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner import dates
-from sendplan.planner.objective import delays
+from sendplan.planner.objective import delays, moved
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
@@ -51,6 +51,7 @@ def outcome(
     method: str,
     lower_bound: float | None,
     stopped: Stop | None,
+    untenable: int,
 ) -> Plan:
     """Turn a placement into frames.
 
@@ -68,6 +69,8 @@ def outcome(
         What every plan costs at least.
     stopped : Stop or None
         Why nothing better was looked for.
+    untenable : int
+        Emails whose existing slot could not stay.
 
     Returns
     -------
@@ -111,10 +114,6 @@ def outcome(
             "reason": work.blocked["reason"].map(str).astype(object),
         }
     )
-    had_slot = emails.existing_at != np.iinfo(np.int64).min
-    stays = (emails.existing_day == placement.day) & (
-        emails.existing_mailbox == placement.mailbox[emails.chain]
-    )
     planned = np.bincount(placement.mailbox[emails.chain[email]], minlength=len(mailbox_id))
     capacity = pd.DataFrame(
         {
@@ -141,7 +140,8 @@ def outcome(
         stopped=stopped,
         horizon_end=dates.to_date(end + horizon.origin),
         as_of=problem.now_at,
-        moved=int((had_slot & ~stays).sum()),
+        moved=int(moved(work, placement).sum()),
+        unavoidable=untenable,
         capacity=capacity,
         names=pd.Series(problem.sequences["name"].to_numpy(), index=sequence_id),
     )

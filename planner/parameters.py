@@ -41,6 +41,9 @@ class Parameters:
         Part of its cost by which a plan may be above the lower bound when ``auto`` stops.
     workers : int
         How many tasks run side by side; the plan does not depend on it.
+    change_weight : float
+        What it costs to move an email to another day or mailbox than its existing slot's, in days
+        of lateness; with 0 emails move wherever that makes the plan cheaper.
     """
 
     method: str = "auto"
@@ -51,6 +54,7 @@ class Parameters:
     seed: int = 0
     gap: float = DEFAULT_GAP
     workers: int = DEFAULT_WORKERS
+    change_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no plan can be made with.
@@ -68,8 +72,9 @@ class Parameters:
             raise MethodError(f"method {self.method!r} is unknown; use one of {', '.join(METHODS)}")
         if not 0 <= self.time_limit < float("inf"):
             raise MethodError(f"time_limit is {self.time_limit}; it must be 0 or more seconds")
-        if not 0 <= self.slip_weight < float("inf"):
-            raise MethodError(f"slip_weight is {self.slip_weight}; it must be 0 or more")
+        for name in ("slip_weight", "change_weight"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise MethodError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         if not 0 <= self.gap < 1:
             raise MethodError(f"gap is {self.gap}; it must be 0 or more, and below 1")
         for name, least, most in (
@@ -91,5 +96,6 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "seed": (int,),
     "gap": (float, int),
     "workers": (int,),
+    "change_weight": (float, int),
 }
 _NAMES = {str: "a word", float: "a number", int: "a whole number", bool: "true or false"}

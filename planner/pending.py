@@ -1,4 +1,4 @@
-"""What becomes of pending rows that a plan gives no slot and no reason."""
+"""What has come to its end: rows that will never be sent, and enrollments with nothing left."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pandas as pd
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import progress
 from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus
+from sendplan.planner.vocabulary import IN_FLIGHT, EmailStatus, EnrollmentStatus
 
 
 def obsolete(problem: Problem) -> np.ndarray:
@@ -44,3 +44,32 @@ def obsolete(problem: Problem) -> np.ndarray:
     due[known] &= steps["sequence_id"].to_numpy()[step[known]] == sequence_id
     pending = (rows["status"] == EmailStatus.PENDING).to_numpy()
     return np.asarray(pending & (enrollment >= 0) & ~due)
+
+
+def finished(problem: Problem) -> np.ndarray:
+    """Tell which enrollments have come to their end (SPEC §6: nothing remains).
+
+    Parameters
+    ----------
+    problem : Problem
+        With its history.
+
+    Returns
+    -------
+    ndarray of int64
+        Ids of active enrollments that have received all that their sequence has left for them, or
+        whose sequence has had steps and lost them all. As long as an email is in flight, or its
+        fate uncertain, nothing has ended; a failed one ends the enrollment otherwise.
+    """
+    people, state = problem.enrollments, progress(problem)
+    rows = problem.scheduled_emails
+    open_rows = rows["status"].isin([*IN_FLIGHT, EmailStatus.UNCERTAIN, EmailStatus.FAILED])
+    waits = people["id"].isin(rows["enrollment_id"][open_rows])
+    over = (
+        (people["status"] == EnrollmentStatus.ACTIVE)
+        & (people["suppressed_at"] == NULL)
+        & people["sequence_id"].isin(problem.steps["sequence_id"])
+        & (state.remaining == 0)
+        & ~waits
+    )
+    return np.asarray(people["id"].to_numpy()[over.to_numpy()])

@@ -8,6 +8,7 @@ from sendplan.planner.apart import Apart
 from sendplan.planner.lanes import Lanes
 from sendplan.planner.people import assign, demand
 from sendplan.planner.placement import Placement
+from sendplan.planner.reading import NULL
 from sendplan.planner.rules import Rules
 from sendplan.planner.stages import NONE, Stages
 from sendplan.planner.terrain import Counts, Demand, Pairs
@@ -40,7 +41,13 @@ class Piece:
 
 
 def pieces(
-    apart: Apart, rules: Rules, slip_weight: float, sink: np.ndarray, *, strict: bool
+    apart: Apart,
+    rules: Rules,
+    slip_weight: float,
+    sink: np.ndarray,
+    *,
+    strict: bool,
+    change_weight: float = 0.0,
 ) -> list[Piece]:
     """Cut the work, nothing of it being placed, into its components.
 
@@ -57,6 +64,8 @@ def pieces(
         counted as of that day.
     strict : bool
         Whether what the sink takes is left out, so that nothing may go there that has room.
+    change_weight : float
+        What it costs to move an email that is told apart from its existing slot.
 
     Returns
     -------
@@ -79,6 +88,7 @@ def pieces(
             int(part),
             float(constant[part]),
             strict=strict,
+            change_weight=change_weight,
         )
         for part in np.unique(component[work.stages.sequence[work.chains.stage]])
     ]
@@ -114,6 +124,7 @@ def _piece(
     constant: float,
     *,
     strict: bool,
+    change_weight: float,
 ) -> Piece:
     work, of_piece = apart.work, apart.component == part
     stages, days = work.stages, sink + 1
@@ -124,7 +135,7 @@ def _piece(
     release = np.minimum(rules.release[:, :days], sink)
     sends = stages.sends[:, :days].copy()
     sends[:, sink] = True
-    starts = wanted.free.any(axis=1) | stages.is_first | (apart.contact != NONE)
+    starts = wanted.free.any(axis=1) | stages.is_first | (apart.email != NONE)
     future, kept = _futures(stages, mine, starts, priority, sends, ready, release)
 
     cost = (priority + np.where(stages.is_first, 0.0, slip))[:, None] * np.arange(days)
@@ -160,7 +171,7 @@ def _piece(
         sequence=stages.sequence[stage],
         urgency=rules.urgency[stage],
         sends=sends[stage],
-        cost=cost[stage],
+        cost=cost[stage] + change_weight * _moves(apart, stage, mailbox[lane_box], days),
         onward=onward[stage],
         arriving=arriving,
         group=group_of[stage],
@@ -172,6 +183,22 @@ def _piece(
         strict=strict,
     )
     return Piece(part, mailbox, stage, number, lanes)
+
+
+def _moves(apart: Apart, stage: np.ndarray, mailbox: np.ndarray, days: int) -> np.ndarray:
+    """Tell on which days an email that is told apart leaves its existing slot."""
+    emails = apart.work.emails
+    email = apart.email[stage]
+    moves = np.zeros((len(stage), days), dtype=bool)
+    if not len(emails):
+        return moves
+    moves[(email != NONE) & (emails.existing_at[email] != NULL)] = True
+    stays = (email != NONE) & (emails.existing_mailbox[email] == mailbox)
+    day = emails.existing_day[email]
+    # What the sink takes leaves on a later day, whichever.
+    stays &= (day >= 0) & (day < days - 1)
+    moves[stays, day[stays]] = False
+    return moves
 
 
 def _until(count: np.ndarray, sink: int) -> np.ndarray:
@@ -192,8 +219,8 @@ def _futures(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tell the futures of stages apart, and return a stage of each.
 
-    A stage at which chains may start, that sends first emails, or whose contact is told apart, is
-    one of its own.
+    A stage at which chains may start, that sends first emails, or that is one chain's alone, is one
+    of its own.
     """
     labels: dict[tuple[object, ...], int] = {}
     future = np.full(len(stages.step) + 1, NONE)

@@ -34,6 +34,10 @@ class Placement:
         """Return a placement of nothing, with bound threads at their mailbox."""
         return cls(np.full(len(work.emails), NONE), work.chains.mailbox.copy())
 
+    def copy(self) -> "Placement":
+        """Return another one with the same days and mailboxes."""
+        return Placement(self.day.copy(), self.mailbox.copy())
+
     def placed(self, work: Workload) -> np.ndarray:
         """Return how many emails of each chain have a day; shape (chains,)."""
         return np.bincount(work.emails.chain[self.day != NONE], minlength=len(work.chains))
@@ -248,9 +252,9 @@ def _winners(
 
     contact = rules.shared[chain]
     key = np.where(contact == NONE, -1 - alive, contact * size + day)
-    alive = alive[_rank(key) == 0]
+    alive = alive[rank(key) == 0]
     key = np.where(work.stages.is_first[stage[alive]], sequence[alive] * size + day[alive], NONE)
-    alive = alive[(key == NONE) | (_rank(key) < room.new[sequence[alive], day[alive]])]
+    alive = alive[(key == NONE) | (rank(key) < room.new[sequence[alive], day[alive]])]
 
     mailbox = placement.mailbox[chain[alive]]
     free = mailbox == NONE
@@ -262,19 +266,25 @@ def _winners(
         open_room = _open_room(room, pool, window[here[0]])[:, day[alive[here[0]]]]
         mailbox[here] = _deal(pool, open_room, len(here))
     alive, mailbox = alive[mailbox != NONE], mailbox[mailbox != NONE]
-    fits = _rank(mailbox * size + day[alive]) < room.mailbox[mailbox, day[alive]]
+    fits = rank(mailbox * size + day[alive]) < room.mailbox[mailbox, day[alive]]
     return alive[fits], mailbox[fits]
 
 
-def _rank(key: np.ndarray) -> np.ndarray:
-    """Return each entry's number, from 0, among the entries with the same key."""
+def rank(key: np.ndarray) -> np.ndarray:
+    """Return each entry's number, from 0, among the entries with the same key.
+
+    Parameters
+    ----------
+    key : ndarray of int, shape (entries,)
+        What makes entries belong together.
+    """
     order = np.argsort(key, kind="stable")
     ranked = key[order]
     starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1])[: len(key)])
-    rank = np.empty(len(key), dtype=np.int64)
+    number = np.empty(len(key), dtype=np.int64)
     lengths = np.diff(np.append(starts, len(key)))
-    rank[order] = np.arange(len(key)) - np.repeat(starts, lengths)
-    return rank
+    number[order] = np.arange(len(key)) - np.repeat(starts, lengths)
+    return number
 
 
 def _deal(pool: np.ndarray, room: np.ndarray, wanted: int) -> np.ndarray:

@@ -45,6 +45,8 @@ class Plan:
         The moment of planning.
     moved : int
         Emails whose day or mailbox differs from the slot that they had.
+    unavoidable : int
+        Of these, emails whose slot broke a rule by itself; no plan could have kept it.
     capacity : DataFrame
         Room of the mailboxes over the plan's days: mailbox_id, email, planned and capacity.
     names : Series
@@ -61,6 +63,7 @@ class Plan:
     horizon_end: dt.date
     as_of: pd.Timestamp
     moved: int
+    unavoidable: int
     capacity: pd.DataFrame = field(repr=False)
     names: pd.Series = field(repr=False)
 

@@ -1,12 +1,10 @@
 """The problem: validated frames and the moment from which they are planned."""
 
 import datetime as dt
-import difflib
-import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +12,14 @@ import pandas as pd
 from sendplan.planner import dates
 from sendplan.planner.errors import Fault, ProblemError
 from sendplan.planner.frames import CONTRACTS, rows_named, validate
+from sendplan.planner.place_names import country_faults, zone_faults
 from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import MAX_STEPS, EmailStatus
 
-OPTIONAL = ("scheduled_emails", "used")
+if TYPE_CHECKING:
+    from sendplan.planner.changes import Change
+
+OPTIONAL = ("scheduled_emails", "used", "contact_days")
 SORTED_BY = {
     "sequences": ["id"],
     "steps": ["id"],
@@ -26,6 +28,7 @@ SORTED_BY = {
     "enrollments": ["id"],
     "scheduled_emails": ["enrollment_id", "step_id", "id"],
     "used": ["mailbox_id", "send_day"],
+    "contact_days": ["contact_id", "send_day"],
 }
 
 
@@ -35,8 +38,10 @@ class Problem:
 
     Parameters
     ----------
-    sequences, steps, mailboxes, sequence_mailboxes, enrollments, scheduled_emails, used : DataFrame
+    sequences, steps, mailboxes, sequence_mailboxes, enrollments : DataFrame
         Canonical frames, see `sendplan.planner.frames`.
+    scheduled_emails, used, contact_days : DataFrame
+        Canonical as well; empty where nothing was handed in.
     now : int
         Microseconds since 1970-01-01 UTC.
     """
@@ -48,6 +53,7 @@ class Problem:
     enrollments: pd.DataFrame
     scheduled_emails: pd.DataFrame
     used: pd.DataFrame
+    contact_days: pd.DataFrame
     now: int
 
     @classmethod
@@ -62,6 +68,7 @@ class Problem:
         now: dt.datetime | pd.Timestamp | str,
         scheduled_emails: pd.DataFrame | None = None,
         used: pd.DataFrame | None = None,
+        contact_days: pd.DataFrame | None = None,
     ) -> "Problem":
         """Check frames with the columns of the tables and make a problem of them.
 
@@ -78,6 +85,8 @@ class Problem:
             History, rows in flight, existing slots and days already used.
         used : DataFrame, optional
             Further use of mailbox-days: mailbox_id, send_day, used.
+        contact_days : DataFrame, optional
+            Days on which contacts get emails that are not in this problem: contact_id, send_day.
 
         Returns
         -------
@@ -99,6 +108,7 @@ class Problem:
             "enrollments": enrollments,
             "scheduled_emails": scheduled_emails,
             "used": used,
+            "contact_days": contact_days,
         }
         frames: dict[str, pd.DataFrame] = {}
         faults: list[Fault] = []
@@ -116,6 +126,29 @@ class Problem:
         if faults := list(_contradictions(problem)):
             raise ProblemError(faults)
         return problem
+
+    def with_(self, *changes: "Change") -> "Problem":
+        """Return the problem as it is after some changes, one after the other.
+
+        Parameters
+        ----------
+        *changes : Change
+            Values of `sendplan.planner.changes`, such as ``RemoveMailbox(5)``.
+
+        Returns
+        -------
+        Problem
+            This one stays as it is; frames that no change touches are shared with it.
+
+        Raises
+        ------
+        ProblemError
+            If a change names what does not exist, or does not fit what is there.
+        """
+        # Late, since changing a problem needs what reads problems.
+        from sendplan.planner.revision import revised
+
+        return revised(self, changes)
 
     @property
     def now_at(self) -> pd.Timestamp:
@@ -218,26 +251,8 @@ def _sequence_faults(problem: Problem) -> Iterator[Fault]:
             "A window lies within one day; swap or correct the two",
         )
     for name, column in (("sequences", "timezone"), ("enrollments", "contact_timezone")):
-        zones = pd.unique(getattr(problem, name)[column].dropna())
-        unknown = [zone for zone in zones if not dates.is_zone(zone)]
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], zoneinfo.available_timezones(), 1)
-            hint = f"; for {unknown[0]!r} perhaps {near[0]!r}" if near else ""
-            yield Fault(
-                f"{name}.{column}",
-                "holds unknown time zones",
-                [repr(zone) for zone in unknown],
-                f"Use IANA names such as Europe/Berlin{hint}",
-            )
-    countries = pd.unique(sequences["holidays"].dropna())
-    unknown = [code for code in countries if not dates.is_country(code)]
-    if unknown:
-        yield Fault(
-            "sequences.holidays",
-            "holds unknown country codes",
-            [repr(code) for code in unknown],
-            "Use an ISO code such as US or DE, or null for no holidays",
-        )
+        yield from zone_faults(f"{name}.{column}", getattr(problem, name)[column])
+    yield from country_faults("sequences.holidays", sequences["holidays"])
     counts = problem.live_steps.groupby("sequence_id").size()
     if (many := counts[counts > MAX_STEPS]).size:
         yield Fault(

@@ -42,6 +42,8 @@ def _read_integer(series: pd.Series) -> np.ndarray:
     numeric = pd.to_numeric(series.where(~null, 0), errors="coerce")
     as_float = numeric.to_numpy(dtype=np.float64, na_value=np.nan)
     bad = ~null & ~(np.isfinite(as_float) & (as_float == np.floor(as_float)))
+    if numeric.dtype.kind != "i":
+        bad |= ~null & (np.abs(as_float) >= 2.0**63)
     if bad.any():
         raise UnreadableError("must hold whole numbers", _offenders(series, bad), "Correct them")
     values = numeric.astype("Int64").to_numpy(dtype=np.int64, na_value=0)
@@ -64,7 +66,7 @@ def _read_text(series: pd.Series) -> np.ndarray:
         return np.asarray(with_null[series.cat.codes.to_numpy()])
     values = series.astype(object).to_numpy(dtype=object, copy=True)
     values[series.isna().to_numpy()] = None
-    kinds = pd.unique(np.array([type(value) for value in pd.unique(values)], dtype=object))
+    kinds = {type(value) for value in pd.unique(values)}
     if any(not issubclass(kind, str) and kind is not type(None) for kind in kinds):
         bad = np.array([not isinstance(value, str | None) for value in values])
         raise UnreadableError("must hold text", _offenders(series, bad), "Convert it")

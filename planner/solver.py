@@ -2,40 +2,40 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sendplan.planner.apart import told_apart
-from sendplan.planner.components import components
-from sendplan.planner.contacts import clashes
-from sendplan.planner.cpsat import unit_of
+from sendplan.planner.candidates import Candidate, cheaper, cost_of, mended
 from sendplan.planner.crew import Crew, Nobody, Watch
-from sendplan.planner.exchange import exchange
-from sendplan.planner.existing import kept_placement
+from sendplan.planner.existing import standing
 from sendplan.planner.filling import fill
-from sendplan.planner.fitting import fit
-from sendplan.planner.improvement import improve
-from sendplan.planner.objective import delays
-from sendplan.planner.outcome import horizon_end, outcome
+from sendplan.planner.gaps import relative_gap
+from sendplan.planner.matching import match
+from sendplan.planner.outcome import outcome
 from sendplan.planner.parameters import Parameters
-from sendplan.planner.parts import Part, bound_quickly
-from sendplan.planner.pieces import Piece, counted, pieces, place
-from sendplan.planner.placement import Placement, Room, insert
+from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
+from sendplan.planner.repair import improve_around, repair
 from sendplan.planner.rules import Rules, rules
+from sendplan.planner.search import Search
 from sendplan.planner.stages import NONE
+from sendplan.planner.vocabulary import Stop
 from sendplan.planner.workload import Workload, workload
 
 THREADS = "sendplan-crew"
 """How the names of the threads begin that improve a plan."""
 
-SINK_MARGIN = 5
-"""Days between the end of a component's known plan and the day that stands for all later ones."""
+WORTHWHILE = 0.02
+"""By which part a plan made anew must be better than a repaired one, which moves far fewer emails.
 
-WIDE_MARGIN = 45
-SMALL = 400
-"""The same for components with so few emails, in which a chain that is put off may still count."""
+Both are found by rules of thumb; a difference below this says little about them.
+"""
+
+GOOD = 0.01
+"""Gap at which a search for another plan than a repaired one may end."""
 
 
 def solve(
@@ -49,6 +49,7 @@ def solve(
     seed: int = 0,
     gap: float = Parameters.gap,
     workers: int = Parameters.workers,
+    change_weight: float = Parameters.change_weight,
     executor: Executor | None = None,
     watch: Watch | None = None,
 ) -> Plan:
@@ -78,6 +79,10 @@ def solve(
         Part of its cost by which a plan may be above the lower bound when ``"auto"`` stops.
     workers : int
         How many parts of the problem are worked on side by side, in threads.
+    change_weight : float
+        What it costs to move an email from its existing slot, in days of lateness. With 0 emails
+        move wherever that makes the plan cheaper; with more, existing slots are repaired after a
+        change, and planned anew only where that pays.
     executor : Executor, optional
         Who works instead of such threads, for instance a process pool.
     watch : Watch, optional
@@ -94,7 +99,7 @@ def solve(
         If the method or a parameter does not exist or is out of range.
     """
     parameters = Parameters(
-        method, time_limit, horizon_days, slip_weight, one_a_day, seed, gap, workers
+        method, time_limit, horizon_days, slip_weight, one_a_day, seed, gap, workers, change_weight
     )
     return plan_with(problem, parameters, executor=executor, watch=watch)
 
@@ -108,189 +113,166 @@ def plan_with(
 ) -> Plan:
     """Plan all pending emails of a problem, with parameters as one value; see `solve`."""
     work = workload(problem)
-    allowed = rules(work, parameters)
-    fresh, kept = _greedy(work, allowed, parameters)
-    found = fresh if kept is None else _cheaper(work, allowed, parameters, kept, fresh)
+    job = _Job(work, rules(work, parameters), parameters, executor, watch or Nobody())
+    existing = standing(work, job.allowed)
     if not len(work.chains):
-        return outcome(
-            work,
-            allowed,
-            parameters,
-            *found,
-            method=parameters.method if parameters.method != "auto" else "greedy",
-            lower_bound=None,
-            stopped=None,
-        )
-    # The search starts afresh, so that planning again finds the same, and nothing moves.
-    search = _Search(work, allowed, parameters, fresh[0])
-    bound_quickly(search.parts, search.unit)
-    method, stopped = "greedy", None
-    if parameters.method != "greedy":
-        pool = executor or ThreadPoolExecutor(parameters.workers, THREADS)
-        try:
-            crew = Crew(pool, watch or Nobody())
-            rival = np.inf if kept is None else _cost(work, allowed, parameters, found[0])
-            stopped = improve(search.parts, search.unit, parameters, crew, rival)
-        finally:
-            if executor is None:
-                pool.shutdown(wait=False, cancel_futures=True)
-        before = found[0]
-        for improved in search.improved(fresh[0]):
-            better = _mended(work, allowed, improved)
-            found = _cheaper(work, allowed, parameters, found, better)
-        method = "greedy" if found[0] is before else "cpsat"
-        if parameters.method == "cpsat":
-            method = "cpsat"
+        found = _Found(mended(work, job.allowed, Placement.empty(work)), job.quick_method)
+    elif existing is None:
+        found = _planned(job, None)
+    elif parameters.change_weight:
+        found = _replanned(job, existing.placement)
+    else:
+        found = _planned(job, existing.placement)
     return outcome(
         work,
-        allowed,
+        job.allowed,
         parameters,
-        *found,
-        method=method,
-        lower_bound=search.lower_bound(found[0]),
-        stopped=stopped,
+        found.candidate.placement,
+        found.candidate.at,
+        method=found.method,
+        lower_bound=found.lower_bound,
+        stopped=found.stopped,
+        untenable=0 if existing is None else existing.untenable,
     )
 
 
-Timed = tuple[Placement, np.ndarray]
-
-
-def _greedy(work: Workload, allowed: Rules, parameters: Parameters) -> tuple[Timed, Timed | None]:
-    """Return a fresh plan, and the existing one carried on, if there is one."""
-
-    def filled(placement: Placement) -> Timed:
-        fixed = placement.day != NONE
-        fill(work, allowed, placement, parameters.slip_weight)
-        return _mended(work, allowed, placement, fixed)
-
-    fresh = filled(Placement.empty(work))
-    existing = kept_placement(work, allowed)
-    return fresh, None if existing is None else filled(existing)
-
-
-def _cost(work: Workload, allowed: Rules, parameters: Parameters, placement: Placement) -> float:
-    end = horizon_end(allowed, parameters, placement.day)
-    return float(delays(work, placement, end, parameters.slip_weight).cost.sum())
-
-
-def _mended(
-    work: Workload, allowed: Rules, placement: Placement, fixed: np.ndarray | None = None
-) -> Timed:
-    """Mend what counts cannot see, place what they have left out, give times.
-
-    The minutes come before any comparison: min_gap_seconds may still move emails.
-    """
-    exchange(work, allowed, placement, fixed)
-    placement.cut(work, clashes(work, allowed, placement, fixed))
-    insert(work, allowed, placement, Room.beside(work, allowed, placement))
-    return placement, fit(work, allowed, placement)
-
-
-def _cheaper(
-    work: Workload, allowed: Rules, parameters: Parameters, known: Timed, other: Timed
-) -> Timed:
-    """Return the cheaper of two placements, component by component, the known one on a tie."""
-    component = components(work)
-    cost = np.zeros((2, int(component.max(initial=0)) + 1))
-    end = horizon_end(allowed, parameters, np.append(known[0].day, other[0].day))
-    for row, (placement, _) in enumerate((known, other)):
-        each = delays(work, placement, end, parameters.slip_weight).cost
-        np.add.at(cost[row], component[work.emails.chain], each)
-    better = cost[1] < cost[0] * (1 - 1e-9) - 1e-9
-    if not better.any():
-        return known
-    swap = better[component]
-    swap_email = swap[work.emails.chain]
-    best = Placement(
-        np.where(swap_email, other[0].day, known[0].day),
-        np.where(swap, other[0].mailbox, known[0].mailbox),
-    )
-    return best, np.where(swap_email, other[1], known[1])
-
-
-class _Search:
-    """The work as parts that share no mailbox, each with the best that is known of it."""
+class _Job:
+    """What is to be planned, how, and who works."""
 
     def __init__(
-        self, work: Workload, allowed: Rules, parameters: Parameters, known: Placement
+        self,
+        work: Workload,
+        allowed: Rules,
+        parameters: Parameters,
+        executor: Executor | None,
+        watch: Watch,
     ) -> None:
-        apart = told_apart(work, allowed)
-        self.work, self.parameters = apart.work, parameters
-        self.allowed = rules(apart.work, parameters) if apart.work is not work else allowed
-        component = apart.component
-        self.of_chain = component[work.stages.sequence[work.chains.stage]]
-        of_email = self.of_chain[work.emails.chain]
-        parts = int(component.max(initial=0)) + 1
-        sink = self._sinks(known, of_email, parts)
-        self.pieces: list[Piece] = pieces(
-            apart,
-            self.allowed,
-            parameters.slip_weight,
-            sink,
-            strict=parameters.horizon_days is not None,
-        )
-        end = horizon_end(allowed, parameters, known.day)
-        each = delays(work, known, end, parameters.slip_weight).cost
-        cost = np.bincount(of_email, each, parts)
-        self.parts = [
-            Part(piece.lanes, float(cost[piece.part]), counted(self.work, piece, known))
-            for piece in self.pieces
-        ]
-        priority = work.problem.sequences["priority"].to_numpy()
-        self.unit = unit_of(np.append(priority, priority * parameters.slip_weight))
+        self.work, self.allowed, self.parameters = work, allowed, parameters
+        self.executor, self.watch = executor, watch
 
-    def _sinks(self, known: Placement, of_email: np.ndarray, parts: int) -> np.ndarray:
-        """Return the day, by component, as of which all that leaves later is counted."""
-        if self.parameters.horizon_days is not None:
-            return np.full(parts, self.allowed.last + 1)
-        emails = np.bincount(of_email, minlength=parts)
-        end = np.zeros(parts, dtype=np.int64)
-        np.maximum.at(end, of_email, known.day)
-        margin = np.where(emails <= SMALL, WIDE_MARGIN + end, SINK_MARGIN)
-        sink = np.minimum(end + margin, self.allowed.last + 1)
-        # What finds no room within a year counts as of the day after the plan's end, and no plan
-        # ends before the ideal day of an email that can be placed.
-        left_out = np.zeros(parts, dtype=bool)
-        left_out[of_email[known.day == NONE]] = True
-        placed = self.work.emails.ideal[~left_out[of_email]]
-        sink[left_out] = max(int(placed.max(initial=1)), 1) + 1
-        return sink
+    @property
+    def quick_method(self) -> str:
+        """The method that made a plan which nothing had to be searched for."""
+        return "cpsat" if self.parameters.method == "cpsat" else "greedy"
 
-    def improved(self, known: Placement) -> Iterator[Placement]:
-        """Give the known placement with the parts that were improved, and with those to be mended.
+    @contextmanager
+    def crew(self) -> Iterator[Crew]:
+        """Call together who works."""
+        pool = self.executor or ThreadPoolExecutor(self.parameters.workers, THREADS)
+        try:
+            yield Crew(pool, self.watch)
+        finally:
+            if self.executor is None:
+                pool.shutdown(wait=False, cancel_futures=True)
 
-        Parameters
-        ----------
-        known : Placement
-            What it was before.
-        """
-        pairs = list(zip(self.pieces, self.parts, strict=True))
-        sound = [(piece, part.sends) for piece, part in pairs if part.improved]
-        rough = [
-            (piece, part.rough)
-            for piece, part in pairs
-            if part.rough is not None and part.rough_cost < part.cost
-        ]
-        for found in (sound, rough):
-            if found:
-                yield self._with(known, found)
+    def filled(self, placement: Placement) -> Candidate:
+        """Complete a placement by looking ahead; what it holds already stays."""
+        fixed = placement.day != NONE
+        fill(self.work, self.allowed, placement, self.parameters.slip_weight)
+        return self.candidate(placement, fixed)
 
-    def _with(self, known: Placement, found: list[tuple[Piece, np.ndarray]]) -> Placement:
-        numbers = np.array([piece.part for piece, _ in found])
-        swap = np.isin(self.of_chain, numbers)
-        other = place(self.work, self.allowed, found)
-        return Placement(
-            np.where(swap[self.work.emails.chain], other.day, known.day),
-            np.where(swap, other.mailbox, known.mailbox),
-        )
+    def candidate(self, placement: Placement, fixed: np.ndarray | None = None) -> Candidate:
+        """Make a placement whole; whoever can keeps the slots that he had."""
+        match(self.work, self.allowed, placement)
+        return mended(self.work, self.allowed, placement, fixed)
 
-    def lower_bound(self, placement: Placement) -> float:
-        """Return what every plan costs at least."""
-        cost = _cost(self.work, self.allowed, self.parameters, placement)
-        bound = sum(part.bound for part in self.parts)
-        if bound > cost + 1e-6 * max(cost, 1.0):
-            raise AssertionError(
-                f"the lower bound {bound} is above the plan's cost {cost}; this is a fault of"
-                " sendplan, please report it with the tables"
-            )
-        return float(min(bound, cost))
+    def cheaper(self, known: Candidate, other: Candidate, margin: float = 0.0) -> Candidate:
+        return cheaper(self.work, self.allowed, self.parameters, known, other, margin=margin)
+
+    def cost(self, candidate: Candidate) -> float:
+        return cost_of(self.work, self.allowed, self.parameters, candidate.placement)
+
+    def gap(self, found: "_Found") -> float:
+        return relative_gap(self.cost(found.candidate), found.lower_bound or 0.0)
+
+
+@dataclass
+class _Found:
+    """The best that was found so far."""
+
+    candidate: Candidate
+    method: str
+    lower_bound: float | None = None
+    stopped: Stop | None = None
+
+
+def _planned(job: _Job, kept: Placement | None) -> _Found:
+    """Plan afresh and carry the existing plan on, if there is one; the cheaper wins."""
+    fresh = job.filled(Placement.empty(job.work))
+    found, rival = fresh, np.inf
+    if kept is not None:
+        found = job.cheaper(job.filled(kept), fresh)
+        rival = job.cost(found)
+    # The search starts afresh, so that planning again finds the same, and nothing moves.
+    search = Search(job.work, job.allowed, job.parameters, fresh.placement)
+    method, stopped = job.quick_method, None
+    if job.parameters.method != "greedy":
+        before = found
+        with job.crew() as crew:
+            stopped = search.run(crew, rival)
+        for placement in search.improved(fresh.placement):
+            found = job.cheaper(found, job.candidate(placement))
+        if found is not before:
+            method = "cpsat"
+    return _Found(found, method, search.lower_bound(found.placement), stopped)
+
+
+def _replanned(job: _Job, kept: Placement) -> _Found:
+    """Repair the existing plan; search for another only where it has become much worse."""
+    parameters = job.parameters
+    # As it is, with what cannot stay put in anywhere: min_gap_seconds may undo what repair gains.
+    as_it_is = mended(job.work, job.allowed, kept.copy())
+    repair(job.work, job.allowed, parameters, kept)
+    repaired = job.cheaper(as_it_is, mended(job.work, job.allowed, kept))
+    bounds = Search(job.work, job.allowed, parameters, repaired.placement)
+    found = _Found(repaired, job.quick_method, bounds.lower_bound(repaired.placement))
+    if parameters.method == "greedy":
+        return found
+    wanted = parameters.gap if parameters.method == "auto" else 0.0
+    with job.crew() as crew:
+        if _exactly(job, crew, found):
+            # What it costs at the least, moves aside, is soon known of what is so small.
+            found.stopped = bounds.run(crew, job.cost(found.candidate))
+            found.lower_bound = bounds.lower_bound(found.candidate.placement)
+            return found
+        if job.gap(found) > wanted:
+            _anew(job, crew, found)
+        if found.candidate is repaired and job.gap(found) > wanted:
+            wider = repaired.placement.copy()
+            improve_around(job.work, job.allowed, parameters, wider)
+            found.candidate = job.cheaper(repaired, mended(job.work, job.allowed, wider))
+    return found
+
+
+def _exactly(job: _Job, crew: Crew, found: _Found) -> bool:
+    """Look for the best plan, moves counted, of parts so small that it can be found.
+
+    Tells whether that was everything.
+    """
+    to_the_end = replace(job.parameters, method="cpsat")
+    search = Search(job.work, job.allowed, to_the_end, found.candidate.placement, with_moves=True)
+    if search.parts:
+        found.stopped = search.run(crew)
+        before = found.candidate
+        for placement in search.improved(before.placement):
+            better = mended(job.work, job.allowed, placement)
+            found.candidate = job.cheaper(found.candidate, better)
+        if found.candidate is not before:
+            found.method = "cpsat"
+    return search.covers_everything
+
+
+def _anew(job: _Job, crew: Crew, found: _Found) -> None:
+    """Search for another plan, as if there were none, and take it where it is much better."""
+    fresh = job.filled(Placement.empty(job.work))
+    # What is searched for once is searched for well.
+    thorough = replace(job.parameters, gap=min(job.parameters.gap, GOOD))
+    search = Search(job.work, job.allowed, thorough, fresh.placement)
+    before = found.candidate
+    found.stopped = search.run(crew, job.cost(before))
+    for placement in search.improved(fresh.placement):
+        other = job.candidate(placement)
+        found.candidate = job.cheaper(found.candidate, other, WORTHWHILE)
+    if found.candidate is not before:
+        found.method = "cpsat"
+    found.lower_bound = search.lower_bound(found.candidate.placement)

@@ -98,5 +98,6 @@ def summarise(plan: "Plan") -> Summary:
         "slip_days": plan.slip_days,
         "finish_day": plan.finish_day,
         "moved": plan.moved,
+        "unavoidable": plan.unavoidable,
     }
     return Summary(totals, plan.verdict, sequences.reset_index(), mailboxes, unplaced)

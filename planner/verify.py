@@ -321,7 +321,13 @@ def _contact(case: _Case) -> Iterator[pd.DataFrame]:
     alone = -1 - np.arange(len(contact_id))
     contact = np.where(contact_id == NULL, alone, contact_id)
     rows = case.state.rows[(case.state.rows["enrollment"] >= 0).to_numpy()]
-    had = pd.MultiIndex.from_arrays([contact[rows["enrollment"].to_numpy()], rows["day"]])
+    elsewhere = case.problem.contact_days
+    had = pd.MultiIndex.from_arrays(
+        [
+            np.append(contact[rows["enrollment"].to_numpy()], elsewhere["contact_id"]),
+            np.append(rows["day"], elsewhere["send_day"]),
+        ]
+    )
     key = pd.DataFrame(
         {"contact": contact[case.slots["enrollment"].to_numpy()], "day": case.slots["day"]}
     )

@@ -93,6 +93,14 @@ DEFAULT_SLIP_WEIGHT = 20.0
 DEFAULT_TIME_LIMIT = 30.0
 DEFAULT_GAP = 0.001
 DEFAULT_WORKERS = 2
+DEFAULT_CHANGE_WEIGHT = 1.0
+"""What a recalculation lets a move cost, in days of lateness (SPEC §5)."""
+DEFAULT_RECALC_LIMIT = 2.0
+"""Seconds of work that a recalculation may spend on a search."""
+GRACE_SECONDS = 15 * 60
+"""How long after its slot an email may still leave; later it is overdue (SPEC §6)."""
+LEAD_SECONDS = 60
+"""How long before its slot an email is left to the dispatcher."""
 MAX_HORIZON_DAYS = 366
 MAX_WAIT_DAYS = 3_650
 MAX_STEPS = 62

@@ -139,7 +139,6 @@ def workload(problem: Problem) -> Workload:
     Workload
         Chains sorted by enrolment, so that a stable sort keeps older enrolments first.
     """
-    horizon = problem.horizon
     state = progress(problem)
     enrollments = problem.enrollments
     sequence = pd.Index(problem.sequences["id"]).get_indexer(enrollments["sequence_id"])
@@ -189,7 +188,7 @@ def workload(problem: Problem) -> Workload:
             UNLIMITED,
             problem.sequences["max_new_per_day"],
         ),
-        contact_days=_contact_days(state, contact, horizon),
+        contact_days=_contact_days(problem, state, contact),
         blocked=blocked,
     )
 
@@ -348,10 +347,19 @@ def _new_used(problem: Problem, state: Progress, sequence: np.ndarray) -> np.nda
     return used
 
 
-def _contact_days(state: Progress, contact: np.ndarray, horizon: dates.Horizon) -> pd.DataFrame:
+def _contact_days(problem: Problem, state: Progress, contact: np.ndarray) -> pd.DataFrame:
+    horizon = problem.horizon
     rows = state.rows[(state.rows["enrollment"] >= 0).to_numpy()]
-    day = rows["day"].to_numpy() - horizon.origin
+    elsewhere = problem.contact_days
+    known = pd.Index(problem.enrollments["contact_id"]).duplicated()
+    one_each = pd.Index(problem.enrollments["contact_id"].to_numpy()[~known])
+    place = one_each.get_indexer(elsewhere["contact_id"])
+    who = np.append(
+        contact[rows["enrollment"].to_numpy()],
+        contact[~known][place[place >= 0]],
+    )
+    day = np.append(rows["day"], elsewhere["send_day"].to_numpy()[place >= 0]) - horizon.origin
     within = (day >= 0) & (day <= horizon.last)
-    return pd.DataFrame(
-        {"contact": contact[rows["enrollment"].to_numpy()[within]], "day": day[within]}
-    ).drop_duplicates(ignore_index=True)
+    return pd.DataFrame({"contact": who[within], "day": day[within]}).drop_duplicates(
+        ignore_index=True
+    )

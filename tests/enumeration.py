@@ -4,7 +4,7 @@ The facts come from ``oracle_facts.py``; nothing is shared with ``planner/`` but
 
     from sendplan.tests.enumeration import best
     found = best(frames, now, slip_weight=20.0, horizon_days=None, one_a_day=True)
-    found.cost
+    found.cost, found.moved
 
 The search goes day by day: what leaves today is chosen in every way that the rules allow, and a
 state that can be reached at several costs is kept at the least one. It goes on from the state whose
@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sendplan.planner.vocabulary import MAX_HORIZON_DAYS, Reason
+from sendplan.planner.vocabulary import MAX_HORIZON_DAYS, EmailStatus, Reason
 from sendplan.tests.oracle_facts import ONE_DAY, Chain, Facts, first_email, read, whole_second_from
 
 UNCHOSEN = 0
@@ -64,7 +64,9 @@ class Best:
     Parameters
     ----------
     cost : float
-        SPEC §5's, change_weight being 0.
+        SPEC §5's, moves not counted.
+    moved : int
+        Emails that had a slot and have another one, or none.
     sends : DataFrame
         enrollment_id, step_id, position, mailbox_id, send_day and send_at. The times keep the hard
         rules, but are not spread.
@@ -75,6 +77,7 @@ class Best:
     """
 
     cost: float
+    moved: int
     sends: pd.DataFrame
     unplaced: pd.DataFrame
     horizon_end: date
@@ -87,8 +90,9 @@ def best(
     slip_weight: float = 20.0,
     horizon_days: int | None = None,
     one_a_day: bool = True,
+    change_weight: float = 0.0,
 ) -> Best:
-    """Find a plan of the least cost.
+    """Find a plan for which cost and change_weight × emails moved are least together.
 
     Parameters
     ----------
@@ -96,7 +100,7 @@ def best(
         As for `sendplan.tests.oracle.judge`; min_gap_seconds counts for nothing.
     now
         The aware time of planning.
-    slip_weight, horizon_days, one_a_day
+    slip_weight, horizon_days, one_a_day, change_weight
         As for `sendplan.solve`.
 
     Raises
@@ -104,7 +108,8 @@ def best(
     TooLargeError
         If there are more than `MOST_STATES` states to be looked at.
     """
-    return _Search(read(frames, now), slip_weight, horizon_days, one_a_day).best()
+    search = _Search(read(frames, now), slip_weight, horizon_days, one_a_day, change_weight)
+    return search.best()
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +121,7 @@ class _Job:
     first_ready: int
     mailboxes: tuple[int, ...]  # those that it may leave from
     private: bool  # one email a day of its contact concerns no other chain, nor history
+    had: tuple[tuple[int, int] | None, ...]  # mailbox and day of each email's existing slot
 
     @property
     def emails(self) -> int:
@@ -133,16 +139,26 @@ class _Job:
         enrollment = self.chain.enrollment
         what = (enrollment.sequence.id, self.chain.steps, self.chain.started)
         when = (self.first_ready, self.chain.first_usable, self.mailboxes)
-        return (*what, *when, None if self.private else enrollment.id)
+        return (*what, *when, self.had, None if self.private else enrollment.id)
+
+    def moves(self, place: int, mailbox_id: int | None, day: int | None) -> bool:
+        """Tell whether an email leaves the slot that it had; None: it is left out."""
+        return self.had[place] not in (None, (mailbox_id, day))
 
 
 class _Search:
     """The states, day by day."""
 
     def __init__(
-        self, facts: Facts, slip_weight: float, horizon_days: int | None, one_a_day: bool
+        self,
+        facts: Facts,
+        slip_weight: float,
+        horizon_days: int | None,
+        one_a_day: bool,
+        change_weight: float,
     ) -> None:
         self.facts, self.slip_weight, self.one_a_day = facts, slip_weight, one_a_day
+        self.change_weight = change_weight
         self.today = facts.now.date()
         self.last = horizon_days
         self.busy = {
@@ -193,7 +209,17 @@ class _Search:
             mailboxes=tuple(sorted(active)),
             private=not self.one_a_day
             or (len(sharing) == 1 and all(contact != busy for busy, _ in self.busy)),
+            had=tuple(self.slot(chain, step.id) for step in chain.steps),
         )
+
+    def slot(self, chain: Chain, step_id: int) -> tuple[int, int] | None:
+        """Give the mailbox and day of the slot that an earlier plan gave to an email, if any."""
+        for email in chain.enrollment.emails:
+            planned = email.slotted and email.status == EmailStatus.PENDING
+            if email.step_id == step_id and planned and email.at is not None:
+                assert email.mailbox_id is not None and email.day is not None
+                return email.mailbox_id, self.number(email.day)
+        return None
 
     def _room(self, mailbox_id: int, day: int) -> int:
         used = self.facts.used.get((mailbox_id, self.day(day)), 0)
@@ -220,9 +246,12 @@ class _Search:
         slip = max(0, day - ready) if job.is_follow_up(place) else 0
         return job.priority * (max(0, day - job.ideal[place]) + self.slip_weight * slip)
 
+    def move(self, job: _Job, place: int, mailbox_id: int | None, day: int | None) -> float:
+        return self.change_weight * job.moves(place, mailbox_id, day)
+
     def _left_out(self, job: _Job, place: int, ready: int, day: int) -> float:
         """Give the cost of leaving an email and all behind it out, all standing at `day`."""
-        cost = self.delay(job, place, ready, day)
+        cost = self.delay(job, place, ready, day) + self.move(job, place, None, None)
         if place + 1 < job.emails:
             cost += self._left_out(job, place + 1, self.ready_after(job, place + 1, day), day)
         return cost
@@ -252,7 +281,8 @@ class _Search:
                 continue
             for mailbox in self.choice(job, mailbox_id):
                 if self.room(mailbox, day):
-                    least = min(least, cost + self.alone_after(job, place + 1, mailbox, day))
+                    paid = cost + self.move(job, place, mailbox, day)
+                    least = min(least, paid + self.alone_after(job, place + 1, mailbox, day))
         return least
 
     def alone_after(self, job: _Job, place: int, mailbox_id: int, day: int) -> float:
@@ -322,6 +352,7 @@ class _Search:
                 ready = day if place == job.emails else self.ready_after(job, place, day)
                 now_at[number] = Standing(place, ready, mailbox, False)
                 paid = job.priority * max(0, day - job.ideal[before.sent])
+                paid += self.move(job, before.sent, mailbox, day)
                 # The chain again, since a wait of 0 may let the next email leave today as well.
                 again = place < job.emails and ready <= day and not self.one_a_day
                 yield from choose(number if again else number + 1, cost + paid)
@@ -403,6 +434,11 @@ class _Search:
             path = path[1]
         placed = {(number, place): (mailbox, day) for number, place, mailbox, day in moves}
         last = max((day for *_, day in moves), default=0) if self.last is None else self.last
+        moved = sum(
+            job.moves(place, *placed.get((number, place), (None, None)))
+            for number, job in enumerate(self.jobs + self.starved)
+            for place in range(job.emails)
+        )
         sends, unplaced = [], []
         for number, job in enumerate(self.jobs + self.starved):
             enrollment = job.chain.enrollment
@@ -428,7 +464,8 @@ class _Search:
         frame = pd.DataFrame(sends, columns=columns)
         frame["send_at"] = pd.to_datetime(frame["send_at"], utc=True)
         left = pd.DataFrame(unplaced, columns=["enrollment_id", "step_id", "reason"])
-        return Best(cost, frame, left, self.day(last))
+        cost -= self.change_weight * moved
+        return Best(cost, moved, frame, left, self.day(last))
 
 
 __all__ = ["Best", "TooLargeError", "best"]

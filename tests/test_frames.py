@@ -76,6 +76,7 @@ SOUND: dict[str, dict[str, list[Any]]] = {
         "status": ["pending", "sent"],
     },
     "used": {"mailbox_id": [5, 6], "send_day": [date(2026, 3, 2)] * 2, "used": [1, 2]},
+    "contact_days": {"contact_id": [5, 6], "send_day": [date(2026, 3, 2)] * 2},
 }
 ALL_COLUMNS = [(name, column) for name, contract in CONTRACTS.items() for column in contract]
 

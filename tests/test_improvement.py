@@ -22,7 +22,7 @@ import sendplan
 from sendplan.planner.apart import told_apart
 from sendplan.planner.count_model import FREE, count_model
 from sendplan.planner.crew import Progress
-from sendplan.planner.existing import kept_placement
+from sendplan.planner.existing import standing
 from sendplan.planner.following import follow
 from sendplan.planner.lagrangian import Prices, lagrangian
 from sendplan.planner.lanes import Lanes
@@ -391,9 +391,9 @@ def test_lanes_cost_what_the_plan_does(method: str) -> None:
     plan = sendplan.solve(problem_of(frames), method, 1)
     problem = problem_of(with_plan(frames, plan.sends, plan.unplaced))
     work, allowed, parts = cut(problem, index_of(problem, plan) + 5)
-    placement = kept_placement(work, allowed)
-    assert placement is not None
-    value = sum(piece.lanes.value(counted(work, piece, placement)) for piece in parts)
+    existing = standing(work, allowed)
+    assert existing is not None
+    value = sum(piece.lanes.value(counted(work, piece, existing.placement)) for piece in parts)
     assert value == pytest.approx(plan.cost)
 
 

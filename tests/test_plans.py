@@ -692,6 +692,7 @@ def test_the_summary_in_figures(method: str) -> None:
         "slip_days": 0,
         "finish_day": day(3),
         "moved": 0,
+        "unavoidable": 0,
     }
     (warm,) = summary.sequences.to_dict("records")
     assert (warm["name"], warm["contacts"], warm["emails"]) == ("warm", 3, 6)

@@ -54,8 +54,9 @@ def test_a_whole_file(write: Write) -> None:
         seed = 3
         gap = 0.25
         workers = 4
+        change_weight = 0.5
     """)
-    expected = Parameters("cpsat", 12.5, 90, 7, False, 3, 0.25, 4)
+    expected = Parameters("cpsat", 12.5, 90, 7, False, 3, 0.25, 4, 0.5)
     assert read_settings(path) == asdict(expected)
     assert Parameters(**read_settings(path)) == expected
 

@@ -1,0 +1,316 @@
+"""The board: a placement and the room beside it, from which single chains are taken and put back.
+
+Counts decide for all contacts at once and know nothing of the slots that they had. A change
+concerns few, and nobody else is to move. So the chains that it concerns are taken from the board
+one by one and put back on their cheapest way: start, mailbox and the days of all follow-ups are
+chosen together, by one pass over the days from the last email to the first (a shortest path), in
+which a day other than the existing slot's costs `change_weight` more.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.placement import Placement, Room
+from sendplan.planner.reading import NULL
+from sendplan.planner.rules import Rules
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
+
+NEVER = 1e12
+"""Cost of a day that cannot be used."""
+
+MARGIN = 30
+"""Days looked at beyond the last one that is in use."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A mailbox and a day for every email of a chain.
+
+    Parameters
+    ----------
+    value : float
+        What the chain costs on it, moves included.
+    mailbox : int
+        Place of the mailbox.
+    days : ndarray of int, shape (emails of the chain,)
+        Day indices.
+    """
+
+    value: float
+    mailbox: int
+    days: np.ndarray
+
+
+class Board:
+    """A placement that chains are taken from and put back on.
+
+    Parameters
+    ----------
+    work, rules, parameters
+        The work, what it may use, and how is planned.
+    placement : Placement
+        Changed in place.
+
+    Attributes
+    ----------
+    length : ndarray of int, shape (chains,)
+        Emails of each chain.
+    first : ndarray of bool, shape (chains,)
+        Whether a chain's next email is the first that its enrollment gets.
+    email : ndarray of int, shape (chains, most emails)
+        Each chain's emails; past its end, of no meaning.
+    within : ndarray of bool, shape (chains, most emails)
+        Where `email` has a meaning.
+    """
+
+    def __init__(
+        self, work: Workload, rules: Rules, parameters: Parameters, placement: Placement
+    ) -> None:
+        self.work, self.rules, self.placement = work, rules, placement
+        self.change_weight = parameters.change_weight
+        self.room = Room.beside(work, rules, placement)
+        stages, chains, emails = work.stages, work.chains, work.emails
+        used = int(max(placement.day.max(initial=1), emails.existing_day.max(initial=1)))
+        self.days = min(rules.last + 1, used + MARGIN)
+        self.length = np.diff(chains.offset)
+        self.first = stages.is_first[chains.stage]
+        column = np.arange(int(self.length.max(initial=1)))
+        self.within = column < self.length[:, None]
+        self.email = np.minimum(chains.offset[:-1, None] + column, len(emails) - 1)
+        self.had_day = np.where(self.within, emails.existing_day[self.email], NONE)
+        self.had_box = np.where(self.within, emails.existing_mailbox[self.email], NONE)
+        self.had = self.within & (emails.existing_at[self.email] != NULL)
+        priority = work.problem.sequences["priority"].to_numpy()[stages.sequence]
+        slip = priority * np.where(stages.is_first, 0.0, parameters.slip_weight)
+        sends = stages.sends[:, : self.days]
+        self._cost = np.where(sends, (priority + slip)[:, None] * np.arange(self.days), NEVER)
+        self._credit = slip[:, None] * stages.ready[:, : self.days]
+        # An email released beyond the days looked at finds none of them.
+        self._release = np.minimum(rules.release[:, : self.days], self.days)
+        late = np.where(self.within, emails.priority[self.email] * emails.ideal[self.email], 0.0)
+        self._base = late.sum(axis=1) + slip[chains.stage] * chains.ready
+
+    def complete(self) -> np.ndarray:
+        """Return which chains have a day for every email; shape (chains,)."""
+        return np.asarray(self.placement.placed(self.work) == self.length)
+
+    def days_of(self, chain: np.ndarray) -> np.ndarray:
+        """Return the days of chains' emails, `NONE` where there is none or past the end."""
+        return np.where(self.within[chain], self.placement.day[self.email[chain]], NONE)
+
+    def value(self, chain: np.ndarray) -> np.ndarray:
+        """Return what complete chains cost where they stand, moves included; `NEVER` for others.
+
+        Parameters
+        ----------
+        chain : ndarray of int
+            The chains.
+        """
+        day, within, stages = self.days_of(chain), self.within[chain], self.work.stages
+        path = stages.path[self.work.chains.stage[chain]]
+        at = np.minimum(np.maximum(day, 0), self.days - 1)
+        total = np.zeros(len(chain))
+        for column in range(day.shape[1]):
+            stage = path[:, column]
+            cost = self._cost[stage, at[:, column]]
+            if column:
+                cost = cost - self._credit[stage, at[:, column - 1]]
+            total += np.where(within[:, column], cost, 0.0)
+        moves = self.had[chain] & (
+            (day != self.had_day[chain])
+            | (self.placement.mailbox[chain][:, None] != self.had_box[chain])
+        )
+        total += self.change_weight * moves.sum(axis=1) - self._base[chain]
+        missing = (within & (day == NONE)).any(axis=1)
+        return np.where(missing, NEVER, total)
+
+    def lift(self, chain: np.ndarray) -> None:
+        """Take chains off the board, from their first email on.
+
+        Parameters
+        ----------
+        chain : ndarray of int
+            The chains.
+        """
+        self._use(chain, -1)
+        self.placement.day[self.email[chain][self.within[chain]]] = NONE
+        self.placement.mailbox[chain] = self.work.chains.mailbox[chain]
+
+    def put(self, chain: np.ndarray, mailbox: np.ndarray | int, days: np.ndarray) -> None:
+        """Put chains that are off the board back.
+
+        Parameters
+        ----------
+        chain : ndarray of int
+            The chains.
+        mailbox : int or ndarray of int, shape (chains,)
+            Their mailboxes.
+        days : ndarray of int, shape (chains, emails) or (emails,)
+            Their days; `NONE` where an email has none.
+        """
+        within = self.within[chain]
+        wide = np.full(within.shape, NONE)
+        wide[:, : days.shape[-1]] = days
+        self.placement.day[self.email[chain][within]] = wide[within]
+        self.placement.mailbox[chain] = mailbox
+        self._use(chain, 1)
+
+    def _use(self, chain: np.ndarray, sign: int) -> None:
+        day, stages = self.days_of(chain), self.work.stages
+        row, column = np.nonzero(day != NONE)
+        on = day[row, column]
+        np.subtract.at(self.room.mailbox, (self.placement.mailbox[chain[row]], on), sign)
+        starts = (column == 0) & self.first[chain[row]]
+        sequence = stages.sequence[self.work.chains.stage[chain[row[starts]]]]
+        np.subtract.at(self.room.new, (sequence, on[starts]), sign)
+        contact = self.rules.shared[chain[row]]
+        known = contact != NONE
+        self.room.busy[contact[known], on[known]] = sign > 0
+
+    def pool(self, chain: int) -> np.ndarray:
+        """Return the mailboxes that a chain may leave from."""
+        bound = self.work.chains.mailbox[chain]
+        if bound != NONE:
+            return np.array([bound])
+        sequence = self.work.stages.sequence[self.work.chains.stage[chain]]
+        return np.asarray(self.work.fleet.pools[sequence])
+
+    def cheapest(self, chain: int) -> Way | None:
+        """Return the cheapest way of a chain that is off the board; None if there is none."""
+        boxes = self.pool(chain)
+        if not len(boxes):
+            return None
+        steps = self.steps(chain, boxes, self.room.mailbox[boxes, : self.days] > 0)
+        row = int(steps[0].min(axis=1).argmin())
+        value = float(steps[0][row].min())
+        if value >= NEVER / 2:
+            return None
+        path = self.work.stages.path[self.work.chains.stage[chain]]
+        days: list[int] = []
+        begin = 0
+        for column, step in enumerate(steps):
+            if column:
+                begin = int(self._release[path[column], days[-1]])
+            days.append(begin + int(step[row, begin:].argmin()))
+        return Way(value - float(self._base[chain]), int(boxes[row]), np.array(days))
+
+    def steps(self, chain: int, boxes: np.ndarray, is_open: np.ndarray) -> list[np.ndarray]:
+        """Return what each email and all that follow it cost, by the day on which it leaves.
+
+        Parameters
+        ----------
+        chain : int
+            A chain that is off the board.
+        boxes : ndarray of int, shape (ways,)
+            The mailboxes that it might leave from.
+        is_open : ndarray of bool, shape (ways, days)
+            Days on which that mailbox has room.
+
+        Returns
+        -------
+        list of ndarray of float, shape (ways, days)
+            One for each email; `NEVER` or more where there is no way. `value` is the least of the
+            first, less a constant of the chain (`constant`).
+        """
+        days = self.days
+        stage = self.work.stages.path[self.work.chains.stage[chain]][: self.length[chain]]
+        shut = np.where(is_open, 0.0, NEVER)
+        window = self.work.chains.window[chain]
+        usable = self.work.windows.usable[window, :days]
+        contact = self.rules.shared[chain]
+        if contact != NONE:
+            usable = usable & ~self.room.busy[contact, :days]
+        if not usable.all():
+            shut[:, ~usable] = NEVER
+        onward = np.full((len(boxes), days + 1), NEVER)
+        result: list[np.ndarray] = []
+        for column in range(len(stage) - 1, -1, -1):
+            cost = self._cost[stage[column]] + shut
+            if self.change_weight and self.had[chain, column]:
+                cost += self.change_weight
+                at = self.had_day[chain, column]
+                if 0 <= at < days:
+                    cost[boxes == self.had_box[chain, column], at] -= self.change_weight
+            if column + 1 < len(stage):
+                after = stage[column + 1]
+                cost += onward[:, self._release[after]] - self._credit[after]
+            if column == 0:
+                cost[:, : self.rules.first_release[chain]] = 2 * NEVER
+                if self.first[chain]:
+                    sequence = self.work.stages.sequence[stage[0]]
+                    cost[:, self.room.new[sequence, :days] <= 0] = 2 * NEVER
+            onward[:, :days] = np.minimum.accumulate(cost[:, ::-1], axis=1)[:, ::-1]
+            result.insert(0, cost)
+        return result
+
+    def constant(self, chain: int) -> float:
+        """Return what `steps` has more than `value`."""
+        return float(self._base[chain])
+
+    def settle(self, alike: np.ndarray) -> np.ndarray:
+        """Put chains of a kind that are off the board on their cheapest ways, one after another.
+
+        Parameters
+        ----------
+        alike : ndarray of int
+            Chains that differ in nothing, see `alike`.
+
+        Returns
+        -------
+        ndarray of int
+            Those for which there is no way.
+        """
+        left = alike
+        while len(left):
+            way = self.cheapest(int(left[0]))
+            if way is None:
+                break
+            days, times = np.unique(way.days, return_counts=True)
+            fitting = int((self.room.mailbox[way.mailbox, days] // times).min())
+            if self.first[left[0]]:
+                sequence = self.work.stages.sequence[self.work.chains.stage[left[0]]]
+                fitting = min(fitting, int(self.room.new[sequence, way.days[0]]))
+            if self.rules.shared[left[0]] != NONE or fitting < 1:
+                # Two emails of a chain on one day may need more room than the day has.
+                fitting = min(fitting, 1)
+            if fitting < 1:
+                break
+            self.put(left[:fitting], way.mailbox, way.days)
+            left = left[fitting:]
+        return left
+
+    def alike(self, chain: np.ndarray) -> list[np.ndarray]:
+        """Return chains in groups whose members differ in nothing that matters.
+
+        Parameters
+        ----------
+        chain : ndarray of int
+            The chains.
+
+        Returns
+        -------
+        list of ndarray of int
+            Of one stage, first day, mailbox, window and existing slots each, and at one place.
+        """
+        if not len(chain):
+            return []
+        chains = self.work.chains
+        key = np.column_stack(
+            [
+                chains.stage[chain],
+                self.rules.first_release[chain],
+                chains.mailbox[chain],
+                chains.window[chain],
+                self.rules.shared[chain],
+                self.placement.mailbox[chain],
+                self.days_of(chain),
+                self.had_box[chain],
+                self.had_day[chain],
+            ]
+        )
+        number = np.unique(key, axis=0, return_inverse=True)[1].ravel()
+        order = np.argsort(number, kind="stable")
+        return np.split(chain[order], np.flatnonzero(np.diff(number[order])) + 1)

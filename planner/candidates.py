@@ -1,0 +1,106 @@
+"""Candidates: placements with their minutes, and the choice between them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sendplan.planner.components import components
+from sendplan.planner.contacts import clashes
+from sendplan.planner.exchange import exchange
+from sendplan.planner.fitting import fit
+from sendplan.planner.objective import delays, moved
+from sendplan.planner.outcome import horizon_end
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.placement import Placement, Room, insert
+from sendplan.planner.rules import Rules
+from sendplan.planner.workload import Workload
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan in the making.
+
+    Parameters
+    ----------
+    placement : Placement
+        Days and mailboxes.
+    at : ndarray of int64, shape (emails,)
+        Second at which each email leaves, `NONE` where it has no day.
+    """
+
+    placement: Placement
+    at: np.ndarray
+
+
+def mended(
+    work: Workload, allowed: Rules, placement: Placement, fixed: np.ndarray | None = None
+) -> Candidate:
+    """Mend what counts cannot see, place what they have left out, give times.
+
+    The minutes come before any comparison: min_gap_seconds may still move emails.
+
+    Parameters
+    ----------
+    work, allowed
+        The work and what may be used.
+    placement : Placement
+        Changed in place.
+    fixed : ndarray of bool, shape (emails,), optional
+        Emails that keep their day before any other.
+    """
+    exchange(work, allowed, placement, fixed)
+    placement.cut(work, clashes(work, allowed, placement, fixed))
+    insert(work, allowed, placement, Room.beside(work, allowed, placement))
+    return Candidate(placement, fit(work, allowed, placement))
+
+
+def cost_of(work: Workload, allowed: Rules, parameters: Parameters, placement: Placement) -> float:
+    """Return what a placement costs; moves do not count."""
+    end = horizon_end(allowed, parameters, placement.day)
+    return float(delays(work, placement, end, parameters.slip_weight).cost.sum())
+
+
+def cheaper(
+    work: Workload,
+    allowed: Rules,
+    parameters: Parameters,
+    known: Candidate,
+    other: Candidate,
+    *,
+    margin: float = 0.0,
+) -> Candidate:
+    """Return the better of two candidates, component by component.
+
+    Parameters
+    ----------
+    work, allowed, parameters
+        The work, what may be used, and how is planned.
+    known, other : Candidate
+        What is compared: cost, and `change_weight` for each email moved; of two that are equal the
+        one that moves fewer emails, else the known one.
+    margin : float
+        By which part the other must be better.
+    """
+    component = components(work)
+    of_email = component[work.emails.chain]
+    count = int(component.max(initial=0)) + 1
+    days = np.append(known.placement.day, other.placement.day)
+    end = horizon_end(allowed, parameters, days)
+    cost, moves = np.zeros((2, count)), np.zeros((2, count))
+    for row, candidate in enumerate((known, other)):
+        each = delays(work, candidate.placement, end, parameters.slip_weight).cost
+        moves[row] = np.bincount(of_email, moved(work, candidate.placement), count)
+        cost[row] = np.bincount(of_email, each, count) + parameters.change_weight * moves[row]
+    tolerance = 1e-9 * np.maximum(cost[0], 1.0)
+    better = cost[1] < cost[0] * (1 - margin) - tolerance
+    if not margin:
+        better |= (cost[1] <= cost[0] + tolerance) & (moves[1] < moves[0])
+    if not better.any():
+        return known
+    swap = better[component]
+    swap_email = swap[work.emails.chain]
+    best = Placement(
+        np.where(swap_email, other.placement.day, known.placement.day),
+        np.where(swap, other.placement.mailbox, known.placement.mailbox),
+    )
+    return Candidate(best, np.where(swap_email, other.at, known.at))

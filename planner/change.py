@@ -1,0 +1,128 @@
+"""What every change has in common: its values are checked when it is made, and it reads well."""
+
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, fields
+from enum import Enum
+from functools import cached_property
+from typing import Any, ClassVar
+
+from sendplan.planner.errors import Fault, ProblemError
+from sendplan.planner.frames import CONTRACTS, read_values
+
+
+class Unchanged(Enum):
+    """Stands for "stays as it is" where None is a value."""
+
+    UNCHANGED = "unchanged"
+
+    def __repr__(self) -> str:
+        """Return the name that a notebook would use."""
+        return self.name
+
+
+UNCHANGED = Unchanged.UNCHANGED
+
+_KEYS = ("mailbox_id", "sequence_id", "step_id", "contact_id")
+
+
+@dataclass(frozen=True, repr=False)
+class Change:
+    """One change; the base of all the others.
+
+    Attributes
+    ----------
+    WHERE : str
+        What is changed, as messages name it, with fields in braces.
+    TABLE : str
+        The frame whose contract the values keep.
+    VALUES : tuple of str
+        The fields that are columns of that frame.
+    TEXTS : tuple of str
+        The fields that only the tables have, and that hold text.
+    """
+
+    WHERE: ClassVar[str]
+    TABLE: ClassVar[str] = ""
+    VALUES: ClassVar[tuple[str, ...]] = ()
+    TEXTS: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that nothing could take on.
+
+        Raises
+        ------
+        ProblemError
+            Naming what is wrong.
+        """
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if name in _KEYS:
+                self._put(name, _key(name, value))
+            elif name.endswith("_ids") and value is not None:
+                self._put(name, _keys(name, value))
+            elif name in self.TEXTS and value is not field.default and not isinstance(value, str):
+                raise self.fault(name, "must hold text", value)
+        # Equal changes are equal values, and may be keys.
+        for name, value in self.columns.items():
+            if CONTRACTS[self.TABLE][name].kind in ("weekdays", "text"):
+                self._put(name, value)
+        self._refuse()
+
+    def __repr__(self) -> str:
+        """Write the change as a notebook would, without what it leaves alone."""
+        parts = (
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if field.default is MISSING or getattr(self, field.name) != field.default
+        )
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    @property
+    def where(self) -> str:
+        """What is changed, as messages name it."""
+        return self.WHERE.format(**vars(self))
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """The columns that are given, canonical as in `sendplan.planner.frames`."""
+        given = {name: getattr(self, name) for name in self.VALUES}
+        chosen = {name: value for name, value in given.items() if value is not UNCHANGED}
+        read = read_values(self.TABLE, chosen, self.where)
+        return {
+            name: str(value) if isinstance(value, str) else value for name, value in read.items()
+        }
+
+    def fault(self, name: str, rule: str, value: Any, remedy: str = "Correct it") -> ProblemError:
+        """Return the error that refuses one field."""
+        return ProblemError([Fault(f"{self.where}, {name}", rule, [repr(value)], remedy)])
+
+    def _refuse(self) -> None:
+        """Raise what is wrong between the values."""
+
+    def _put(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, repr=False)
+class Setting(Change):
+    """A change of single columns of one row; what is not given stays."""
+
+    def _refuse(self) -> None:
+        columns = (*self.VALUES, *self.TEXTS)
+        if all(getattr(self, name) is UNCHANGED for name in columns):
+            remedy = f"Give any of {', '.join(columns)}"
+            raise ProblemError([Fault(self.where, "nothing is given", [], remedy)])
+
+
+def _key(name: str, value: Any) -> int:
+    try:
+        return int(read_values("mailboxes", {"id": value}, name)["id"])
+    except ProblemError as error:
+        fault = error.faults[0]
+        raise ProblemError([Fault(name, fault.rule, fault.offenders, fault.remedy)]) from None
+
+
+def _keys(name: str, values: Any) -> tuple[int, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ProblemError([Fault(name, "must list ids", [repr(values)], "Write them as [1, 2]")])
+    return tuple(dict.fromkeys(_key(name, value) for value in values))

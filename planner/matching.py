@@ -1,0 +1,83 @@
+"""Matching: contacts that are interchangeable keep the places they had.
+
+A method decides how many contacts of a cohort take which way, not who. Whoever already has a slot
+on one of those ways is given that way, so that no email moves which need not.
+"""
+
+import numpy as np
+
+from sendplan.planner.placement import Placement, rank
+from sendplan.planner.rules import Rules
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
+
+_ELSEWHERE = -2
+"""Stands for the mailbox of a chain whose slots are spread over several."""
+
+
+def match(work: Workload, rules: Rules, placement: Placement) -> None:
+    """Give each chain of a cohort the way that shares most with its existing slots.
+
+    Ways are told apart by the mailbox and as many days as they have in common from the first on:
+    whole ways are matched first, then those that part before the last email, and so on. Contacts
+    that share their days with other chains keep what they were given.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+    placement : Placement
+        Changed in place; how many emails leave which mailbox on which day stays as it is.
+    """
+    emails, chains = work.emails, work.chains
+    if not (emails.existing_day != NONE).any():
+        return
+    count, width = len(chains), work.stages.path.shape[1]
+    shape = (count, width)
+    before, after = np.full(shape, NONE), np.full(shape, NONE)
+    before[emails.chain, emails.order] = emails.existing_day
+    after[emails.chain, emails.order] = placement.day
+    cohort = np.unique(
+        np.column_stack([chains.stage, rules.first_release, chains.mailbox, chains.window]),
+        axis=0,
+        return_inverse=True,
+    )[1].ravel()
+    # Whose days are not his alone is a cohort of his own.
+    alone = rules.shared != NONE
+    cohort[alone] = count + np.flatnonzero(alone)
+    sender = _sender(work)
+    taken = np.full(count, NONE)
+    chain, way = np.arange(count), np.arange(count)
+    for column in range(width, 0, -1):
+        had = np.column_stack([cohort[chain], sender[chain], before[chain, :column]])
+        gets = np.column_stack([cohort[way], placement.mailbox[way], after[way, :column]])
+        one, other = _pairs(had, gets)
+        taken[chain[one]] = way[other]
+        chain, way = np.delete(chain, one), np.delete(way, other)
+    # Who keeps nothing takes what is left, in the order of what he had.
+    taken[chain[np.lexsort((chain, before[chain, 0], cohort[chain]))]] = way[
+        np.lexsort((way, after[way, 0], cohort[way]))
+    ]
+    placement.mailbox[:] = placement.mailbox[taken]
+    placement.day[:] = after[taken[emails.chain], emails.order]
+
+
+def _sender(work: Workload) -> np.ndarray:
+    """Return the mailbox of each chain's existing slots."""
+    emails, head = work.emails, work.chains.offset[:-1]
+    sender = emails.existing_mailbox[head].copy()
+    known = emails.existing_mailbox != NONE
+    differs = known & (emails.existing_mailbox != sender[emails.chain])
+    sender[emails.chain[differs]] = _ELSEWHERE
+    sender[sender == NONE] = _ELSEWHERE
+    return np.asarray(sender)
+
+
+def _pairs(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of rows that are equal, each row in one pair at most."""
+    key = np.unique(np.concatenate([one, other]), axis=0, return_inverse=True)[1].ravel()
+    size = len(key) + 1
+    mine = key[: len(one)] * size + rank(key[: len(one)])
+    theirs = key[len(one) :] * size + rank(key[len(one) :])
+    _, first, second = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
+    return first, second

@@ -1,0 +1,36 @@
+"""Names of time zones and countries that nobody knows, with the one that was perhaps meant."""
+
+import difflib
+import zoneinfo
+from collections.abc import Iterator
+
+import pandas as pd
+
+from sendplan.planner import dates
+from sendplan.planner.errors import Fault
+
+
+def zone_faults(where: str, names: pd.Series) -> Iterator[Fault]:
+    """Yield what is wrong with a column of time zones, null where there is none."""
+    unknown = [zone for zone in pd.unique(names.dropna()) if not dates.is_zone(zone)]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], zoneinfo.available_timezones(), 1)
+        hint = f"; for {unknown[0]!r} perhaps {near[0]!r}" if near else ""
+        yield Fault(
+            where,
+            "holds unknown time zones",
+            [repr(zone) for zone in unknown],
+            f"Use IANA names such as Europe/Berlin{hint}",
+        )
+
+
+def country_faults(where: str, codes: pd.Series) -> Iterator[Fault]:
+    """Yield what is wrong with a column of country codes, null where there are no holidays."""
+    unknown = [code for code in pd.unique(codes.dropna()) if not dates.is_country(code)]
+    if unknown:
+        yield Fault(
+            where,
+            "holds unknown country codes",
+            [repr(code) for code in unknown],
+            "Use an ISO code such as US or DE, or null for no holidays",
+        )
