@@ -5,17 +5,19 @@ Libraries load inside the commands that need them, so that every command starts 
 
 import datetime as dt
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sendplan import __version__
+from sendplan.io.change_commands import COMMANDS, GROUPS, ChangeCommand, Option
 from sendplan.io.errors import DataError, SendplanError
 from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import METHODS, Parameters
@@ -58,6 +60,24 @@ class Moment(click.ParamType[dt.datetime]):
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no time zone; add the UTC offset: {value}+00:00", param, ctx)
         return moment
+
+
+class Setting(click.ParamType[Any]):
+    """The value of a column, read by the contract of its table; `none` where it may be null."""
+
+    name = "value"
+
+    def __init__(self, table: str, column: str) -> None:
+        self.table, self.column = table, column
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text; what the column cannot hold is wrong usage."""
+        from sendplan.io.arguments import read_argument
+
+        try:
+            return read_argument(self.table, self.column, value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Commands(click.Group):
@@ -362,6 +382,96 @@ def _plan(
 
 
 @main.command()
+@click.option("--watch", is_flag=True, help="Stay, and re-plan each change as it comes.")
+@as_of_option
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Rows written in one transaction; by default 5,000.",
+)
+@click.option(
+    "--pause",
+    type=click.FloatRange(0),
+    metavar="S",
+    help="Seconds between two batches; by default 0.1.",
+)
+@click.option(
+    "--time-limit",
+    type=float,
+    metavar="S",
+    help="Seconds of work for another plan, where a change has made the repaired one much worse;"
+    " by default 2.",
+)
+@click.option(
+    "--change-weight",
+    type=float,
+    metavar="W",
+    help="What moving an email costs, in days of lateness; by default 1.",
+)
+@click.option("--workers", type=int, metavar="N", help="Parts planned side by side.")
+@as_json
+@database_options
+@click.pass_obj
+def recalc(
+    place: Place,
+    /,
+    watch: bool,
+    as_of: dt.datetime | None,
+    batch_size: int | None,
+    pause: float | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+    **given: Any,
+) -> None:
+    """Re-plan what changed settings, stops and suppressions reach, and nothing else.
+
+    \b
+    Examples:
+      sendplan recalc                  work off what is queued
+      sendplan recalc --watch          stay, and re-plan each change as it comes
+    """
+    from sendplan.io.console import emit_json, planning
+    from sendplan.io.console_changes import emit_json_line, show_recalculation
+    from sendplan.io.recalc import DEFAULT_PACE, recalc_parameters, watch_changes
+    from sendplan.io.recalc import recalc as work_off
+
+    known = {name: value for name, value in given.items() if value is not None}
+    pace = replace(
+        DEFAULT_PACE,
+        batch_size=batch_size or DEFAULT_PACE.batch_size,
+        pause=DEFAULT_PACE.pause if pause is None else pause,
+    )
+    show = emit_json_line if as_json else show_recalculation
+
+    def clock() -> dt.datetime:
+        return as_of or _clock()
+
+    with database(place, database_url, data_dir) as engine:
+        if watch:
+            with _until_told_to_stop() as stopped:
+                watch_changes(
+                    engine, lambda: as_of or _clock(), known, stopped, pace=pace, done=show
+                )
+            return
+        now = as_of or _clock()
+        with planning() as (report, progress):
+            done = work_off(
+                engine,
+                now,
+                recalc_parameters(engine, now, known),
+                pace=pace,
+                report=report,
+                progress=progress,
+            )
+    if as_json:
+        emit_json(done.to_json())
+    else:
+        show_recalculation(done)
+
+
+@main.command()
 @as_json
 @database_options
 @click.pass_context
@@ -444,6 +554,125 @@ def demo(
                 frames = reference(contacts, mailboxes, seed=seed, now=now, provisional=True)
                 fill(engine, frames, lambda table: report(f"Filling {table}"))
         _plan(engine, now, Parameters(), dry_run=False, as_json=as_json)
+
+
+preview_option = click.option(
+    "--preview", is_flag=True, help="Show what the plan would become, and change nothing."
+)
+
+
+def _group(name: str, about: str) -> click.Group:
+    @main.group(name, help=about)
+    @database_options
+    @click.pass_context
+    def group(ctx: click.Context, database_url: str | None, data_dir: Path | None) -> None:
+        place: Place = ctx.obj
+        ctx.obj = Place(database_url or place.database_url, data_dir or place.data_dir)
+
+    return group
+
+
+def _option(option: Option) -> click.Option:
+    kind: Any = click.Path(path_type=Path) if option.is_file else None
+    if option.table:
+        kind = Setting(option.table, option.column or option.name)
+    return click.Option(
+        [option.flag, option.name],
+        type=kind,
+        metavar=option.metavar or None,
+        help=f"{option.about} Repeatable." if option.repeatable else option.about,
+        required=option.required,
+        multiple=option.repeatable,
+        is_flag=None if option.metavar else True,
+    )
+
+
+def _change_command(declared: ChangeCommand) -> click.Command:
+    """Make a command of its declaration."""
+
+    @preview_option
+    @as_of_option
+    @as_json
+    @database_options
+    @click.pass_obj
+    def change(
+        place: Place,
+        /,
+        preview: bool,
+        as_of: dt.datetime | None,
+        as_json: bool,
+        database_url: str | None,
+        data_dir: Path | None,
+        **given: Any,
+    ) -> None:
+        for check in declared.checks:
+            if fault := check(given, preview):
+                raise click.UsageError(fault)
+        with database(place, database_url, data_dir) as engine:
+            _change(engine, as_of or _clock(), declared, given, preview=preview, as_json=as_json)
+
+    call = f"sendplan {declared.group} {declared.name} {declared.example}"
+    about = f"{declared.about}\n\n\b\nExample:\n  {call}"
+    command = click.command(declared.name, help=about)(change)
+    own: list[click.Parameter] = [_option(option) for option in declared.options]
+    if name := declared.argument:
+        own.insert(0, click.Argument([name.strip("[]")], required=not name.startswith("[")))
+    command.params[:0] = own
+    return command
+
+
+def _change(
+    engine: "Engine",
+    now: dt.datetime,
+    command: ChangeCommand,
+    given: dict[str, Any],
+    *,
+    preview: bool,
+    as_json: bool,
+) -> None:
+    """Make the changes that a command asks for, all or none, or show what they would do."""
+    from sendplan.io.changes import apply, sentence, summary, translated_faults
+    from sendplan.io.console import emit_json
+    from sendplan.io.database import translated_errors
+    from sendplan.io.wanted_changes import wanted_changes
+
+    doing = translated_errors("making the change")
+    with translated_faults(), doing, engine.connect() as connection:
+        changes = wanted_changes(connection, command.group, command.name, given)
+        done = [] if preview else [apply(connection, change, now) for change in changes]
+        connection.commit()
+    if preview:
+        from sendplan.io.console_changes import show_preview
+        from sendplan.io.preview import preview as look_ahead
+        from sendplan.io.recalc import recalc_parameters
+
+        with translated_faults():
+            found = look_ahead(engine, changes, now, recalc_parameters(engine, now))
+        emit_json(found.to_json()) if as_json else show_preview(found)
+    elif as_json:
+        emit_json(summary(f"{command.group} {command.name}", done))
+    else:
+        click.echo(sentence(done))
+
+
+_groups = {name: _group(name, about) for name, about in GROUPS.items()}
+for _declared in COMMANDS:
+    _groups[_declared.group].add_command(_change_command(_declared))
+
+
+@contextmanager
+def _until_told_to_stop() -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM and Ctrl-C end a command that stays, after what it has in hand."""
+    told = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: told.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield told.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _clock() -> dt.datetime:

@@ -218,13 +218,18 @@ def _read_ramp(table: TomlTable) -> Ramp | None:
     return Ramp(start, increment, since)
 
 
+def is_reference(transport: str) -> bool:
+    """Tell whether a transport only refers to a secret, and holds none."""
+    return _TRANSPORT.match(transport) is not None and "//" not in transport
+
+
 def _read_transport(table: TomlTable, environ: Mapping[str, str]) -> str | None:
     remedy = 'write "env:NAME" or "file:PATH", and put the URL there'
     value = table.source("transport", remedy)
     if value is None:
         return None
     kind, _, target = value.partition(":")
-    if _TRANSPORT.match(value) is None or "//" in target:
+    if not is_reference(value):
         table.add("transport", "no reference to a secret (the value is not repeated here)", remedy)
         return None
     is_set = target in environ if kind == "env" else Path(target).is_file()

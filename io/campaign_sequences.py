@@ -1,29 +1,26 @@
 """The sequences of a campaign file, and their steps."""
 
 import datetime as dt
-import re
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from pathlib import Path
 
-from sendplan.io.errors import DataError
-from sendplan.io.headers import subject_faults
+from sendplan.io.errors import DataError, Problem
 from sendplan.io.places import country_fault, zone_fault
-from sendplan.io.templates import MAX_SOURCE, attribute_fault, flaws, problems
-from sendplan.io.texts import character, read_text, shown, suggestion
+from sendplan.io.step_texts import content_problems, subject_problems
+from sendplan.io.templates import MAX_SOURCE, attribute_fault
+from sendplan.io.texts import read_text, shown, suggestion
 from sendplan.io.toml_tables import TomlTable, described
 from sendplan.planner.vocabulary import (
     DEFAULT_PRIORITY,
     DEFAULT_SEND_DAYS,
     DEFAULT_TIMEZONE,
     MAX_HORIZON_DAYS,
+    MAX_STEPS,
     SequenceStatus,
     WaitUnit,
 )
-
-MAX_STEPS = 100
-"""Steps of a sequence at most."""
 
 MAX_PRIORITY = 1e6
 
@@ -31,8 +28,6 @@ Check = Callable[[str], tuple[str, str] | None]
 """Returns what is wrong with a name and the remedy, or None."""
 
 _DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_NO_TEXT = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-"""What no content may hold: controls but line ends and tabs, lone surrogates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +128,7 @@ def _read_days(table: TomlTable) -> tuple[int, ...]:
         table.add("send_days", "no sending day", remedy)
     days = set()
     for item in value:
-        day = _day(item)
+        day = weekday(item)
         if day is None:
             table.add("send_days", f"{described(item)} is no day of the week", remedy)
         else:
@@ -141,7 +136,8 @@ def _read_days(table: TomlTable) -> tuple[int, ...]:
     return tuple(sorted(days))
 
 
-def _day(item: object) -> int | None:
+def weekday(item: object) -> int | None:
+    """Return the ISO number of a day given by name, its beginning or number, or None."""
     if isinstance(item, str):
         word = item.strip().lower()
         for number, name in enumerate(_DAY_NAMES, start=1):
@@ -207,12 +203,11 @@ def _read_step(table: TomlTable, attributes: tuple[str, ...], folder: Path | Non
     wait = table.integer("wait_days", 0, MAX_HORIZON_DAYS, default=0)
     subject = table.source("subject", 'write it as subject = "…"', required=True)
     if subject is not None:
-        for fault in subject_faults(subject):
-            table.add("subject", *fault)
-        _check_template(table, "subject", subject, attributes)
+        _note(table, "subject", subject_problems(subject, attributes))
     content = _read_content(table, folder)
     if content is not None:
-        _check_content(table, content, attributes)
+        key = "content" if table.raw("content") is not None else "content_file"
+        _note(table, key, content_problems(content, attributes))
     table.close()
     return Step(wait or 0, subject or "", content or "")
 
@@ -250,18 +245,7 @@ def _read_file(table: TomlTable, file: str, folder: Path | None) -> str | None:
         return None
 
 
-def _check_content(table: TomlTable, content: str, attributes: tuple[str, ...]) -> None:
-    key = "content" if table.raw("content") is not None else "content_file"
-    if not content.strip():
-        table.add(key, "the content is empty", "write the email's text")
-    control = _NO_TEXT.search(content)
-    if control:
-        line = content.count("\n", 0, control.start()) + 1
-        table.add(key, f"template line {line}: {character(control[0])}", "remove it")
-    _check_template(table, key, content, attributes)
-
-
-def _check_template(table: TomlTable, key: str, source: str, attributes: tuple[str, ...]) -> None:
-    for problem in problems("", flaws(source, attributes)):
+def _note(table: TomlTable, key: str, found: Iterable[Problem]) -> None:
+    for problem in found:
         what = f"{problem.where}: {problem.what}" if problem.where else problem.what
         table.add(key, what, problem.remedy)

@@ -23,7 +23,7 @@ from sendplan.planner.vocabulary import Reason
 
 if TYPE_CHECKING:
     from sendplan.io.check import Findings
-    from sendplan.io.nightly import Run
+    from sendplan.io.running import Run
     from sendplan.io.status import Status
     from sendplan.planner.crew import Progress as Step
     from sendplan.planner.plan import Plan
@@ -61,11 +61,12 @@ WORDS = {
 
 def emit_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    json.dump(value, sys.stdout, default=_plain, indent=2, ensure_ascii=False)
+    json.dump(value, sys.stdout, default=plain, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Write a value that JSON has no word for."""
     if isinstance(value, dt.datetime | dt.date):
         return value.isoformat()
     if hasattr(value, "item"):
@@ -142,7 +143,7 @@ def show_run(run: "Run") -> None:
         table.add_row(label, value)
     console.print(table)
     rows = summary.sequences
-    _print_table(
+    print_table(
         console,
         "Sequences",
         ["", "Contacts", "Emails", "Finished", "Late", "Cost"],
@@ -151,7 +152,7 @@ def show_run(run: "Run") -> None:
                 row.name if isinstance(row.name, str) else f"sequence {row.sequence_id}",
                 f"{row.contacts:,}",
                 f"{row.emails:,}",
-                _day(row.finish_day),
+                day_of(row.finish_day),
                 f"{row.late_follow_ups:,}",
                 f"{row.cost:,.0f}",
             ]
@@ -160,7 +161,7 @@ def show_run(run: "Run") -> None:
         hidden=len(rows) - SHOWN_SEQUENCES,
     )
     boxes = summary.mailboxes.sort_values("use", ascending=False, kind="stable")
-    _print_table(
+    print_table(
         console,
         "Mailboxes, the busiest first",
         ["", "Planned", "Room", "Use", "Days in use"],
@@ -176,7 +177,7 @@ def show_run(run: "Run") -> None:
         ],
         hidden=len(boxes) - SHOWN_MAILBOXES,
     )
-    _print_unplaced(console, list(summary.unplaced.itertuples(index=False, name=None)))
+    print_unplaced(console, list(summary.unplaced.itertuples(index=False, name=None)))
     if run.discarded:
         console.print("\nInterrupted: nothing was stored, the plan before still stands.")
     elif run.published is None:
@@ -211,19 +212,21 @@ def _headline(run: "Run") -> Iterator[tuple[str, str]]:
     yield "Cost", f"{plan.cost:,.0f}. {plan.verdict}"
 
 
-def _print_unplaced(console: Console, rows: Sequence[tuple[str, int]]) -> None:
+def print_unplaced(console: Console, rows: Sequence[tuple[str, int]]) -> None:
+    """Print how many emails have no slot, by reason."""
     if rows:
         body = [[REASONS.get(reason, reason), f"{count:,}"] for reason, count in rows]
-        _print_table(console, "Without a slot", ["", "Emails"], body)
+        print_table(console, "Without a slot", ["", "Emails"], body)
 
 
-def _print_table(
+def print_table(
     console: Console,
     title: str,
     header: Sequence[str],
     body: Sequence[Sequence[str]],
     hidden: int = 0,
 ) -> None:
+    """Print a table under its title; nothing if it has no rows."""
     if not body:
         return
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -237,7 +240,8 @@ def _print_table(
         console.print(f"… and {hidden:,} more")
 
 
-def _day(value: Any) -> str:
+def day_of(value: Any) -> str:
+    """Write a date for a person; a dash where there is none."""
     return "–" if value is None or value != value else f"{value:%d %b %Y}"
 
 
@@ -250,13 +254,13 @@ def show_findings(findings: "Findings") -> None:
         return
     console.print(f"{len(found):,} violations in {findings.emails:,} slots:")
     counts = found.groupby(["rule", "detail"]).size().reset_index(name="count")
-    _print_table(
+    print_table(
         console,
         "By rule",
         ["Rule", "What is wrong", "Slots"],
         [[row["rule"], row["detail"], f"{row['count']:,}"] for row in counts.to_dict("records")],
     )
-    _print_table(
+    print_table(
         console,
         "The first of them",
         ["Rule", "Enrollment", "Step", "Mailbox", "Day", "Time (UTC)"],
@@ -283,15 +287,20 @@ def show_status(status: "Status") -> None:
         console.print("Nothing has been planned yet; run `sendplan plan`.")
     else:
         console.print(
-            f"Last run {run['id']} as of {run['as_of']:%a %d %b %Y %H:%M} UTC ({run['method']},"
-            f" {run['status']}): {run['emails']:,} emails, {run['late_follow_ups']:,} late"
-            f" follow-ups, finished {_day(run['finish_day'])}."
+            f"Last {run['kind']} run, {run['id']}, as of {run['as_of']:%a %d %b %Y %H:%M} UTC"
+            f" ({run['method']}, {run['status']}): {run['emails']:,} emails,"
+            f" {run['late_follow_ups']:,} late follow-ups, finished {day_of(run['finish_day'])}."
+        )
+    if status.queued_changes:
+        console.print(
+            f"{status.queued_changes:,} changes are queued; `sendplan recalc` re-plans what they"
+            " reach."
         )
     counts = ", ".join(f"{count:,} {name}" for name, count in status.emails.items())
     console.print(f"Emails: {counts or 'none'}.")
     upcoming = f"; the next leaves {status.next_at:%a %d %b %H:%M} UTC" if status.next_at else ""
     console.print(f"Due now: {status.due:,}{upcoming}.")
-    _print_table(
+    print_table(
         console,
         "Sequences",
         ["", "Status", "Active contacts", "Sent", "Planned", "No slot", "Finished"],
@@ -303,14 +312,14 @@ def show_status(status: "Status") -> None:
                 f"{row['sent']:,}",
                 f"{row['planned']:,}",
                 f"{row['without_slot']:,}",
-                _day(row["finish_day"]),
+                day_of(row["finish_day"]),
             ]
             for row in status.sequences[:SHOWN_SEQUENCES]
         ],
         hidden=len(status.sequences) - SHOWN_SEQUENCES,
     )
     busiest = sorted(status.mailboxes, key=lambda row: (-row["planned"], row["id"]))
-    _print_table(
+    print_table(
         console,
         "Mailboxes, the busiest first",
         ["", "Status", "Capacity", "Used today", "Planned today", "Planned", "Finished"],
@@ -322,10 +331,10 @@ def show_status(status: "Status") -> None:
                 f"{row['used_today']:,}",
                 f"{row['planned_today']:,}",
                 f"{row['planned']:,}",
-                _day(row["finish_day"]),
+                day_of(row["finish_day"]),
             ]
             for row in busiest[:SHOWN_MAILBOXES]
         ],
         hidden=len(busiest) - SHOWN_MAILBOXES,
     )
-    _print_unplaced(console, [(row["reason"], row["emails"]) for row in status.unplaced])
+    print_unplaced(console, [(row["reason"], row["emails"]) for row in status.unplaced])

@@ -1,12 +1,13 @@
 """What a plan changes in the rows of its snapshot."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from sendplan.io.load import OTHER_REASON, REASONS
-from sendplan.planner.pending import obsolete
+from sendplan.io.pending_rows import OTHER_REASON, REASONS
+from sendplan.planner.pending import finished, obsolete
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
 from sendplan.planner.reading import NULL
@@ -27,7 +28,32 @@ OLD_KINDS = {
 }
 
 
-def difference(problem: Problem, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
+@dataclass(frozen=True)
+class Difference:
+    """What a plan makes of the rows of its snapshot.
+
+    Parameters
+    ----------
+    changes : DataFrame
+        One row for each email whose row is inserted or changed, all int64: id (`NULL` for a new
+        row), enrollment_id, step_id, the slot (mailbox_id, send_day, send_at and the number of a
+        reason; `NULL` and 0 where there is none), what was stored under ``old_…``, and whether the
+        row is ``cancelled``.
+    unchanged : DataFrame
+        The pending rows that stay as they are, with the same columns.
+    finished : ndarray of int64
+        Enrollments that have come to their end.
+    """
+
+    changes: pd.DataFrame
+    unchanged: pd.DataFrame
+    finished: np.ndarray
+
+
+CHANGE_KINDS = {"id": "bigint"} | KEY_KINDS | SLOT_KINDS | OLD_KINDS | {"cancelled": "smallint"}
+
+
+def difference(problem: Problem, plan: Plan) -> Difference:
     """Compare a plan with the rows of the snapshot it was made from.
 
     Parameters
@@ -39,10 +65,8 @@ def difference(problem: Problem, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame
 
     Returns
     -------
-    inserted, changed : DataFrame
-        int64 columns: enrollment_id, step_id and the slot (mailbox_id, send_day, send_at,
-        reason; `NULL` and reason 0 where there is none); `changed` also has the row's id, the
-        slot it had, and whether it is ``cancelled``.
+    Difference
+        Rows in order of enrollment and step.
     """
     rows = problem.scheduled_emails
     pending = (rows["status"] == EmailStatus.PENDING).to_numpy()
@@ -71,17 +95,19 @@ def difference(problem: Problem, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame
     for column in SLOT_KINDS:
         both[column] = both[column].fillna(0 if column == "reason" else NULL).astype("int64")
     new = (both["found"] == "right_only").to_numpy()
-    inserted = both.loc[new, [*key, *SLOT_KINDS]].reset_index(drop=True)
-    old = both[~new].astype(
-        {"id": "int64", **dict.fromkeys(OLD_KINDS, "int64"), "cancelled": "int64"}
-    )
-    planned = (old["mailbox_id"] != NULL).to_numpy()
-    differs = (old["cancelled"] == 1).to_numpy()
+    both = both.fillna({"id": NULL, **dict.fromkeys(OLD_KINDS, NULL)}).fillna({"old_reason": 0})
+    both = both.astype(dict.fromkeys([*CHANGE_KINDS, "old_reason"], "int64"))
+    planned = (both["mailbox_id"] != NULL).to_numpy()
+    differs = new | (both["cancelled"] == 1).to_numpy()
     for column in SLOT_KINDS:
-        differs = differs | (old[column] != old[f"old_{column}"]).to_numpy()
-    differs = differs | (planned != (old["old_plan_run_id"] != NULL).to_numpy())
-    columns = ["id", *key, *SLOT_KINDS, *OLD_KINDS, "cancelled"]
-    return inserted, old.loc[differs, columns].reset_index(drop=True)
+        differs = differs | (both[column] != both[f"old_{column}"]).to_numpy()
+    differs = differs | (planned != (both["old_plan_run_id"] != NULL).to_numpy())
+    rows = both[list(CHANGE_KINDS)]
+    return Difference(
+        changes=rows[differs].reset_index(drop=True),
+        unchanged=rows[~differs].reset_index(drop=True),
+        finished=finished(problem),
+    )
 
 
 def _wanted(plan: Plan, reason_number: Mapping[str, int]) -> pd.DataFrame:

@@ -30,7 +30,13 @@ Progress = Callable[[int, int], None]
 _ONE_ENROLLING_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('sendplan enroll'))"
 
 # Shared locks: other enrolments go on, a pause or change of the sequence waits for the rows.
-_NAMED = "SELECT * FROM sequences WHERE name = :name ORDER BY id FOR SHARE"
+# Seconds of the day: 24:00 is a time to PostgreSQL, but not to Python.
+_NAMED = """
+    SELECT id, name, status, timezone, send_days, holidays,
+           extract(epoch FROM start_time)::integer AS start_second,
+           extract(epoch FROM end_time)::integer AS end_second
+    FROM sequences WHERE name = :name ORDER BY id FOR SHARE
+"""
 
 _NAMES = "SELECT DISTINCT name FROM sequences WHERE name IS NOT NULL"
 

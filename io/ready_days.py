@@ -20,7 +20,7 @@ class ReadyDays:
     Parameters
     ----------
     sequence : Row
-        Its columns start_time, end_time, send_days and holidays.
+        Its columns start_second, end_second (of the day), send_days and holidays.
     instant : int
         The time of enrolment, in microseconds since 1970-01-01 UTC.
     """
@@ -36,15 +36,11 @@ class ReadyDays:
     def slot(self, zone: str) -> tuple[dt.date, dt.datetime]:
         """Return the ready day in a zone, and the instant at which the window opens on it."""
         today = dates.local_days(np.array([self._instant]), zone)
-        closes = dates.instants_at(today, _seconds(self._sequence.end_time), zone)
+        closes = dates.instants_at(today, self._sequence.end_second, zone)
         ready = self._days.on_or_after(today + (self._instant >= closes))
         if ready[0] > self._days.last:
             what = f"sequence {shown(self._sequence.name)} has no sending day in sight"
             raise DataError([Problem("sequence", what, "check its send_days and holidays")])
-        opens = int(dates.instants_at(ready, _seconds(self._sequence.start_time), zone)[0])
+        opens = int(dates.instants_at(ready, self._sequence.start_second, zone)[0])
         epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         return dates.to_date(int(ready[0])), epoch + dt.timedelta(microseconds=opens)
-
-
-def _seconds(time: dt.time) -> int:
-    return time.hour * 3600 + time.minute * 60 + time.second

@@ -14,6 +14,7 @@ from sendplan.planner.plan import Plan
 def open_run(
     connection: Connection,
     plan: Plan,
+    kind: str,
     started_at: dt.datetime,
     parameters: Mapping[str, Any],
     progress: Sequence[Mapping[str, Any]],
@@ -26,6 +27,8 @@ def open_run(
         The publishing transaction.
     plan : Plan
         The plan.
+    kind : str
+        What made it, one of `RUN_KINDS`.
     started_at : aware datetime
         When the run began, by the clock.
     parameters : mapping
@@ -41,11 +44,11 @@ def open_run(
     query = text(
         """
         INSERT INTO plan_runs
-            (started_at, as_of, method, status, cost, lower_bound, emails, unplaced, blocked,
+            (kind, started_at, as_of, method, status, cost, lower_bound, emails, unplaced, blocked,
              late_follow_ups, slip_days, moved, horizon_end, finish_day, parameters,
              stop_reason, progress)
         VALUES
-            (:started_at, :as_of, :method, :status, :cost, :lower_bound, :emails, :unplaced,
+            (:kind, :started_at, :as_of, :method, :status, :cost, :lower_bound, :emails, :unplaced,
              :blocked, :late_follow_ups, :slip_days, :moved, :horizon_end, :finish_day,
              :parameters, :stop_reason, :progress)
         RETURNING id
@@ -65,7 +68,12 @@ def open_run(
     )
     values = {name: getattr(plan, name) for name in names}
     values |= {"emails": len(plan.sends), "unplaced": len(plan.unplaced)}
-    values |= {"started_at": started_at, "as_of": plan.as_of, "parameters": dict(parameters)}
+    values |= {
+        "kind": kind,
+        "started_at": started_at,
+        "as_of": plan.as_of,
+        "parameters": dict(parameters),
+    }
     values |= {"stop_reason": plan.stopped, "progress": [dict(step) for step in progress]}
     return int(connection.execute(query, values).scalar_one())
 
@@ -76,8 +84,10 @@ def close_run(
     rows_changed: int,
     skipped: int,
     seconds: Mapping[str, float],
+    *,
+    finished: bool = True,
 ) -> None:
-    """Enter what a run has written, and how long each phase took.
+    """Enter what a run has written so far, and how long each phase took.
 
     Parameters
     ----------
@@ -89,18 +99,21 @@ def close_run(
         Rows written, and rows left alone since they had changed.
     seconds : mapping of float
         By phase.
+    finished : bool
+        Whether that was all.
     """
     connection.execute(
         text(
             """
             UPDATE plan_runs
-            SET finished_at = clock_timestamp(), rows_changed = :rows_changed,
-                skipped = :skipped, seconds = CAST(:seconds AS jsonb)
+            SET finished_at = CASE WHEN :finished THEN clock_timestamp() END,
+                rows_changed = :rows_changed, skipped = :skipped, seconds = CAST(:seconds AS jsonb)
             WHERE id = :run_id
             """
         ),
         {
             "run_id": run_id,
+            "finished": finished,
             "rows_changed": rows_changed,
             "skipped": skipped,
             "seconds": json.dumps(dict(seconds)),

@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
+from sendplan.io.requests import pending_requests
 from sendplan.planner.vocabulary import OCCUPYING, EmailStatus, EnrollmentStatus
 
 EMAILS = "SELECT status, count(*) AS emails FROM scheduled_emails GROUP BY status ORDER BY status"
 
 LAST_RUN = """
-    SELECT id, as_of, finished_at, method, status, cost, lower_bound, emails, unplaced, blocked,
-           late_follow_ups, finish_day, moved, rows_changed
+    SELECT id, kind, as_of, finished_at, method, status, cost, lower_bound, emails, unplaced,
+           blocked, late_follow_ups, finish_day, moved, rows_changed
     FROM plan_runs ORDER BY id DESC LIMIT 1
 """
 
@@ -88,6 +89,8 @@ class Status:
         When the next one leaves.
     last_run : dict or None
         The newest row of ``plan_runs``.
+    queued_changes : int
+        Changes that no plan has seen yet.
     sequences, mailboxes, unplaced : list of dict
         Rows of the tables that `sendplan status` shows.
     """
@@ -97,6 +100,7 @@ class Status:
     due: int
     next_at: dt.datetime | None
     last_run: dict[str, Any] | None
+    queued_changes: int
     sequences: list[dict[str, Any]]
     mailboxes: list[dict[str, Any]]
     unplaced: list[dict[str, Any]]
@@ -137,6 +141,7 @@ def status(engine: Engine, now: dt.datetime) -> Status:
             due=due["due"],
             next_at=due["next_at"],
             last_run=runs[0] if runs else None,
+            queued_changes=pending_requests(connection),
             sequences=rows(SEQUENCES),
             mailboxes=rows(MAILBOXES),
             unplaced=rows(UNPLACED),

@@ -1,27 +1,37 @@
-"""Publishing a plan: what differs from the snapshot is written in one short transaction.
+"""Publishing a plan: what differs from the snapshot is written in short transactions.
 
 The difference is found in memory. New rows and changed ones are staged with binary COPY; then one
 transaction inserts and updates them, leaving alone what somebody has changed since the snapshot.
+The nightly plan is published in one transaction; a recalculation in batches, each of which leaves
+what is stored sound (`sendplan.planner.passage`).
 """
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from sendplan.io.binary import copy_in
 from sendplan.io.database import translated_errors
-from sendplan.io.difference import KEY_KINDS, OLD_KINDS, SLOT_KINDS, difference
+from sendplan.io.difference import CHANGE_KINDS, KEY_KINDS, SLOT_KINDS, difference
 from sendplan.io.errors import SendplanError
-from sendplan.io.load import REASONS, Snapshot, read_settings
+from sendplan.io.load import Snapshot
+from sendplan.io.pending_rows import REASONS
+from sendplan.io.requests import clear_requests, request
 from sendplan.io.runs import close_run, open_run
+from sendplan.io.setting_rows import read_settings, same_settings
+from sendplan.io.tables import RequestKind
+from sendplan.planner.passage import passage
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
+from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus
 
 PLANNER_LOCK = 5_376_002
@@ -86,14 +96,7 @@ def planner_lock(engine: Engine) -> Iterator[None]:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PLANNER_LOCK})
 
 
-STAGED = {
-    "staged_inserts": KEY_KINDS | SLOT_KINDS,
-    "staged_changes": {"id": "bigint"}
-    | KEY_KINDS
-    | SLOT_KINDS
-    | OLD_KINDS
-    | {"cancelled": "smallint"},
-}
+STAGED = {"staged_inserts": KEY_KINDS | SLOT_KINDS, "staged_changes": CHANGE_KINDS}
 
 # A row of an enrollment that has changed since the snapshot is left alone, and so is the rest of
 # its chain: a later step must not move where an earlier one stayed.
@@ -150,31 +153,39 @@ UPDATE = f"""
     WHERE staged.id = email.id {{without_overtaken}}
 """
 
-# What was left alone may now share a mailbox-day or a contact's day with what has moved there.
+# What was left alone may now share with what has moved: a mailbox-day (or, where two emails must
+# not be too close, the days around it), a contact's day, or a day on which few contacts may start.
 STANDS_IN_THE_WAY = f"""
     WITH kept AS (
-        SELECT email.mailbox_id, email.send_day, enrollment.contact_id
+        SELECT email.mailbox_id, email.send_day, enrollment.contact_id, enrollment.sequence_id
         FROM overtaken
         JOIN scheduled_emails AS email USING (enrollment_id)
         JOIN enrollments AS enrollment ON enrollment.id = email.enrollment_id
         WHERE email.status NOT IN ('{EmailStatus.CANCELLED}', '{EmailStatus.FAILED}')
           AND email.mailbox_id IS NOT NULL
+    ),
+    written AS (
+        SELECT staged.mailbox_id, staged.send_day, enrollment.contact_id, enrollment.sequence_id
+        FROM (SELECT enrollment_id, mailbox_id, send_day FROM staged_changes
+              UNION ALL SELECT enrollment_id, mailbox_id, send_day FROM staged_inserts) AS staged
+        JOIN enrollments AS enrollment ON enrollment.id = staged.enrollment_id
+        WHERE staged.mailbox_id IS NOT NULL
+          AND staged.enrollment_id NOT IN (SELECT enrollment_id FROM overtaken)
     )
     SELECT EXISTS (
-        SELECT FROM (SELECT DISTINCT mailbox_id, send_day FROM kept) AS kept
-        JOIN (SELECT enrollment_id, mailbox_id, send_day FROM staged_changes
-              UNION ALL SELECT enrollment_id, mailbox_id, send_day FROM staged_inserts) AS staged
-            ON staged.mailbox_id = kept.mailbox_id
-            AND staged.send_day = kept.send_day
-        WHERE staged.enrollment_id NOT IN (SELECT enrollment_id FROM overtaken)
+        SELECT FROM kept JOIN written USING (mailbox_id, send_day)
+    ) OR EXISTS (
+        SELECT FROM kept JOIN written USING (contact_id, send_day)
     ) OR EXISTS (
         SELECT FROM kept
-        JOIN enrollments AS other USING (contact_id)
-        JOIN (SELECT enrollment_id, send_day FROM staged_changes
-              UNION ALL SELECT enrollment_id, send_day FROM staged_inserts) AS staged
-            ON staged.enrollment_id = other.id
-            AND staged.send_day = kept.send_day
-        WHERE other.id NOT IN (SELECT enrollment_id FROM overtaken)
+        JOIN written USING (mailbox_id)
+        JOIN mailboxes AS mailbox ON mailbox.id = mailbox_id AND mailbox.min_gap_seconds > 0
+        WHERE written.send_day - kept.send_day BETWEEN -1 AND 1
+    ) OR EXISTS (
+        SELECT FROM kept
+        JOIN written USING (sequence_id, send_day)
+        JOIN sequences AS sequence ON sequence.id = sequence_id
+        WHERE sequence.max_new_per_day IS NOT NULL
     )
 """
 
@@ -182,18 +193,68 @@ WITHOUT_OVERTAKEN = "{} staged.enrollment_id NOT IN (SELECT enrollment_id FROM o
 SETTINGS_TABLES = "sequences, steps, mailboxes, sequence_mailboxes"
 
 
+SEQUENCES_LEFT_ALONE = """
+    SELECT DISTINCT sequence_id FROM overtaken
+    JOIN enrollments AS enrollment ON enrollment.id = overtaken.enrollment_id
+"""
+
+FINISH = f"""
+    UPDATE enrollments SET status = '{EnrollmentStatus.COMPLETED}', completed_at = :now
+    WHERE id = ANY(:finished) AND status = '{EnrollmentStatus.ACTIVE}'
+"""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a plan is written.
+
+    Parameters
+    ----------
+    batch_size : int or None
+        Rows of a transaction; None: all in one.
+    pause : float
+        Seconds between two transactions.
+    """
+
+    batch_size: int | None = None
+    pause: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What ``plan_runs`` is told of a run.
+
+    Parameters
+    ----------
+    kind : str
+        One of `RUN_KINDS`.
+    started_at : aware datetime
+        When it began, by the clock.
+    parameters : mapping
+        How it was planned.
+    seconds : mapping of float
+        By phase.
+    progress : sequence of mappings
+        How cost and lower bound came closer.
+    """
+
+    kind: str
+    started_at: dt.datetime
+    parameters: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    progress: Sequence[Mapping[str, Any]] = ()
+
+
 def store(
     engine: Engine,
     snapshot: Snapshot,
     problem: Problem,
     plan: Plan,
-    *,
-    started_at: dt.datetime,
-    parameters: Mapping[str, Any],
-    seconds: Mapping[str, float],
-    progress: Sequence[Mapping[str, Any]] = (),
+    record: RunRecord,
+    pace: Pace | None = None,
+    written: Callable[[int, int], None] = lambda done, total: None,
 ) -> Published:
-    """Publish a plan: all of it, or nothing.
+    """Publish a plan: each batch whole or not at all, and with the last one that it was planned.
 
     Parameters
     ----------
@@ -205,12 +266,12 @@ def store(
         The problem that the snapshot posed.
     plan : Plan
         The plan.
-    started_at : aware datetime
-        When the run began, by the clock.
-    parameters, seconds : mapping
+    record : RunRecord
         For ``plan_runs``.
-    progress : sequence of mappings
-        For ``plan_runs``, too.
+    pace : Pace, optional
+        Batches; by default there is one.
+    written : callable
+        Told after each batch how many there have been, and will be.
 
     Returns
     -------
@@ -221,24 +282,50 @@ def store(
     ------
     OvertakenError
         If settings have changed since the snapshot, or a row left alone stands in the way of one
-        that moved; nothing was written.
+        that moved; the batch was not written, nor any after it.
     DatabaseError
-        If the database refused a statement; nothing was written.
+        If the database refused a statement; that batch was not written.
     """
-    inserted, changed = difference(problem, plan)
+    found = difference(problem, plan)
+    pace = pace or Pace()
+    batches = passage(
+        problem,
+        found.changes,
+        pace.batch_size or max(len(found.changes), 1),
+        unchanged=found.unchanged,
+        one_a_day=bool(record.parameters.get("one_a_day", True)),
+    )
+    published = Published(0, 0, 0)
     with translated_errors("storing the plan"), engine.connect() as connection:
-        with connection.begin():
-            for name, frame in (("staged_inserts", inserted), ("staged_changes", changed)):
-                _stage(connection, name, frame)
-            connection.execute(text("ANALYZE staged_changes, staged_inserts"))
-        with connection.begin():
-            try:
-                run_id = open_run(connection, plan, started_at, parameters, progress)
-                published = _publish(connection, snapshot, run_id, seconds)
-            except DBAPIError as error:
-                if getattr(error.orig, "pgcode", None) in CROSSED:
-                    raise OvertakenError("Another session was writing the same rows.") from error
-                raise
+        for number, batch in enumerate(batches, 1):
+            last = number == len(batches)
+            _stage_batch(connection, batch)
+            with connection.begin(), _overtaken_if_crossed():
+                run_id = published.run_id or open_run(
+                    connection,
+                    plan,
+                    record.kind,
+                    record.started_at,
+                    record.parameters,
+                    record.progress,
+                )
+                published = _publish(connection, snapshot, published, run_id)
+                if last:
+                    _conclude(connection, snapshot, problem, found.finished)
+                close_run(
+                    connection,
+                    run_id,
+                    published.rows_changed,
+                    published.skipped,
+                    record.seconds,
+                    finished=last,
+                )
+            written(number, len(batches))
+            if published.skipped and not last:
+                # The batches to come count on room that was not given up.
+                raise OvertakenError("Rows changed while the plan was being written.")
+            if not last:
+                time.sleep(pace.pause)
     if published.rows_changed >= MANY_ROWS:
         with translated_errors("vacuuming"), engine.connect() as connection:
             autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -246,13 +333,32 @@ def store(
     return published
 
 
+@contextmanager
+def _overtaken_if_crossed() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) in CROSSED:
+            raise OvertakenError("Another session was writing the same rows.") from error
+        raise
+
+
+def _stage_batch(connection: Connection, batch: pd.DataFrame) -> None:
+    new = (batch["id"] == NULL).to_numpy()
+    with connection.begin():
+        for name, frame in (("staged_inserts", batch[new]), ("staged_changes", batch[~new])):
+            _stage(connection, name, frame[list(STAGED[name])])
+        connection.execute(text("ANALYZE staged_changes, staged_inserts"))
+
+
 def _publish(
-    connection: Connection, snapshot: Snapshot, run_id: int, seconds: Mapping[str, float]
+    connection: Connection, snapshot: Snapshot, before: Published, run_id: int
 ) -> Published:
     # Emails before settings, in the order in which a dispatcher that pauses a mailbox locks them.
     connection.execute(text(LOCK_ROWS))
     connection.execute(text(f"LOCK TABLE {SETTINGS_TABLES} IN SHARE MODE"))
-    if read_settings(connection) != snapshot.settings:
+    settings = read_settings(connection, snapshot.reach)
+    if not same_settings(settings, snapshot.settings, snapshot.reach):
         raise OvertakenError("Mailboxes, links, steps or sequences changed while it was planned.")
     connection.execute(text(FIND_OVERTAKEN))
     overtaken = connection.scalar(text("SELECT count(*) FROM overtaken"))
@@ -269,8 +375,21 @@ def _publish(
         text("SELECT (SELECT count(*) FROM staged_inserts) + (SELECT count(*) FROM staged_changes)")
     )
     skipped = int(staged or 0) - rows_changed
-    close_run(connection, run_id, rows_changed, skipped, seconds)
-    return Published(run_id, rows_changed, skipped)
+    return Published(run_id, before.rows_changed + rows_changed, before.skipped + skipped)
+
+
+def _conclude(
+    connection: Connection, snapshot: Snapshot, problem: Problem, finished: np.ndarray
+) -> None:
+    """Enter what a plan that is published whole brings with it."""
+    if len(finished):
+        values = {"finished": finished.tolist(), "now": problem.now_at.to_pydatetime()}
+        connection.execute(text(FINISH), values)
+    clear_requests(connection, snapshot.requests.ids)
+    # What was left alone has slots that an earlier plan gave, and these may stand no more.
+    left_alone = connection.scalars(text(SEQUENCES_LEFT_ALONE)).all()
+    if left_alone:
+        request(connection, RequestKind.ENROLLMENT, left_alone)
 
 
 def _stage(connection: Connection, name: str, frame: pd.DataFrame) -> None:

@@ -299,8 +299,8 @@ def test_zero_steps() -> None:
 
 def test_too_many_steps() -> None:
     step = "[[sequences.steps]]\nsubject = 'a'\ncontent = 'b'\n"
-    with pytest.raises(DataError, match=r"sequences\[1\]\.steps: 101 steps – keep to 100 at most"):
-        parse(SOUND + step * 99)
+    with pytest.raises(DataError, match=r"sequences\[1\]\.steps: 63 steps – keep to 62 at most"):
+        parse(SOUND + step * 61)
 
 
 def test_elements_that_are_no_tables() -> None:

@@ -217,13 +217,22 @@ def test_the_ready_day(
     now: str, columns: dict[str, object], zone: str, day: str, instant: str
 ) -> None:
     values = {"send_days": [1, 2, 3, 4, 5], "holidays": None, "start_time": "09:00", **columns}
-    values["start_time"] = dt.time.fromisoformat(str(values["start_time"]))
-    row = SimpleNamespace(end_time=dt.time(17), **values)
+    opens = dt.time.fromisoformat(str(values.pop("start_time")))
+    start_second = opens.hour * 3600 + opens.minute * 60
+    row = SimpleNamespace(start_second=start_second, end_second=17 * 3600, **values)
     ready = ReadyDays(row, to_microseconds(now))
     assert ready.slot(zone or "Europe/Berlin") == (
         dt.date.fromisoformat(day),
         dt.datetime.fromisoformat(instant),
     )
+
+
+def test_a_window_may_end_at_midnight(connection: Connection) -> None:
+    sequence(connection)
+    run(connection, "UPDATE sequences SET end_time = '24:00'")
+    now = dt.datetime(2026, 11, 18, 22, 59, tzinfo=dt.UTC)  # 23:59 in Berlin: still open
+    enroll(connection, "S", people(1), now)
+    assert [row[3] for row in emails(connection)] == [dt.date(2026, 11, 18)]
 
 
 def test_days_differ_by_the_contacts_stored_zone(connection: Connection) -> None:

@@ -79,15 +79,15 @@ PLAN = ("plan", "--as-of", REFERENCE_NOW.isoformat())
 PROGRAM = """
 import sys
 from sendplan import cli
-from sendplan.io import nightly
+from sendplan.io import running
 
-told = nightly._Watch.report
+told = running.WallClock.report
 
 def report(self, progress):
     told(self, progress)
     print("STEP", progress.phase, file=sys.__stderr__, flush=True)
 
-nightly._Watch.report = report
+running.WallClock.report = report
 cli.run()
 """
 

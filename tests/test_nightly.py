@@ -17,11 +17,12 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
-from sendplan.io import nightly
+from sendplan.io import running
 from sendplan.io.check import check
 from sendplan.io.database import connect
 from sendplan.io.errors import DataError
-from sendplan.io.nightly import Run, UnsoundPlanError, run_plan
+from sendplan.io.nightly import run_plan
+from sendplan.io.running import Run, UnsoundPlanError
 from sendplan.io.store import OvertakenError, PlannerBusyError, planner_lock
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
@@ -786,7 +787,7 @@ def test_a_plan_that_breaks_a_rule_is_not_stored(
         return replace(plan, sends=plan.sends.assign(send_at=late))
 
     before = whole(world)
-    monkeypatch.setattr(nightly, "plan_with", by_night)
+    monkeypatch.setattr(running, "plan_with", by_night)
     with pytest.raises(UnsoundPlanError, match="window") as raised:
         run_plan(world, NOW, Parameters())
     assert raised.value.exit_code == 1

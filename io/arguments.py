@@ -1,0 +1,85 @@
+"""Settings as they stand on the command line, read by the contracts of their columns."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from sendplan.io.campaign_sequences import weekday
+from sendplan.io.places import country_fault, zone_fault
+from sendplan.io.texts import shown
+from sendplan.planner.errors import ProblemError
+from sendplan.planner.frames import CONTRACTS, read_values
+
+NONE = "none"
+"""What is written for null, where a column may be null."""
+
+
+class Null(Enum):
+    """Stands for null once it is read, as None is what is not given."""
+
+    NULL = None
+
+
+def read_argument(table: str, column: str, text: str) -> Any:
+    """Read the value of a setting.
+
+    Parameters
+    ----------
+    table, column : str
+        The column, as in `sendplan.planner.frames`.
+    text : str
+        As written.
+
+    Returns
+    -------
+    object
+        A value that the column takes, or `Null.NULL`.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong with it, and how to write it.
+    """
+    contract = CONTRACTS[table][column]
+    if contract.nullable and text.strip().lower() == NONE:
+        return Null.NULL
+    unknown = _NAMES[column](text) if column in _NAMES else None
+    if unknown is not None:
+        raise ValueError("; ".join(unknown))
+    value: Any = text.strip()
+    if contract.kind in _FORMS:
+        read, form = _FORMS[contract.kind]
+        try:
+            value = read(value)
+        except ValueError:
+            otherwise = f", or {NONE}" if contract.nullable else ""
+            raise ValueError(f"{shown(text)} cannot be read; write {form}{otherwise}") from None
+    try:
+        read_values(table, {column: value}, "")
+    except ProblemError as error:
+        fault = error.faults[0]
+        rule = f"{fault.rule}. {fault.remedy}"
+        if contract.kind == "time":
+            # In seconds its bounds would mean nothing to a reader.
+            rule = "no time of day here. Write it as HH:MM or HH:MM:SS"
+        raise ValueError(f"{shown(text)}: {rule}") from error
+    return value
+
+
+def _weekdays(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")]
+    days = [weekday(int(word) if word.isdigit() else word) for word in words]
+    if None in days:
+        raise ValueError(text)
+    return tuple(sorted({day for day in days if day is not None}))
+
+
+_FORMS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "integer": (int, "a whole number"),
+    "number": (float, "a number"),
+    "weekdays": (_weekdays, "days such as mon,tue or 1,2"),
+}
+_NAMES: dict[str, Callable[[str], tuple[str, str] | None]] = {
+    "timezone": zone_fault,
+    "holidays": country_fault,
+}

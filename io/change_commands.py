@@ -1,0 +1,286 @@
+"""The commands that make changes, declared as data: their options, help and examples.
+
+`cli.py` turns each `ChangeCommand` into a command; `sendplan.io.wanted_changes` works out what its
+options ask for. Nothing heavy is loaded here, since every command starts by reading this.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a command.
+
+    Parameters
+    ----------
+    flag : str
+        As it is written, such as ``"--capacity"``.
+    name : str
+        What its value is passed on as.
+    metavar : str
+        What stands for its value in the help; empty for a switch.
+    about : str
+        Its help.
+    table, column : str
+        The column whose contract its value keeps, by default the one called `name`; without a
+        table it is any text.
+    required, repeatable, is_file : bool
+        Whether it must be given, may be given several times, and names a file.
+    """
+
+    flag: str
+    name: str
+    metavar: str
+    about: str
+    table: str = ""
+    required: bool = False
+    column: str = ""
+    repeatable: bool = False
+    is_file: bool = False
+
+
+Options = Mapping[str, Any]
+Check = Callable[[Options, bool], str | None]
+"""Returns what is wrong with options taken together; also told whether only to preview."""
+
+
+@dataclass(frozen=True)
+class ChangeCommand:
+    """One command.
+
+    Parameters
+    ----------
+    group, name : str
+        The two words that call it.
+    about : str
+        Its help: a line and, after an empty one, more.
+    example : str
+        What may follow the two words.
+    argument : str
+        What stands first; in brackets if it may be left out.
+    options : tuple of Option
+        Without those that all commands have.
+    checks : tuple of callable
+        For what is wrong between options.
+    """
+
+    group: str
+    name: str
+    about: str
+    example: str
+    argument: str = ""
+    options: tuple[Option, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+def gives_something(options: Options, preview: bool) -> str | None:
+    """Refuse a command that names what to set, but nothing to set there."""
+    targets = ("mailbox", "sequence", "step", "position")
+    given = (value for name, value in options.items() if name not in targets)
+    if any(value is not None and value is not False and value != () for value in given):
+        return None
+    return "Nothing to change is given; --help lists what can be."
+
+
+def names_one_step(options: Options, preview: bool) -> str | None:
+    """Refuse a step that is named by nothing, by half its place, or twice."""
+    named = options["step"] is not None
+    placed = [options[name] is not None for name in ("sequence", "position")]
+    if placed == [not named] * 2:
+        return None
+    return "Name the step by its id, or else by --sequence and --position."
+
+
+def gives_texts_once(options: Options, preview: bool) -> str | None:
+    """Refuse a text that is given both itself and in a file."""
+    for part in ("subject", "content"):
+        if options[part] is not None and options[f"{part}_file"] is not None:
+            return f"Give --{part} or --{part}-file, not both."
+    return None
+
+
+def gives_both_texts(options: Options, preview: bool) -> str | None:
+    """Refuse a new step without text, unless it is only to be looked at."""
+    for part in ("subject", "content"):
+        if not preview and options[part] is None and options[f"{part}_file"] is None:
+            return f"Give --{part} or --{part}-file; only --preview does without."
+    return None
+
+
+GROUPS = {
+    "mailbox": "Add, remove, pause, resume and set mailboxes.",
+    "step": "Add, remove, move and set the steps of sequences.",
+    "sequence": "Pause, resume and set sequences.",
+    "contact": "Suppress contacts.",
+}
+
+_of_mailbox = partial(Option, table="mailboxes")
+_of_step = partial(Option, table="steps")
+_of_sequence = partial(Option, table="sequences")
+_several = partial(Option, repeatable=True)
+_file = partial(Option, is_file=True)
+
+_MAILBOX = (
+    _of_mailbox("--min-gap", "min_gap_seconds", "S", "Seconds between two emails at least."),
+    _of_mailbox("--ramp-start", "ramp_start", "N", "Warm-up: emails on its first day."),
+    _of_mailbox("--ramp-increment", "ramp_increment", "N", "Warm-up: emails more each day."),
+    _of_mailbox("--ramp-from", "ramp_from", "DAY", "Warm-up: its first day, as 2026-11-02."),
+    Option("--transport", "transport", "REF", "env:NAME or file:PATH that holds its SMTP URL."),
+)
+_STEP = (
+    Option("--sequence", "sequence", "NAME", "Its sequence, where its id is not given."),
+    Option("--position", "position", "P", "Its position there."),
+)
+_WAIT = "Days after the step before it."
+_TEXTS = (
+    Option("--subject", "subject", "TEXT", "Template of its subject."),
+    _file("--subject-file", "subject_file", "FILE", "The same, in a file."),
+    Option("--content", "content", "TEXT", "Template of its content."),
+    _file("--content-file", "content_file", "FILE", "The same, in a file."),
+)
+
+COMMANDS = (
+    ChangeCommand(
+        "mailbox",
+        "add",
+        "Add a mailbox, or bring back a removed one of the same address.\n\n"
+        "One brought back takes the settings given here and sends for the sequences named here;"
+        " if none is named, for those it had.",
+        'dana@mail.example --capacity 40 --sequence "Autumn webinar"',
+        "email",
+        (
+            _of_mailbox("--capacity", "daily_capacity", "N", "Emails a day.", required=True),
+            _several("--sequence", "sequences", "NAME", "A sequence that it sends for."),
+            *_MAILBOX,
+            _of_mailbox("--user", "user_id", "ID", "The user that it belongs to.", column="id"),
+        ),
+    ),
+    ChangeCommand(
+        "mailbox",
+        "remove",
+        "Remove a mailbox for good.\n\n"
+        "Its threads move to other mailboxes of their sequences, if there are any.",
+        "dana@mail.example --preview",
+        "mailbox",
+    ),
+    ChangeCommand(
+        "mailbox",
+        "pause",
+        "Pause a mailbox; its threads wait for it.",
+        "dana@mail.example",
+        "mailbox",
+    ),
+    ChangeCommand(
+        "mailbox",
+        "resume",
+        "Resume a paused mailbox.",
+        "dana@mail.example --preview",
+        "mailbox",
+    ),
+    ChangeCommand(
+        "mailbox",
+        "set",
+        "Change settings of a mailbox.\n\n"
+        "It is named by its address or id; settings not given stay.",
+        "dana@mail.example --capacity 60 --no-ramp",
+        "mailbox",
+        (
+            _of_mailbox("--capacity", "daily_capacity", "N", "Emails a day."),
+            *_MAILBOX,
+            Option("--no-ramp", "no_ramp", "", "End its warm-up."),
+        ),
+        (gives_something,),
+    ),
+    ChangeCommand(
+        "step",
+        "add",
+        "Add a step to a sequence.\n\nContacts who are past its position do not get it.",
+        '--sequence "Autumn webinar" --wait 4 --subject "A last word" --content-file last.txt',
+        options=(
+            Option("--sequence", "sequence", "NAME", "The sequence to add it to.", required=True),
+            _of_step("--wait", "wait_days", "N", _WAIT, required=True),
+            _of_step("--position", "position", "P", "Its place; by default the last one."),
+            *_TEXTS,
+            Option("--reopen", "reopen", "", "Send it also to contacts who have completed."),
+        ),
+        checks=(gives_texts_once, gives_both_texts),
+    ),
+    ChangeCommand(
+        "step",
+        "remove",
+        "Remove a step.\n\n"
+        "It is named by its id or by its place. Its emails that are still to be sent are"
+        " cancelled, and the steps behind it move up.",
+        '--sequence "Autumn webinar" --position 3 --preview',
+        "[step]",
+        _STEP,
+        (names_one_step,),
+    ),
+    ChangeCommand(
+        "step",
+        "move",
+        "Move a step to another position.\n\nIt is named by its id or by its place.",
+        '--sequence "Autumn webinar" --position 3 --to 2',
+        "[step]",
+        (
+            *_STEP,
+            _of_step("--to", "to", "P", "Its new position.", required=True, column="position"),
+        ),
+        (names_one_step,),
+    ),
+    ChangeCommand(
+        "step",
+        "set",
+        "Change the wait or the texts of a step.\n\nIt is named by its id or by its place.",
+        '--sequence "Autumn webinar" --position 2 --wait 5',
+        "[step]",
+        (*_STEP, _of_step("--wait", "wait_days", "N", _WAIT), *_TEXTS),
+        (names_one_step, gives_something, gives_texts_once),
+    ),
+    ChangeCommand(
+        "sequence",
+        "pause",
+        "Pause a sequence: nothing of it is sent until it is resumed.",
+        '"Autumn webinar"',
+        "sequence",
+    ),
+    ChangeCommand(
+        "sequence",
+        "resume",
+        "Resume a paused sequence; what is due by then is spread over the days to come.",
+        '"Autumn webinar" --preview',
+        "sequence",
+    ),
+    ChangeCommand(
+        "sequence",
+        "set",
+        "Change settings of a sequence, or its mailboxes.\n\n"
+        "It is named by its name or id; settings not given stay.",
+        '"Autumn webinar" --start 08:00 --holidays none --link dana@mail.example',
+        "sequence",
+        (
+            _of_sequence("--start", "start_time", "HH:MM", "Start of its daily window."),
+            _of_sequence("--end", "end_time", "HH:MM", "End of its daily window."),
+            _of_sequence("--timezone", "timezone", "NAME", "Such as Europe/Berlin."),
+            _of_sequence("--send-days", "send_days", "DAYS", "Such as mon,tue or 1,2."),
+            _of_sequence("--holidays", "holidays", "CODE|none", "Country of its holidays."),
+            _of_sequence("--wait-unit", "wait_unit", "WORD", "calendar or sending (days)."),
+            _of_sequence("--priority", "priority", "X", "Weight of its delays, above 0."),
+            _of_sequence("--max-new-per-day", "max_new_per_day", "N|none", "First emails a day."),
+            _several("--link", "link", "MAILBOX", "One that is to send for it."),
+            _several("--unlink", "unlink", "MAILBOX", "One that is to send for it no more."),
+        ),
+        (gives_something,),
+    ),
+    ChangeCommand(
+        "contact",
+        "suppress",
+        "Send nothing more to the contact of an address, in any sequence.",
+        'ada@client.example --reason "asked not to be written to"',
+        "email",
+        (Option("--reason", "reason", "TEXT", "Why; kept with the contact."),),
+    ),
+)

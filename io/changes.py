@@ -1,0 +1,148 @@
+"""Changes in the tables: the SQL face of `sendplan.planner.changes`.
+
+A change locks the rows that it hangs on and is part of the caller's transaction. It touches the
+settings alone; which emails it moves is planned afterwards.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Integer, cast, func, select
+
+from sendplan.io import mailbox_changes, step_changes
+from sendplan.io.changed_rows import (
+    Applied,
+    locked,
+    named_sequence,
+    set_row,
+    settings_in_words,
+    stored,
+)
+from sendplan.io.errors import DataError, Problem
+from sendplan.io.tables import contacts, sequences
+from sendplan.planner import changes
+from sendplan.planner.changes import Change, SetSequence, SuppressContact
+from sendplan.planner.errors import ProblemError
+
+__all__ = ["Applied", "apply", "sentence", "summary", "translated_faults"]
+
+
+def apply(connection: Connection, change: Change, now: dt.datetime | None = None) -> Applied:
+    """Make a change in the tables.
+
+    Parameters
+    ----------
+    connection : Connection
+        The database; the caller commits, or rolls back if an error is raised.
+    change : Change
+        From `sendplan.planner.changes`.
+    now : aware datetime, optional
+        When a step is removed or a contact suppressed; by default the database's clock.
+
+    Returns
+    -------
+    Applied
+        Which also tells of a change that found everything so already.
+
+    Raises
+    ------
+    DataError
+        If the change names what does not exist, does not fit what is there, or is for studies
+        only.
+    """
+    face = _FACES.get(type(change))
+    if face is None:
+        what = f"{type(change).__name__} is for studies only, and cannot be stored"
+        raise DataError([Problem("", what, "change the mailboxes, steps or sequences one by one")])
+    with translated_faults():
+        return face(connection, change, now or connection.scalars(select(func.now())).one())
+
+
+@contextmanager
+def translated_faults() -> Iterator[None]:
+    """Turn what the planner refuses into the `DataError` of a command."""
+    try:
+        yield
+    except ProblemError as error:
+        raise DataError(
+            Problem(fault.where, str(fault).removeprefix(f"{fault.where}: "))
+            for fault in error.faults
+        ) from error
+
+
+def sentence(done: Sequence[Applied]) -> str:
+    """Return one line that tells a person of changes made together."""
+    told = "; ".join(str(applied) for applied in done)
+    if any(applied.changed for applied in done):
+        after = "`sendplan recalc` re-plans what that reaches."
+    else:
+        after = "Nothing was changed."
+    return f"{told[:1].upper()}{told[1:]}. {after}"
+
+
+def summary(kind: str, done: Sequence[Applied]) -> dict[str, Any]:
+    """Return one object of JSON that tells of changes made together.
+
+    Parameters
+    ----------
+    kind : str
+        What was asked for, such as ``"mailbox pause"``.
+    done : sequence of Applied
+        At least one.
+
+    Returns
+    -------
+    dict
+        ``changed``, ``kind``, the ids on which all changes agree, and the list ``changes``.
+    """
+    first, *others = (applied.ids for applied in done)
+    shared = {
+        name: value
+        for name, value in first.items()
+        if all(ids.get(name) == value for ids in others)
+    }
+    changed = any(applied.changed for applied in done)
+    listed = [applied.to_json() for applied in done]
+    return {"changed": changed, "kind": kind, **shared, "changes": listed}
+
+
+def _set_sequence(connection: Connection, change: SetSequence, now: dt.datetime) -> Applied:
+    locked(connection, sequences, "sequence", change.sequence_id)
+    # In seconds, since the end of the day, 24:00, is no time of Python's.
+    window = (
+        cast(func.extract("epoch", sequences.c[name]), Integer).label(name)
+        for name in ("start_time", "end_time")
+    )
+    query = select(*window).where(sequences.c.id == change.sequence_id)
+    change.refuse_for(dict(connection.execute(query).mappings().one()))
+    values = stored(change)
+    changed = set_row(connection, sequences, change.sequence_id, values)
+    words = f"{named_sequence(connection, change.sequence_id)}: {settings_in_words(values)}"
+    return Applied(change, changed, words, {"sequence_id": change.sequence_id})
+
+
+def _suppress_contact(connection: Connection, change: SuppressContact, now: dt.datetime) -> Applied:
+    row = locked(connection, contacts, "contact", change.contact_id)
+    changed = row["suppressed_at"] is None
+    if changed:
+        values = {"suppressed_at": now, "suppressed_reason": change.reason}
+        set_row(connection, contacts, change.contact_id, values)
+    words = f"contact {row['email']} ({change.contact_id}): suppressed"
+    return Applied(change, changed, words, {"contact_id": change.contact_id})
+
+
+_FACES: dict[type[Change], Callable[[Connection, Any, dt.datetime], Applied]] = {
+    changes.AddMailbox: mailbox_changes.add_mailbox,
+    changes.RemoveMailbox: mailbox_changes.remove_mailbox,
+    changes.SetMailbox: mailbox_changes.set_mailbox,
+    changes.LinkMailbox: mailbox_changes.link_mailbox,
+    changes.UnlinkMailbox: mailbox_changes.unlink_mailbox,
+    changes.AddStep: step_changes.add_step,
+    changes.RemoveStep: step_changes.remove_step,
+    changes.MoveStep: step_changes.move_step,
+    changes.SetStep: step_changes.set_step,
+    SetSequence: _set_sequence,
+    SuppressContact: _suppress_contact,
+}

@@ -1,0 +1,166 @@
+"""Mailboxes and their links changed in the tables."""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from sendplan.io.addresses import AddressError, address
+from sendplan.io.campaign import is_reference
+from sendplan.io.changed_rows import (
+    Applied,
+    locked,
+    named_mailbox,
+    named_sequence,
+    set_row,
+    settings_in_words,
+    stored,
+)
+from sendplan.io.errors import DataError, Problem
+from sendplan.io.tables import mailboxes, sequence_mailboxes, sequences
+from sendplan.io.texts import shown
+from sendplan.planner import refusals
+from sendplan.planner.changes import (
+    AddMailbox,
+    LinkMailbox,
+    RemoveMailbox,
+    SetMailbox,
+    UnlinkMailbox,
+)
+from sendplan.planner.reading import NULL
+from sendplan.planner.vocabulary import MailboxStatus
+
+
+def add_mailbox(connection: Connection, change: AddMailbox, now: dt.datetime) -> Applied:
+    """Insert a mailbox and its links, or bring back the one of that address."""
+    values = stored(change) | {"status": str(MailboxStatus.ACTIVE)}
+    values["email"] = _address(change.email)
+    values |= _transport(change)
+    if change.user_id is not None:
+        values["user_id"] = change.user_id
+    for sequence_id in sorted(change.sequence_ids):
+        locked(connection, sequences, "sequence", sequence_id)
+    mailbox_id = _removed_mailbox(connection, values["email"])
+    if mailbox_id is None:
+        statement = insert(mailboxes).values(values).returning(mailboxes.c.id)
+        mailbox_id, done = connection.scalars(statement).one(), "added"
+    else:
+        done = "brought back"
+        # The address stays as it was written: its threads know it.
+        del values["email"]
+        set_row(connection, mailboxes, mailbox_id, values)
+        if change.sequence_ids:
+            others = sequence_mailboxes.c.sequence_id.not_in(change.sequence_ids)
+            own = sequence_mailboxes.c.mailbox_id == mailbox_id
+            connection.execute(sequence_mailboxes.delete().where(own & others))
+    for sequence_id in change.sequence_ids:
+        _link(connection, sequence_id, mailbox_id)
+    words = f"{named_mailbox(connection, mailbox_id)}: {done}"
+    ids = {"mailbox_id": mailbox_id, "sequence_ids": [*change.sequence_ids]}
+    return Applied(change, True, words, ids)
+
+
+def _address(email: str | None) -> str:
+    try:
+        return address(email or "")
+    except AddressError as error:
+        what = f"{error.what}: {shown(email or '')}"
+        raise DataError([Problem("new mailbox, email", what, error.remedy)]) from None
+
+
+def _transport(change: AddMailbox | SetMailbox) -> dict[str, str]:
+    if not isinstance(change.transport, str):
+        return {}
+    if not is_reference(change.transport):
+        what = "no reference to a secret (the value is not repeated here)"
+        remedy = 'write "env:NAME" or "file:PATH", and put the URL there'
+        raise DataError([Problem(f"{change.where}, transport", what, remedy)])
+    return {"transport": change.transport}
+
+
+def _removed_mailbox(connection: Connection, email: str) -> int | None:
+    """Return the removed mailbox of an address; refuse one that is not removed."""
+    rows = connection.execute(
+        select(mailboxes.c.id, mailboxes.c.status)
+        .where(func.lower(mailboxes.c.email) == email.lower())
+        .order_by(mailboxes.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+    for row in rows:
+        if row.status != MailboxStatus.REMOVED:
+            raise refusals.address_taken(email, row.id)
+    return rows[0].id if rows else None
+
+
+def remove_mailbox(connection: Connection, change: RemoveMailbox, now: dt.datetime) -> Applied:
+    """Mark a mailbox as removed."""
+    locked(connection, mailboxes, "mailbox", change.mailbox_id)
+    removed = {"status": str(MailboxStatus.REMOVED)}
+    changed = set_row(connection, mailboxes, change.mailbox_id, removed)
+    words = f"{named_mailbox(connection, change.mailbox_id)}: removed"
+    return Applied(change, changed, words, {"mailbox_id": change.mailbox_id})
+
+
+def set_mailbox(connection: Connection, change: SetMailbox, now: dt.datetime) -> Applied:
+    """Give a mailbox other settings."""
+    row = locked(connection, mailboxes, "mailbox", change.mailbox_id)
+    change.refuse_for({name: NULL if value is None else value for name, value in row.items()})
+    values = stored(change) | _transport(change)
+    changed = set_row(connection, mailboxes, change.mailbox_id, values)
+    words = f"{named_mailbox(connection, change.mailbox_id)}: {settings_in_words(values)}"
+    return Applied(change, changed, words, {"mailbox_id": change.mailbox_id})
+
+
+def link_mailbox(connection: Connection, change: LinkMailbox, now: dt.datetime) -> Applied:
+    """Let a mailbox send for a sequence."""
+    locked(connection, sequences, "sequence", change.sequence_id)
+    row = locked(connection, mailboxes, "mailbox", change.mailbox_id)
+    if row["status"] == MailboxStatus.REMOVED:
+        raise refusals.removed_mailbox(change.mailbox_id)
+    changed = _link(connection, change.sequence_id, change.mailbox_id)
+    return _about_link(connection, change, changed, "linked to")
+
+
+def unlink_mailbox(connection: Connection, change: UnlinkMailbox, now: dt.datetime) -> Applied:
+    """Let a mailbox send for a sequence no longer."""
+    locked(connection, sequences, "sequence", change.sequence_id)
+    locked(connection, mailboxes, "mailbox", change.mailbox_id)
+    link = (sequence_mailboxes.c.sequence_id == change.sequence_id) & (
+        sequence_mailboxes.c.mailbox_id == change.mailbox_id
+    )
+    changed = connection.execute(sequence_mailboxes.delete().where(link)).rowcount > 0
+    return _about_link(connection, change, changed, "not linked to")
+
+
+def _about_link(
+    connection: Connection, change: LinkMailbox | UnlinkMailbox, changed: bool, holds: str
+) -> Applied:
+    mailbox = named_mailbox(connection, change.mailbox_id)
+    words = f"{mailbox}: {holds} {named_sequence(connection, change.sequence_id)}"
+    ids = {"sequence_id": change.sequence_id, "mailbox_id": change.mailbox_id}
+    return Applied(change, changed, words, ids)
+
+
+def _link(connection: Connection, sequence_id: int, mailbox_id: int) -> bool:
+    link = {"sequence_id": sequence_id, "mailbox_id": mailbox_id}
+    statement = insert(sequence_mailboxes).values(link).on_conflict_do_nothing()
+    fresh = connection.execute(statement).rowcount > 0
+    users = _users(connection, sequence_id)
+    # A trigger would refuse it too, but only when the transaction ends.
+    if fresh and len(users) > 1:
+        what = f"its mailboxes would belong to several users ({', '.join(map(str, users))})"
+        where = named_sequence(connection, sequence_id)
+        raise DataError([Problem(where, what, "link mailboxes of one user")])
+    return fresh
+
+
+def _users(connection: Connection, sequence_id: int) -> list[Any]:
+    query = (
+        select(mailboxes.c.user_id)
+        .join(sequence_mailboxes, sequence_mailboxes.c.mailbox_id == mailboxes.c.id)
+        .where(sequence_mailboxes.c.sequence_id == sequence_id, mailboxes.c.user_id.is_not(None))
+        .distinct()
+        .order_by(mailboxes.c.user_id)
+    )
+    return list(connection.scalars(query))

@@ -1,0 +1,187 @@
+"""The preview: what a change would make of the stored plan, before anything is changed."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine, text
+
+from sendplan.io.database import translated_errors
+from sendplan.io.load import load_around
+from sendplan.io.recalc import fixed_when_due
+from sendplan.planner.changes import AddStep, Change, SuppressContact
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.plan import Plan
+from sendplan.planner.solver import plan_with
+from sendplan.planner.stored import stored_plan
+
+SEQUENCES_OF_MAILBOXES = """
+    SELECT DISTINCT sequence_id FROM sequence_mailboxes WHERE mailbox_id = ANY(:ids)
+"""
+SEQUENCES_OF_CONTACTS = """
+    SELECT DISTINCT sequence_id FROM enrollments WHERE contact_id = ANY(:ids)
+"""
+SEQUENCES_OF_STEPS = "SELECT DISTINCT sequence_id FROM steps WHERE id = ANY(:ids)"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The plan of what a change reaches, before and after.
+
+    Parameters
+    ----------
+    changes : tuple of Change
+        What would be changed.
+    before : Plan
+        The stored slots.
+    after : Plan
+        What a recalculation would store.
+    """
+
+    changes: tuple[Change, ...]
+    before: Plan
+    after: Plan
+
+    @cached_property
+    def difference(self) -> pd.DataFrame:
+        """Every slot that differs, see `Plan.diff`."""
+        return self.before.diff(self.after)
+
+    @property
+    def moved(self) -> pd.DataFrame:
+        """The emails that get another day or mailbox."""
+        return self.difference[self.difference["change"] == "moved"]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many emails differ, and how; those that lose their slot are moved, too."""
+        kinds = self.difference["change"].value_counts()
+        moved = self.moved
+        later = moved["days_later"] > 0
+        earlier = moved["days_later"] < 0
+        return {
+            "moved": self.after.moved,
+            "unavoidable": self.after.unavoidable,
+            "later": int(later.sum()),
+            "days_later": int(moved.loc[later, "days_later"].sum()),
+            "earlier": int(earlier.sum()),
+            "days_earlier": -int(moved.loc[earlier, "days_later"].sum()),
+            "mailbox_changes": int((moved["mailbox_id_before"] != moved["mailbox_id_after"]).sum()),
+            "retimed": int(kinds.get("retimed", 0)),
+            "added": int(kinds.get("added", 0)),
+            "removed": int(kinds.get("removed", 0)),
+        }
+
+    def sequences(self) -> pd.DataFrame:
+        """Return by sequence what moves, and its figures before and after."""
+        before, after = self.before.summary().sequences, self.after.summary().sequences
+        columns = ["sequence_id", "name", "emails", "finish_day", "late_follow_ups", "cost"]
+        both = before[columns].merge(
+            after[columns], on="sequence_id", how="outer", suffixes=("_before", "_after")
+        )
+        both["name"] = both.pop("name_after").fillna(both.pop("name_before"))
+        names = self.before.delays[["enrollment_id", "sequence_id"]].drop_duplicates()
+        moved = self.moved.merge(names, on="enrollment_id")["sequence_id"].value_counts()
+        both["moved"] = both["sequence_id"].map(moved).fillna(0).astype("int64")
+        return both
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``--preview --json`` prints."""
+        return {
+            "preview": True,
+            "changes": [repr(change) for change in self.changes],
+            "as_of": self.after.as_of.isoformat(),
+            **self.counts(),
+            "before": _figures(self.before),
+            "after": _figures(self.after),
+            "sequences": [
+                {key: None if pd.isna(value) else value for key, value in row.items()}
+                for row in self.sequences().to_dict("records")
+            ],
+        }
+
+
+def _figures(plan: Plan) -> dict[str, Any]:
+    return {
+        "emails": len(plan.sends),
+        "unplaced": len(plan.unplaced),
+        "blocked": plan.blocked,
+        "finish_day": plan.finish_day.isoformat() if plan.finish_day else None,
+        "late_follow_ups": plan.late_follow_ups,
+        "slip_days": plan.slip_days,
+        "cost": plan.cost,
+        "unplaced_by_reason": plan.unplaced["reason"].value_counts().to_dict(),
+    }
+
+
+def preview(
+    engine: Engine, changes: Sequence[Change], now: dt.datetime, parameters: Parameters
+) -> Preview:
+    """Plan what some changes would reach as if they had been made; nothing is written.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    changes : sequence of Change
+        What would be changed, in order.
+    now : aware datetime
+        The moment of planning.
+    parameters : Parameters
+        See `sendplan.io.recalc.recalc_parameters`.
+
+    Returns
+    -------
+    Preview
+        Limited to the components that the changes reach.
+
+    Raises
+    ------
+    ProblemError
+        If a change does not fit.
+    DataError
+        If the tables hold what cannot be planned.
+    DatabaseError
+        If the database cannot be read.
+    """
+    reopened = {
+        change.sequence_id for change in changes if isinstance(change, AddStep) and change.reopen
+    }
+    snapshot = load_around(engine, now, _reached(engine, changes), reopened)
+    as_it_is = snapshot.problem(now)
+    changed = fixed_when_due(as_it_is.with_(*changes), parameters.one_a_day)
+    # The same rows are left to the dispatcher in both, so that they do not seem to come or go.
+    as_it_is = replace(as_it_is, scheduled_emails=changed.scheduled_emails)
+    return Preview(
+        tuple(changes),
+        stored_plan(as_it_is, parameters),
+        plan_with(changed, parameters),
+    )
+
+
+def _reached(engine: Engine, changes: Sequence[Change]) -> set[int]:
+    """Return the sequences that changes name, by themselves or through what they name."""
+    found: set[int] = set()
+    keys: dict[str, list[int]] = {
+        SEQUENCES_OF_MAILBOXES: [],
+        SEQUENCES_OF_CONTACTS: [],
+        SEQUENCES_OF_STEPS: [],
+    }
+    for change in changes:
+        found.update(getattr(change, "sequence_ids", None) or ())
+        for name, query in (
+            ("mailbox_id", SEQUENCES_OF_MAILBOXES),
+            ("step_id", SEQUENCES_OF_STEPS),
+        ):
+            if hasattr(change, name):
+                keys[query].append(getattr(change, name))
+        if isinstance(change, SuppressContact):
+            keys[SEQUENCES_OF_CONTACTS].append(change.contact_id)
+        if hasattr(change, "sequence_id"):
+            found.add(change.sequence_id)
+    with translated_errors("finding what the change reaches"), engine.connect() as connection:
+        for query, ids in keys.items():
+            found.update(connection.scalars(text(query), {"ids": ids}))
+    return found

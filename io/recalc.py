@@ -1,0 +1,280 @@
+"""The recalculation: what queued changes reach is planned anew, and only the difference written.
+
+Requests come from triggers (`sendplan.io.requests`). One recalculation takes all that are queued,
+reads the components that they reach, lets stay what can, and writes what differs in batches. The
+requests are deleted with the last batch: whatever stops it before, the next one finds them, and
+plans from what stands.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from sendplan.io.database import translated_errors
+from sendplan.io.errors import SendplanError
+from sendplan.io.load import load_requested
+from sendplan.io.requests import Requests, pending_requests
+from sendplan.io.running import Clock, Report, Run, WallClock, planned
+from sendplan.io.store import (
+    OvertakenError,
+    Pace,
+    PlannerBusyError,
+    Published,
+    RunRecord,
+    planner_lock,
+    store,
+)
+from sendplan.io.watching import notices
+from sendplan.planner.crew import Progress
+from sendplan.planner.dates import SECOND
+from sendplan.planner.due import held
+from sendplan.planner.gaps import relative_gap
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem import Problem
+from sendplan.planner.vocabulary import (
+    DEFAULT_CHANGE_WEIGHT,
+    DEFAULT_RECALC_LIMIT,
+    GRACE_SECONDS,
+    LEAD_SECONDS,
+)
+
+ATTEMPTS = 10
+"""How often a recalculation starts over when it was overtaken; each time less is left to do."""
+
+STEADY = 0.1
+"""By how much the gap may widen before another plan than the repaired one is searched for."""
+
+WIDEST = 0.99
+
+DEFAULT_PACE = Pace(batch_size=5_000, pause=0.1)
+
+logger = logging.getLogger(__name__)
+
+LAST_PLAN = """
+    SELECT as_of, cost, lower_bound, parameters FROM plan_runs
+    WHERE kind = 'plan' AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class Recalculation:
+    """What a recalculation did.
+
+    Parameters
+    ----------
+    requests : Requests
+        What was queued.
+    run : Run
+        What was planned and written; an empty plan if nothing was queued.
+    """
+
+    requests: Requests
+    run: Run
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``recalc --json`` prints: the keys of ``plan``, and more."""
+        return self.run.to_json() | {"requests": len(self.requests.ids)}
+
+
+def recalc_parameters(
+    engine: Engine, now: dt.datetime, given: Mapping[str, Any] | None = None
+) -> Parameters:
+    """Work out how to plan: as the last plan was made, but for what is said otherwise.
+
+    The horizon stays where it was. The gap, above which a new search pays, is that of the last
+    plan and a little more: a recalculation makes good what a change has cost, not what the night
+    left undone.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    now : aware datetime
+        The moment of planning.
+    given : mapping, optional
+        Fields of `Parameters` that are said otherwise.
+
+    Returns
+    -------
+    how : Parameters
+        As the last plan was made, adapted.
+
+    Raises
+    ------
+    MethodError
+        If what is given is out of range.
+    """
+    with translated_errors("reading the last plan"), engine.connect() as connection:
+        last = connection.execute(text(LAST_PLAN)).one_or_none()
+    known: dict[str, Any] = {
+        "time_limit": DEFAULT_RECALC_LIMIT,
+        "change_weight": DEFAULT_CHANGE_WEIGHT,
+        "gap": STEADY,
+    }
+    if last is not None:
+        before = last.parameters or {}
+        names = ("slip_weight", "one_a_day", "seed", "workers")
+        known |= {name: before[name] for name in names if name in before}
+        if before.get("horizon_days") is not None:
+            end = last.as_of.astimezone(dt.UTC).date() + dt.timedelta(days=before["horizon_days"])
+            left = (end - now.astimezone(dt.UTC).date()).days
+            known["horizon_days"] = max(left, 0)
+        if last.lower_bound is not None:
+            known["gap"] += relative_gap(last.cost, last.lower_bound)
+    known["gap"] = min(known["gap"], WIDEST)
+    return Parameters(**(known | dict(given or {})))
+
+
+def fixed_when_due(problem: Problem, one_a_day: bool) -> Problem:
+    """Leave to the dispatchers what they are about to take, see `sendplan.planner.due`.
+
+    Parameters
+    ----------
+    problem : Problem
+        With the stored slots.
+    one_a_day : bool
+        Whether a contact may get one email a day at most.
+    """
+    since, until = problem.now - GRACE_SECONDS * SECOND, problem.now + LEAD_SECONDS * SECOND
+    return held(problem, since, until, one_a_day=one_a_day)
+
+
+def recalc(
+    engine: Engine,
+    now: dt.datetime,
+    parameters: Parameters,
+    *,
+    pace: Pace = DEFAULT_PACE,
+    report: Report = lambda phase: None,
+    progress: Callable[[Progress], None] = lambda step: None,
+    written: Callable[[int, int], None] = lambda done, total: None,
+) -> Recalculation:
+    """Work off the queued changes once.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    now : aware datetime
+        The moment of planning.
+    parameters : Parameters
+        See `recalc_parameters`.
+    pace : Pace
+        How fast the difference is written.
+    report, progress : callable
+        Told the name of each phase, and how far a search has come.
+    written : callable
+        Told after each batch how many have been written, of how many.
+
+    Returns
+    -------
+    Recalculation
+        What was queued, planned and written.
+
+    Raises
+    ------
+    PlannerBusyError
+        If another planner is at work; the requests stay queued.
+    DataError
+        If the tables hold what cannot be planned; the requests stay queued.
+    UnsoundPlanError
+        If the checker found a broken rule; nothing was written.
+    OvertakenError
+        If the tables changed under every attempt; what was written is sound, and the requests stay
+        queued.
+    DatabaseError
+        If the database failed; likewise.
+    """
+    clock = Clock(report)
+    started_at = dt.datetime.now(dt.UTC)
+
+    def fixed(problem: Problem) -> Problem:
+        return fixed_when_due(problem, parameters.one_a_day)
+
+    seen = Requests()
+    rows_changed = skipped = 0
+    with planner_lock(engine):
+        for attempt in range(1, ATTEMPTS + 1):
+            watch = WallClock(parameters, progress)
+            clock.enter("load")
+            snapshot = load_requested(engine, now)
+            clock.leave("load")
+            problem, plan = planned(snapshot, now, parameters, clock, watch, fixed)
+            seen += snapshot.requests
+            if not snapshot.requests:
+                return Recalculation(seen, Run(plan, None, clock.total()))
+            record = RunRecord("recalc", started_at, asdict(parameters), clock.seconds, watch.steps)
+            clock.enter("store")
+            try:
+                published = store(engine, snapshot, problem, plan, record, pace, written)
+            except OvertakenError as error:
+                if attempt == ATTEMPTS:
+                    raise OvertakenError(
+                        f"{error} This happened {ATTEMPTS} times in a row. The changes are still"
+                        " queued; run `sendplan recalc` again when the database is quieter."
+                    ) from error
+                report("again, since the tables changed meanwhile")
+                continue
+            finally:
+                clock.leave("store")
+            rows_changed += published.rows_changed
+            skipped += published.skipped
+            if published.skipped and attempt < ATTEMPTS:
+                # What was left alone has been queued again.
+                report("again, since rows changed meanwhile")
+                continue
+            published = Published(published.run_id, rows_changed, skipped)
+            return Recalculation(seen, Run(plan, published, clock.total()))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def watch_changes(
+    engine: Engine,
+    clock: Callable[[], dt.datetime],
+    given: Mapping[str, Any],
+    stopped: Callable[[], bool],
+    *,
+    pace: Pace = DEFAULT_PACE,
+    done: Callable[[Recalculation], None] = lambda recalculation: None,
+) -> None:
+    """Work off changes as they come, until told to stop.
+
+    What goes wrong with one recalculation is logged and tried again with the next notice; the
+    requests stay queued meanwhile. A restart of the database is survived.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    clock : callable
+        Gives the moment of planning.
+    given : mapping
+        See `recalc_parameters`.
+    stopped : callable
+        Whether to stop; asked between recalculations and while nothing is to do.
+    pace : Pace
+        How fast differences are written.
+    done : callable
+        Told of each recalculation that had something to do.
+    """
+    for _ in notices(engine, stopped):
+        while not stopped():
+            try:
+                with translated_errors("looking for changes"), engine.connect() as connection:
+                    if not pending_requests(connection):
+                        break
+                now = clock()
+                recalculation = recalc(
+                    engine, now, recalc_parameters(engine, now, given), pace=pace
+                )
+            except PlannerBusyError:
+                logger.info("another planner is at work; trying again with the next notice")
+                break
+            except SendplanError as error:
+                logger.error("the recalculation failed, its changes stay queued: %s", error)
+                break
+            done(recalculation)

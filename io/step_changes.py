@@ -1,0 +1,117 @@
+"""Steps changed in the tables; their sequence is locked, so that the positions hold still."""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from sendplan.io.changed_rows import (
+    Applied,
+    locked,
+    named_sequence,
+    set_row,
+    settings_in_words,
+    stored,
+)
+from sendplan.io.step_texts import check_texts
+from sendplan.io.tables import enrollments, sequences, steps
+from sendplan.planner import refusals
+from sendplan.planner.changes import AddStep, MoveStep, RemoveStep, SetStep
+from sendplan.planner.vocabulary import EnrollmentStatus
+
+
+def add_step(connection: Connection, change: AddStep, now: dt.datetime) -> Applied:
+    """Insert a step, and reopen the enrollments that have completed if that is wanted."""
+    sequence_id = change.sequence_id
+    locked(connection, sequences, "sequence", sequence_id)
+    position = change.place(*_extent(connection, sequence_id))
+    texts = _texts(change)
+    check_texts(connection, sequence_id, texts)
+    behind = (steps.c.sequence_id == sequence_id) & (steps.c.position >= position)
+    connection.execute(update(steps).where(behind).values(position=steps.c.position + 1))
+    values = {"sequence_id": sequence_id, **stored(change), **texts, "position": position}
+    step_id = connection.scalars(insert(steps).values(values).returning(steps.c.id)).one()
+    words = f"{named_sequence(connection, sequence_id)}: step {step_id} added as no. {position}"
+    ids = {"sequence_id": sequence_id, "step_id": step_id, "position": position}
+    if change.reopen:
+        ids["reopened"] = _reopen(connection, sequence_id)
+        words += f", {ids['reopened']:,} enrollments reopened"
+    return Applied(change, True, words, ids)
+
+
+def _reopen(connection: Connection, sequence_id: int) -> int:
+    completed = (enrollments.c.sequence_id == sequence_id) & (
+        enrollments.c.status == str(EnrollmentStatus.COMPLETED)
+    )
+    active = {"status": str(EnrollmentStatus.ACTIVE), "completed_at": None}
+    return connection.execute(update(enrollments).where(completed).values(active)).rowcount
+
+
+def remove_step(connection: Connection, change: RemoveStep, now: dt.datetime) -> Applied:
+    """Mark a step as removed; a trigger clears its position and closes the gap."""
+    row = _live_step(connection, change.step_id)
+    set_row(connection, steps, change.step_id, {"removed_at": now})
+    return _about_step(connection, change, row["sequence_id"], True, "removed")
+
+
+def move_step(connection: Connection, change: MoveStep, now: dt.datetime) -> Applied:
+    """Give a step another position, and those between the ones next to theirs."""
+    row = _live_step(connection, change.step_id)
+    old, new = row["position"], change.place(_extent(connection, row["sequence_id"])[1])
+    place = steps.c.position
+    others = update(steps).where(
+        steps.c.sequence_id == row["sequence_id"], steps.c.id != change.step_id
+    )
+    # Until the transaction ends two steps may share a position.
+    between = (place > old) & (place <= new)
+    connection.execute(others.where(between).values(position=place - 1))
+    between = (place >= new) & (place < old)
+    connection.execute(others.where(between).values(position=place + 1))
+    changed = set_row(connection, steps, change.step_id, {"position": new})
+    return _about_step(connection, change, row["sequence_id"], changed, f"no. {new}")
+
+
+def set_step(connection: Connection, change: SetStep, now: dt.datetime) -> Applied:
+    """Give a step another wait or text."""
+    row = _live_step(connection, change.step_id)
+    texts = _texts(change)
+    check_texts(connection, row["sequence_id"], texts)
+    values = stored(change) | texts
+    changed = set_row(connection, steps, change.step_id, values)
+    words = settings_in_words(values)
+    return _about_step(connection, change, row["sequence_id"], changed, words)
+
+
+def _texts(change: AddStep | SetStep) -> dict[str, str]:
+    given = {"subject": change.subject, "content": change.content}
+    return {name: source for name, source in given.items() if isinstance(source, str)}
+
+
+def _about_step(
+    connection: Connection,
+    change: RemoveStep | MoveStep | SetStep,
+    sequence_id: int,
+    changed: bool,
+    holds: str,
+) -> Applied:
+    words = f"{named_sequence(connection, sequence_id)}, step {change.step_id}: {holds}"
+    ids = {"sequence_id": sequence_id, "step_id": change.step_id}
+    return Applied(change, changed, words, ids)
+
+
+def _live_step(connection: Connection, step_id: int) -> dict[str, Any]:
+    sequence_id = connection.scalar(select(steps.c.sequence_id).where(steps.c.id == step_id))
+    if sequence_id is not None:
+        locked(connection, sequences, "sequence", sequence_id)
+    row = locked(connection, steps, "step", step_id)
+    if row["position"] is None:
+        raise refusals.removed_step(step_id)
+    return row
+
+
+def _extent(connection: Connection, sequence_id: int) -> tuple[int, int]:
+    """Return the number of steps of a sequence, and the position of its last one."""
+    place = steps.c.position
+    query = select(func.count(place), func.coalesce(func.max(place), 0))
+    count, last = connection.execute(query.where(steps.c.sequence_id == sequence_id)).one()
+    return count, last

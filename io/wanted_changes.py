@@ -1,0 +1,187 @@
+"""What the options of a command ask for, as changes: names looked up, texts read.
+
+One function for each command of `sendplan.io.change_commands`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from sendplan.io.arguments import Null
+from sendplan.io.finders import find_contact, find_mailbox, find_sequence, find_step
+from sendplan.io.templates import MAX_SOURCE
+from sendplan.io.texts import read_text
+from sendplan.planner.changes import (
+    AddMailbox,
+    AddStep,
+    Change,
+    LinkMailbox,
+    MoveStep,
+    RemoveMailbox,
+    RemoveStep,
+    SetMailbox,
+    SetSequence,
+    SetStep,
+    SuppressContact,
+    UnlinkMailbox,
+)
+from sendplan.planner.vocabulary import MailboxStatus, SequenceStatus
+
+
+def wanted_changes(
+    connection: Connection, group: str, name: str, options: dict[str, Any]
+) -> list[Change]:
+    """Return what a command asks for.
+
+    Parameters
+    ----------
+    connection : Connection
+        For looking up what the options name.
+    group, name : str
+        The words of the command.
+    options : dict
+        By the names of its declaration; those not given are None.
+
+    Raises
+    ------
+    DataError
+        If a name is unknown or a file cannot be read.
+    ProblemError
+        If the values do not go together.
+    """
+    given = {
+        option: None if value is Null.NULL else value
+        for option, value in options.items()
+        if value is not None
+    }
+    found = _WANTED[group, name](connection, **given)
+    return found if isinstance(found, list) else [found]
+
+
+def _add_mailbox(
+    connection: Connection,
+    email: str,
+    daily_capacity: int,
+    sequences: tuple[str, ...],
+    **more: Any,
+) -> Change:
+    ids = [find_sequence(connection, name) for name in sequences]
+    return AddMailbox(daily_capacity, ids, email, **more)
+
+
+def _remove_mailbox(connection: Connection, mailbox: str) -> Change:
+    return RemoveMailbox(find_mailbox(connection, mailbox))
+
+
+def _pause_mailbox(connection: Connection, mailbox: str) -> Change:
+    return SetMailbox(find_mailbox(connection, mailbox), status=MailboxStatus.PAUSED)
+
+
+def _resume_mailbox(connection: Connection, mailbox: str) -> Change:
+    return SetMailbox(find_mailbox(connection, mailbox), status=MailboxStatus.ACTIVE)
+
+
+def _set_mailbox(connection: Connection, mailbox: str, no_ramp: bool, **settings: Any) -> Change:
+    if no_ramp:
+        settings |= dict.fromkeys(("ramp_start", "ramp_increment", "ramp_from"))
+    return SetMailbox(find_mailbox(connection, mailbox), **settings)
+
+
+def _add_step(
+    connection: Connection,
+    sequence: str,
+    wait_days: int,
+    position: int | None = None,
+    reopen: bool = False,
+    **texts: Any,
+) -> Change:
+    key = find_sequence(connection, sequence)
+    return AddStep(key, wait_days, position, reopen=reopen, **_texts(**texts))
+
+
+def _remove_step(connection: Connection, **named: str) -> Change:
+    return RemoveStep(_step(connection, **named))
+
+
+def _move_step(connection: Connection, to: int, **named: str) -> Change:
+    return MoveStep(_step(connection, **named), to)
+
+
+def _set_step(
+    connection: Connection,
+    step: str = "",
+    sequence: str | None = None,
+    position: str = "",
+    wait_days: int | None = None,
+    **texts: Any,
+) -> Change:
+    settings: dict[str, Any] = dict(_texts(**texts))
+    if wait_days is not None:
+        settings["wait_days"] = wait_days
+    return SetStep(_step(connection, step, sequence, position), **settings)
+
+
+def _step(
+    connection: Connection, step: str = "", sequence: str | None = None, position: str = ""
+) -> int:
+    return find_step(connection, step or position, sequence)
+
+
+def _texts(
+    subject: str | None = None,
+    content: str | None = None,
+    subject_file: Path | None = None,
+    content_file: Path | None = None,
+) -> dict[str, str]:
+    texts = {"subject": subject, "content": content}
+    if subject_file is not None:
+        # An editor ends the line, which a subject cannot hold.
+        texts["subject"] = read_text(subject_file, MAX_SOURCE).rstrip("\r\n")
+    if content_file is not None:
+        texts["content"] = read_text(content_file, MAX_SOURCE)
+    return {part: source for part, source in texts.items() if source is not None}
+
+
+def _pause_sequence(connection: Connection, sequence: str) -> Change:
+    return SetSequence(find_sequence(connection, sequence), status=SequenceStatus.PAUSED)
+
+
+def _resume_sequence(connection: Connection, sequence: str) -> Change:
+    return SetSequence(find_sequence(connection, sequence), status=SequenceStatus.ACTIVE)
+
+
+def _set_sequence(
+    connection: Connection,
+    sequence: str,
+    link: tuple[str, ...],
+    unlink: tuple[str, ...],
+    **settings: Any,
+) -> list[Change]:
+    key = find_sequence(connection, sequence)
+    changes: list[Change] = [SetSequence(key, **settings)] if settings else []
+    changes += [LinkMailbox(key, find_mailbox(connection, mailbox)) for mailbox in link]
+    changes += [UnlinkMailbox(key, find_mailbox(connection, mailbox)) for mailbox in unlink]
+    return changes
+
+
+def _suppress_contact(connection: Connection, email: str, reason: str | None = None) -> Change:
+    return SuppressContact(find_contact(connection, email), reason)
+
+
+_WANTED: dict[tuple[str, str], Callable[..., Change | list[Change]]] = {
+    ("mailbox", "add"): _add_mailbox,
+    ("mailbox", "remove"): _remove_mailbox,
+    ("mailbox", "pause"): _pause_mailbox,
+    ("mailbox", "resume"): _resume_mailbox,
+    ("mailbox", "set"): _set_mailbox,
+    ("step", "add"): _add_step,
+    ("step", "remove"): _remove_step,
+    ("step", "move"): _move_step,
+    ("step", "set"): _set_step,
+    ("sequence", "pause"): _pause_sequence,
+    ("sequence", "resume"): _resume_sequence,
+    ("sequence", "set"): _set_sequence,
+    ("contact", "suppress"): _suppress_contact,
+}
