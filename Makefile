@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 export PYTHONSAFEPATH := 1
 unexport PYTHONPATH
 
-.PHONY: demo test test-long lint bench bench-gaps bench-peers picture lock clean
+.PHONY: demo test test-long lint bench bench-gaps bench-changes bench-peers picture lock clean
 
 # On the embedded database, whatever the environment says: it would fill a real one with contacts.
 demo: .venv/.ready
@@ -34,6 +34,10 @@ bench: .venv/.ready
 # How near to the best plans come, and within what time; about a quarter of an hour.
 bench-gaps: .venv/.ready
 	$(RUN) sendplan.benchmarks.gaps $(OPTIONS)
+
+# How soon changes are re-planned, and what they move; about ten minutes.
+bench-changes: .venv/.ready
+	$(RUN) sendplan.benchmarks.changes $(OPTIONS)
 
 # Other planners beside sendplan, which only this target needs; about an hour.
 bench-peers: .venv/.ready

@@ -54,6 +54,8 @@ class Claimers:
         Statements that claim a batch and record it as sent.
     count
         Number of processes.
+    sending_seconds
+        What sending a batch takes.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Claimers:
         claim: str = WIDE_CLAIM,
         finish: str = WIDE_FINISH,
         count: int = 2,
+        sending_seconds: float = SENDING_SECONDS,
     ) -> None:
         context = mp.get_context("spawn")
         self._stop = context.Event()
@@ -71,7 +74,7 @@ class Claimers:
         self._processes = [
             context.Process(
                 target=_run,
-                args=(url, now, claim, finish, ready, self._stop, self._results),
+                args=(url, now, claim, finish, sending_seconds, ready, self._stop, self._results),
                 daemon=True,
             )
             for ready in self._ready
@@ -128,6 +131,7 @@ def _run(
     now: dt.datetime,
     claim: str,
     finish: str,
+    sending_seconds: float,
     ready: Event,
     stop: Event,
     results: Any,
@@ -144,7 +148,7 @@ def _run(
                 if claimed:
                     moments.append(time.monotonic())
                     ready.set()
-                time.sleep(SENDING_SECONDS)
+                time.sleep(sending_seconds)
                 # One by one: the fate of an email must not wait for others.
                 for email in claimed:
                     cursor.execute(finish, (email,))

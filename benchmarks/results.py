@@ -8,7 +8,7 @@ from sendplan.benchmarks import machine
 from sendplan.benchmarks.copying import today
 
 PHASES = ("load", "build", "solve", "check", "store", "total")
-OTHERS = ("## How near to the best", "## Peers, side by side")
+OTHERS = ("## How near to the best", "## Peers, side by side", "## Changes between nights")
 """Sections that are measured by commands of their own, after all others."""
 
 NIGHTS = {
