@@ -400,8 +400,8 @@ def _plan(
     "--time-limit",
     type=float,
     metavar="S",
-    help="Seconds of work for another plan, where a change has made the repaired one much worse;"
-    " by default 2.",
+    help="Seconds of work, by component, for another plan where a change has made the repaired one"
+    " much worse; by default 1.",
 )
 @click.option(
     "--change-weight",

@@ -9,14 +9,15 @@ plans from what stands.
 import datetime as dt
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.errors import SendplanError
-from sendplan.io.load import load_requested
+from sendplan.io.load import Snapshot, load_requested
 from sendplan.io.requests import Requests, pending_requests
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.store import (
@@ -29,6 +30,7 @@ from sendplan.io.store import (
     store,
 )
 from sendplan.io.watching import notices
+from sendplan.planner.components import mailbox_components
 from sendplan.planner.crew import Progress
 from sendplan.planner.dates import SECOND
 from sendplan.planner.due import held
@@ -162,7 +164,7 @@ def recalc(
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        See `recalc_parameters`.
+        See `recalc_parameters`; the time limit is meant for each component that is reached.
     pace : Pace
         How fast the difference is written.
     report, progress : callable
@@ -199,11 +201,12 @@ def recalc(
     rows_changed = skipped = 0
     with planner_lock(engine):
         for attempt in range(1, ATTEMPTS + 1):
-            watch = WallClock(parameters, progress)
             clock.enter("load")
             snapshot = load_requested(engine, now)
             clock.leave("load")
-            problem, plan = planned(snapshot, now, parameters, clock, watch, fixed)
+            scaled = _scaled(parameters, snapshot)
+            watch = WallClock(scaled, progress)
+            problem, plan = planned(snapshot, now, scaled, clock, watch, fixed)
             seen += snapshot.requests
             if not snapshot.requests:
                 return Recalculation(seen, Run(plan, None, clock.total()))
@@ -230,6 +233,16 @@ def recalc(
             published = Published(published.run_id, rows_changed, skipped)
             return Recalculation(seen, Run(plan, published, clock.total()))
     raise AssertionError("the last attempt returns or raises")
+
+
+def _scaled(parameters: Parameters, snapshot: Snapshot) -> Parameters:
+    """Give each component that a snapshot holds its share of time."""
+    pools: dict[object, list[object]] = {}
+    for sequence_id, mailbox_id in snapshot.settings["sequence_mailboxes"]:
+        pools.setdefault(sequence_id, []).append(mailbox_id)
+    members = [np.array(pool, dtype=np.int64) for pool in pools.values()]
+    count = len(np.unique(mailbox_components(members))) if members else 1
+    return replace(parameters, time_limit=parameters.time_limit * count)
 
 
 def watch_changes(

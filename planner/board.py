@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sendplan.planner.keys import numbered
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement, Room
 from sendplan.planner.reading import NULL
@@ -268,8 +269,10 @@ class Board:
             way = self.cheapest(int(left[0]))
             if way is None:
                 break
-            days, times = np.unique(way.days, return_counts=True)
-            fitting = int((self.room.mailbox[way.mailbox, days] // times).min())
+            fitting = int(self.room.mailbox[way.mailbox, way.days].min())
+            if (np.diff(way.days) <= 0).any():
+                days, times = np.unique(way.days, return_counts=True)
+                fitting = int((self.room.mailbox[way.mailbox, days] // times).min())
             if self.first[left[0]]:
                 sequence = self.work.stages.sequence[self.work.chains.stage[left[0]]]
                 fitting = min(fitting, int(self.room.new[sequence, way.days[0]]))
@@ -298,7 +301,7 @@ class Board:
         if not len(chain):
             return []
         chains = self.work.chains
-        key = np.column_stack(
+        number = numbered(
             [
                 chains.stage[chain],
                 self.rules.first_release[chain],
@@ -306,11 +309,10 @@ class Board:
                 chains.window[chain],
                 self.rules.shared[chain],
                 self.placement.mailbox[chain],
-                self.days_of(chain),
-                self.had_box[chain],
-                self.had_day[chain],
+                *self.days_of(chain).T,
+                *self.had_box[chain].T,
+                *self.had_day[chain].T,
             ]
         )
-        number = np.unique(key, axis=0, return_inverse=True)[1].ravel()
         order = np.argsort(number, kind="stable")
         return np.split(chain[order], np.flatnonzero(np.diff(number[order])) + 1)

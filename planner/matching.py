@@ -6,7 +6,8 @@ on one of those ways is given that way, so that no email moves which need not.
 
 import numpy as np
 
-from sendplan.planner.placement import Placement, rank
+from sendplan.planner.keys import numbered, rank
+from sendplan.planner.placement import Placement
 from sendplan.planner.rules import Rules
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
@@ -37,21 +38,19 @@ def match(work: Workload, rules: Rules, placement: Placement) -> None:
     before, after = np.full(shape, NONE), np.full(shape, NONE)
     before[emails.chain, emails.order] = emails.existing_day
     after[emails.chain, emails.order] = placement.day
-    cohort = np.unique(
-        np.column_stack([chains.stage, rules.first_release, chains.mailbox, chains.window]),
-        axis=0,
-        return_inverse=True,
-    )[1].ravel()
+    cohort = numbered([chains.stage, rules.first_release, chains.mailbox, chains.window])
     # Whose days are not his alone is a cohort of his own.
     alone = rules.shared != NONE
     cohort[alone] = count + np.flatnonzero(alone)
     sender = _sender(work)
     taken = np.full(count, NONE)
     chain, way = np.arange(count), np.arange(count)
-    for column in range(width, 0, -1):
-        had = np.column_stack([cohort[chain], sender[chain], before[chain, :column]])
-        gets = np.column_stack([cohort[way], placement.mailbox[way], after[way, :column]])
-        one, other = _pairs(had, gets)
+    both = np.append(cohort, cohort), np.append(sender, placement.mailbox)
+    prefixes = [numbered(both)]
+    for column in range(width):
+        prefixes.append(numbered([prefixes[-1], np.append(before[:, column], after[:, column])]))
+    for prefix in prefixes[:0:-1]:
+        one, other = _pairs(prefix[:count][chain], prefix[count:][way])
         taken[chain[one]] = way[other]
         chain, way = np.delete(chain, one), np.delete(way, other)
     # Who keeps nothing takes what is left, in the order of what he had.
@@ -74,10 +73,8 @@ def _sender(work: Workload) -> np.ndarray:
 
 
 def _pairs(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of rows that are equal, each row in one pair at most."""
-    key = np.unique(np.concatenate([one, other]), axis=0, return_inverse=True)[1].ravel()
-    size = len(key) + 1
-    mine = key[: len(one)] * size + rank(key[: len(one)])
-    theirs = key[len(one) :] * size + rank(key[len(one) :])
+    """Return the places of keys that are equal, each in one pair at most."""
+    size = max(len(one), len(other)) + 1
+    mine, theirs = one * size + rank(one), other * size + rank(other)
     _, first, second = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
     return first, second

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sendplan.planner.keys import rank
 from sendplan.planner.rules import Rules
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
@@ -268,23 +269,6 @@ def _winners(
     alive, mailbox = alive[mailbox != NONE], mailbox[mailbox != NONE]
     fits = rank(mailbox * size + day[alive]) < room.mailbox[mailbox, day[alive]]
     return alive[fits], mailbox[fits]
-
-
-def rank(key: np.ndarray) -> np.ndarray:
-    """Return each entry's number, from 0, among the entries with the same key.
-
-    Parameters
-    ----------
-    key : ndarray of int, shape (entries,)
-        What makes entries belong together.
-    """
-    order = np.argsort(key, kind="stable")
-    ranked = key[order]
-    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1])[: len(key)])
-    number = np.empty(len(key), dtype=np.int64)
-    lengths = np.diff(np.append(starts, len(key)))
-    number[order] = np.arange(len(key)) - np.repeat(starts, lengths)
-    return number
 
 
 def _deal(pool: np.ndarray, room: np.ndarray, wanted: int) -> np.ndarray:

@@ -14,6 +14,8 @@ is worth more than `change_weight`.
 import numpy as np
 
 from sendplan.planner.board import NEVER, Board
+from sendplan.planner.components import components
+from sendplan.planner.keys import numbered
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
 from sendplan.planner.rules import Rules
@@ -49,30 +51,8 @@ def repair(work: Workload, rules: Rules, parameters: Parameters, placement: Plac
     _settle(board, np.flatnonzero(displaced))
     # Who has not begun waits for a start that suits, and makes nobody else move.
     _ask_to_yield(board, displaced & ~board.first)
-    for _ in range(ROUNDS):
-        if not _go_forward(board):
-            break
-
-
-def improve_around(
-    work: Workload, rules: Rules, parameters: Parameters, placement: Placement
-) -> None:
-    """Let every chain that slips ask others to yield, whether a change has displaced it or not.
-
-    Parameters
-    ----------
-    work, rules, parameters
-        The work, what it may use, and how is planned.
-    placement : Placement
-        A repaired one; changed in place.
-    """
-    if not len(work.chains):
-        return
-    board = Board(work, rules, parameters, placement)
-    everybody = np.ones(len(work.chains), dtype=bool)
-    _ask_to_yield(board, everybody)
     if _go_forward(board):
-        _ask_to_yield(board, everybody)
+        _go_forward(board)
 
 
 def _settle(board: Board, displaced: np.ndarray) -> None:
@@ -102,17 +82,24 @@ def _settle_anew(board: Board, alike: np.ndarray) -> None:
 
 def _ask_to_yield(board: Board, may_ask: np.ndarray) -> None:
     """Let chains that slip, or have no way, take the place of some that have not begun."""
-    emails = board.work.emails
-    tries = TRIES + int(SHARE * len(board.length))
-    for _ in range(ROUNDS):
-        slip = _slip(board)
-        waiting = np.bincount(emails.chain, slip, len(board.length))
-        waiting[~board.complete()] = np.inf
-        asking = np.flatnonzero((waiting > 0) & may_ask)
-        asking = asking[np.argsort(-waiting[asking], kind="stable")][:tries]
-        tries -= len(asking)
-        if not _Yielding(board).serve(asking):
-            return
+    component = components(board.work)
+    for part in np.unique(component[may_ask]):
+        members = np.flatnonzero(component == part)
+        tries = TRIES + int(SHARE * len(members))
+        for _ in range(ROUNDS):
+            waiting = _waiting(board)
+            asking = members[(waiting[members] > 0) & may_ask[members]]
+            asking = asking[np.argsort(-waiting[asking], kind="stable")][:tries]
+            tries -= len(asking)
+            if not len(asking) or not _Yielding(board, members).serve(asking):
+                break
+
+
+def _waiting(board: Board) -> np.ndarray:
+    """Return what the slip of each chain weighs; infinite for those without a whole way."""
+    waiting = np.bincount(board.work.emails.chain, _slip(board), len(board.length))
+    waiting[~board.complete()] = np.inf
+    return np.asarray(waiting)
 
 
 def _slip(board: Board) -> np.ndarray:
@@ -130,14 +117,14 @@ def _slip(board: Board) -> np.ndarray:
 class _Yielding:
     """Chains that have not begun, in groups of one way, and what it costs to put them off."""
 
-    def __init__(self, board: Board) -> None:
-        self.board = board
+    def __init__(self, board: Board, members: np.ndarray) -> None:
+        self.board, self.able = board, members[board.first[members]]
         self._look()
 
     def _look(self) -> None:
         board, chains = self.board, self.board.work.chains
-        able = board.first & (chains.mailbox == NONE) & board.complete()
-        self.members = board.alike(np.flatnonzero(able))
+        able = (chains.mailbox[self.able] == NONE) & board.complete()[self.able]
+        self.members = board.alike(self.able[able])
         self.head = np.array([group[0] for group in self.members], dtype=np.int64)
         self.used = np.zeros(len(self.head), dtype=np.int64)
         self.gone = np.zeros(len(self.head), dtype=bool)
@@ -149,19 +136,12 @@ class _Yielding:
     def _estimate(self) -> None:
         """Work out what each group's next member costs more, elsewhere than where it stands."""
         board, chains = self.board, self.board.work.chains
-        kind, number = np.unique(
-            np.column_stack([chains.stage[self.head], board.rules.first_release[self.head]]),
-            axis=0,
-            return_inverse=True,
-        )
-        number = number.ravel()
-        example = np.zeros(len(kind), dtype=np.int64)
+        number = numbered([chains.stage[self.head], board.rules.first_release[self.head]])
+        example = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
         example[number] = self.head
         ways = [board.cheapest(int(chain)) for chain in example]
         elsewhere = np.array([NEVER if way is None else way.value for way in ways])
-        self.extra = (
-            elsewhere[number] - board.value(self.head) if len(kind) else np.zeros(0, dtype=float)
-        )
+        self.extra = elsewhere[number] - board.value(self.head)
 
     def serve(self, asking: np.ndarray) -> bool:
         """Serve chains in turn; tell whether any got a better place."""
@@ -232,17 +212,21 @@ class _Yielding:
 def _go_forward(board: Board) -> bool:
     """Put late chains on cheaper ways, those first that gain most; tell whether any moved."""
     chain = np.flatnonzero(board.complete())
-    value = np.full(len(board.length), 0.0)
-    value[chain] = board.value(chain) / board.length[chain]
+    value = np.zeros(len(board.length))
+    value[chain] = board.value(chain)
     groups = board.alike(np.flatnonzero(value > 0))
-    groups.sort(key=lambda group: -value[group[0]])
+    groups.sort(key=lambda group: -value[group[0]] / board.length[group[0]])
     moved = False
     for group in groups:
         mailbox, days = board.placement.mailbox[group], board.days_of(group)
-        before = float(board.value(group).sum())
         board.lift(group)
         board.settle(group)
-        if float(board.value(group).sum()) < before - 1e-9:
+        stays = (board.placement.mailbox[group] == mailbox) & (board.days_of(group) == days).all(
+            axis=1
+        )
+        if stays.all():
+            continue
+        if float(board.value(group).sum()) < float(value[group].sum()) - 1e-9:
             moved = True
             continue
         board.lift(group)

@@ -18,7 +18,7 @@ from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
-from sendplan.planner.repair import improve_around, repair
+from sendplan.planner.repair import repair
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.search import Search
 from sendplan.planner.stages import NONE
@@ -237,10 +237,6 @@ def _replanned(job: _Job, kept: Placement) -> _Found:
             return found
         if job.gap(found) > wanted:
             _anew(job, crew, found)
-        if found.candidate is repaired and job.gap(found) > wanted:
-            wider = repaired.placement.copy()
-            improve_around(job.work, job.allowed, parameters, wider)
-            found.candidate = job.cheaper(repaired, mended(job.work, job.allowed, wider))
     return found
 
 

@@ -95,8 +95,8 @@ DEFAULT_GAP = 0.001
 DEFAULT_WORKERS = 2
 DEFAULT_CHANGE_WEIGHT = 1.0
 """What a recalculation lets a move cost, in days of lateness (SPEC §5)."""
-DEFAULT_RECALC_LIMIT = 2.0
-"""Seconds of work that a recalculation may spend on a search."""
+DEFAULT_RECALC_LIMIT = 1.0
+"""Seconds of work that a recalculation may spend on a search, by component that it reaches."""
 GRACE_SECONDS = 15 * 60
 """How long after its slot an email may still leave; later it is overdue (SPEC §6)."""
 LEAD_SECONDS = 60
