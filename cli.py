@@ -394,14 +394,14 @@ def _plan(
     "--pause",
     type=click.FloatRange(0),
     metavar="S",
-    help="Seconds between two batches; by default 0.1.",
+    help="Seconds between two batches; by default 0.05.",
 )
 @click.option(
     "--time-limit",
     type=float,
     metavar="S",
-    help="Seconds of work, by component, for another plan where a change has made the repaired one"
-    " much worse; by default 1.",
+    help="Seconds of work for another plan where a change has made the repaired one much worse, by"
+    " component, for three of them at most; by default 1.",
 )
 @click.option(
     "--change-weight",

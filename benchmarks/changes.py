@@ -26,10 +26,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg2
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from sendplan.benchmarks import machine, results
-from sendplan.benchmarks.claimers import Claimers, Claims
 from sendplan.benchmarks.copying import today
 from sendplan.benchmarks.scratch import libpq, scratch_server
 
@@ -42,8 +41,6 @@ SPACING = 0.005
 """Seconds between two changes of a burst."""
 QUIET = 3.0
 """Seconds without an answer after which a burst is over, if nothing is queued."""
-DISPATCH = 0.4
-"""Seconds that sending a batch takes the claimers: some 50 emails a second leave."""
 
 REMOVED = "UPDATE mailboxes SET status = 'removed' WHERE id = %(mailbox)s"
 WAIT = """
@@ -71,6 +68,17 @@ LEAVING = """
     SELECT count(*) FROM scheduled_emails
     WHERE status = 'pending' AND plan_run_id IS NOT NULL AND mailbox_id = %(mailbox)s
 """
+CLAIM = """
+    UPDATE scheduled_emails SET status = 'claimed'
+    WHERE id IN (
+        SELECT id FROM scheduled_emails
+        WHERE status = 'pending' AND plan_run_id IS NOT NULL
+          AND send_at > %(begins)s AND send_at <= %(now)s
+        ORDER BY send_at LIMIT 10 FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id, send_at
+"""
+SENT = "UPDATE scheduled_emails SET status = 'sent', sent_at = send_at WHERE id = %s"
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class Outcome:
     seconds: float
     runs: list[dict[str, Any]]
     leaving: int | None = None
-    claims: Claims | None = None
+    delays: list[float] | None = None
     violations: int = 0
 
     @property
@@ -157,12 +165,12 @@ def one_change(statement: str, url: str, now: dt.datetime, number: int) -> Outco
 
 
 def burst(url: str, now: dt.datetime, number: int) -> Outcome:
-    """Commit changes one after another while dispatchers work, and wait until all are planned."""
-    chance = random.Random(number)
-    statements = list(_changes(chance))
-    dispatchers = Claimers(libpq(url), now + dt.timedelta(days=1), sending_seconds=DISPATCH)
-    with Watcher(url, now) as watcher, dispatchers:
-        began, begun = time.monotonic(), time.perf_counter()
+    """Commit changes one after another while emails leave, and wait until all are planned."""
+    noon = now.replace(hour=12, minute=0)
+    _send_what_was_due(url, noon)
+    statements = list(_changes(random.Random(number)))
+    with Watcher(url, noon) as watcher, Dispatcher(url, noon) as dispatcher:
+        begun = time.perf_counter()
         with closing(psycopg2.connect(libpq(url))) as session, session.cursor() as cursor:
             for statement, values in statements:
                 cursor.execute(statement, values)
@@ -176,9 +184,58 @@ def burst(url: str, now: dt.datetime, number: int) -> Outcome:
             except Empty:
                 if not int(_scalar(url, "SELECT count(*) FROM change_requests")):
                     break
-        ended = began + (last - begun)
-    claims = dispatchers.around(began, ended)
-    return Outcome(last - begun, runs, claims=claims, violations=_violations(url))
+    return Outcome(last - begun, runs, delays=dispatcher.delays, violations=_violations(url))
+
+
+def _send_what_was_due(url: str, until: dt.datetime) -> None:
+    from sendplan.benchmarks.nightly import let_days_pass
+    from sendplan.io.database import connect
+
+    engine = connect(url)
+    let_days_pass(engine, until)
+    with engine.begin() as connection:
+        # Whoever was enrolled meanwhile is for the next night, and no change.
+        connection.execute(text("DELETE FROM change_requests"))
+    engine.dispose()
+
+
+class Dispatcher:
+    """Claims emails as they come due, and records them as sent; the clock begins at a moment."""
+
+    def __init__(self, url: str, begins: dt.datetime) -> None:
+        self.url, self.begins = url, begins
+        self.delays: list[float] = []
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """End."""
+        self.stop.set()
+        self.thread.join()
+
+    def _run(self) -> None:
+        begun = time.monotonic()
+        with closing(psycopg2.connect(libpq(self.url))) as session, session.cursor() as cursor:
+            while not self.stop.wait(0.1):
+                now = self.begins + dt.timedelta(seconds=time.monotonic() - begun)
+                cursor.execute(CLAIM, {"now": now, "begins": self.begins})
+                session.commit()
+                claimed = cursor.fetchall()
+                at = self.begins + dt.timedelta(seconds=time.monotonic() - begun)
+                self.delays += [(at - send_at).total_seconds() for _, send_at in claimed]
+                for email, _ in claimed:
+                    cursor.execute(SENT, (email,))
+                    session.commit()
 
 
 def _changes(chance: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -271,12 +328,11 @@ def section(measured: Sequence[Case], runs: int, planned: str) -> str:
         )
     lines.append("")
     for case in measured:
-        claims = [outcome.claims for outcome in case.outcomes if outcome.claims is not None]
-        if claims:
+        delays = [seconds for outcome in case.outcomes for seconds in outcome.delays or []]
+        if delays:
             lines += [
-                f"During the burst two dispatchers claimed {median(c.during for c in claims):.0f}"
-                f" batches a second ({median(c.before for c in claims):.0f} before it); their"
-                f" longest stall was {max(c.longest_stall for c in claims):.2f} s.",
+                f"During the bursts {len(delays):,} emails came due and were claimed, half of them"
+                f" within {median(delays):.1f} s, the last after {max(delays):.1f} s.",
                 "",
             ]
     return "\n".join(lines)

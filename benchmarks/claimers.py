@@ -54,8 +54,6 @@ class Claimers:
         Statements that claim a batch and record it as sent.
     count
         Number of processes.
-    sending_seconds
-        What sending a batch takes.
     """
 
     def __init__(
@@ -65,7 +63,6 @@ class Claimers:
         claim: str = WIDE_CLAIM,
         finish: str = WIDE_FINISH,
         count: int = 2,
-        sending_seconds: float = SENDING_SECONDS,
     ) -> None:
         context = mp.get_context("spawn")
         self._stop = context.Event()
@@ -74,7 +71,7 @@ class Claimers:
         self._processes = [
             context.Process(
                 target=_run,
-                args=(url, now, claim, finish, sending_seconds, ready, self._stop, self._results),
+                args=(url, now, claim, finish, ready, self._stop, self._results),
                 daemon=True,
             )
             for ready in self._ready
@@ -131,7 +128,6 @@ def _run(
     now: dt.datetime,
     claim: str,
     finish: str,
-    sending_seconds: float,
     ready: Event,
     stop: Event,
     results: Any,
@@ -148,7 +144,7 @@ def _run(
                 if claimed:
                     moments.append(time.monotonic())
                     ready.set()
-                time.sleep(sending_seconds)
+                time.sleep(SENDING_SECONDS)
                 # One by one: the fate of an email must not wait for others.
                 for email in claimed:
                     cursor.execute(finish, (email,))

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from sqlalchemy import Engine
 
 from sendplan.io.load import Snapshot, load
+from sendplan.io.planner_lock import planner_lock
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
-from sendplan.io.store import OvertakenError, RunRecord, planner_lock, store
+from sendplan.io.store import OvertakenError, RunRecord, store
 from sendplan.planner.crew import Progress
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan

@@ -18,15 +18,14 @@ from sqlalchemy import Engine, text
 from sendplan.io.database import translated_errors
 from sendplan.io.errors import SendplanError
 from sendplan.io.load import Snapshot, load_requested
+from sendplan.io.planner_lock import PlannerBusyError, planner_lock
 from sendplan.io.requests import Requests, pending_requests
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.store import (
     OvertakenError,
     Pace,
-    PlannerBusyError,
     Published,
     RunRecord,
-    planner_lock,
     store,
 )
 from sendplan.io.watching import notices
@@ -52,7 +51,10 @@ STEADY = 0.1
 
 WIDEST = 0.99
 
-DEFAULT_PACE = Pace(batch_size=5_000, pause=0.1)
+MOST_SHARES = 3
+"""Components for which time is given at most: what takes longer than this is for the night."""
+
+DEFAULT_PACE = Pace(batch_size=5_000, pause=0.05)
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +166,8 @@ def recalc(
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        See `recalc_parameters`; the time limit is meant for each component that is reached.
+        See `recalc_parameters`; the time limit is meant for each component that is reached, up
+        to `MOST_SHARES`.
     pace : Pace
         How fast the difference is written.
     report, progress : callable
@@ -242,7 +245,7 @@ def _scaled(parameters: Parameters, snapshot: Snapshot) -> Parameters:
         pools.setdefault(sequence_id, []).append(mailbox_id)
     members = [np.array(pool, dtype=np.int64) for pool in pools.values()]
     count = len(np.unique(mailbox_components(members))) if members else 1
-    return replace(parameters, time_limit=parameters.time_limit * count)
+    return replace(parameters, time_limit=parameters.time_limit * min(count, MOST_SHARES))
 
 
 def watch_changes(

@@ -34,21 +34,12 @@ from sendplan.planner.problem import Problem
 from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus
 
-PLANNER_LOCK = 5_376_002
-"""Key of the advisory lock that lets one planner publish at a time."""
-
 MANY_ROWS = 20_000
 """Changed rows from which on the table is vacuumed, which keeps claims and the next run fast."""
 
 
 CROSSED = ("23505", "40001", "40P01")
 """A row that somebody else was just making, and the two ways to be in each other's way."""
-
-
-class PlannerBusyError(SendplanError):
-    """Another planner is at work on this database."""
-
-    exit_code = 0
 
 
 class OvertakenError(SendplanError):
@@ -72,28 +63,6 @@ class Published:
     run_id: int
     rows_changed: int
     skipped: int
-
-
-@contextmanager
-def planner_lock(engine: Engine) -> Iterator[None]:
-    """Hold the right to publish, from before the snapshot until after the commit.
-
-    Raises
-    ------
-    PlannerBusyError
-        If another planner holds it.
-    """
-    with translated_errors("taking the planner's lock"), engine.connect() as connection:
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        mine = connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": PLANNER_LOCK})
-        if not mine:
-            raise PlannerBusyError(
-                "Another planner is at work on this database; nothing was planned or changed."
-            )
-        try:
-            yield
-        finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PLANNER_LOCK})
 
 
 STAGED = {"staged_inserts": KEY_KINDS | SLOT_KINDS, "staged_changes": CHANGE_KINDS}

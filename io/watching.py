@@ -30,7 +30,7 @@ def notices(
     engine: Engine,
     stopped: Callable[[], bool],
     *,
-    settle: float = 0.3,
+    settle: float = 0.2,
     longest: float = 2.0,
     every: float = 60.0,
 ) -> Iterator[None]:

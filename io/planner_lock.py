@@ -1,0 +1,40 @@
+"""One planner at a time: an advisory lock from before the snapshot until after the commit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, text
+
+from sendplan.io.database import translated_errors
+from sendplan.io.errors import SendplanError
+
+PLANNER_LOCK = 5_376_002
+"""Key of the advisory lock that lets one planner publish at a time."""
+
+
+class PlannerBusyError(SendplanError):
+    """Another planner is at work on this database."""
+
+    exit_code = 0
+
+
+@contextmanager
+def planner_lock(engine: Engine) -> Iterator[None]:
+    """Hold the right to publish, from before the snapshot until after the commit.
+
+    Raises
+    ------
+    PlannerBusyError
+        If another planner holds it.
+    """
+    with translated_errors("taking the planner's lock"), engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        mine = connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": PLANNER_LOCK})
+        if not mine:
+            raise PlannerBusyError(
+                "Another planner is at work on this database; nothing was planned or changed."
+            )
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PLANNER_LOCK})
