@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 export PYTHONSAFEPATH := 1
 unexport PYTHONPATH
 
-.PHONY: demo test test-long lint bench bench-gaps bench-changes bench-peers picture lock clean
+.PHONY: demo test test-long test-changes lint bench bench-gaps bench-changes bench-peers picture lock clean
 
 # On the embedded database, whatever the environment says: it would fill a real one with contacts.
 demo: .venv/.ready
@@ -21,6 +21,10 @@ test: .venv/.ready
 # The tests by chance on thirty times as many examples; more than an hour.
 test-long: .venv/.ready
 	SENDPLAN_TEST_FACTOR=30 $(RUN) pytest -n auto tests/test_properties.py tests/test_optimum.py
+
+# A thousand sequences of changes, sends, recalculations, nights and kills; half an hour.
+test-changes: .venv/.ready
+	SENDPLAN_TEST_FACTOR=334 $(RUN) pytest -n auto tests/test_change_sequences.py
 
 lint: .venv/.ready
 	$(RUN) ruff check .
