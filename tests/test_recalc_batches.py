@@ -218,6 +218,7 @@ MEANWHILE = {
 """What somebody does to the email that is about to move, or to what it is planned for."""
 
 OF_EMAILS = ("claimed", "sent", "failed")
+OF_PEOPLE = ("stopped", "suppressed")
 SIMILAR = ("failed", "suppressed")
 """To others, as far as a recalculation can see; only long runs try them."""
 
@@ -237,18 +238,28 @@ def test_what_others_do_meanwhile_stands(engine: Engine, name: str, when: str | 
     make(engine, BY_NAME["mailbox removed"])
     before = emails(engine)
     theirs: dict[int, Row] = {}
+    bad: list[set[tuple[Any, ...]]] = []
 
     def act() -> None:
         [(key,)] = rows(engine, ABOUT_TO_MOVE)
         run_sql(engine, MEANWHILE[name].format(key))
         theirs[key] = emails(engine)[key]
+        bad.append(broken(engine))
+
+    def written(done: int, total: int) -> None:
+        # The next batch knows of it already.
+        if bad:
+            assert broken(engine) <= bad.pop()
+        elif done == when and not theirs:
+            act()
 
     recalculated(
         engine,
         pace=SMALL,
         report=lambda phase: act() if phase == when and not theirs else None,
-        written=lambda done, total: act() if done == when and not theirs else None,
+        written=written,
     )
+    assert not bad
     # What came too late for it is queued.
     recalculated(engine, pace=SMALL)
     [(key, row)] = theirs.items()
@@ -256,6 +267,10 @@ def test_what_others_do_meanwhile_stands(engine: Engine, name: str, when: str | 
     if name in OF_EMAILS:
         assert after.pop(key)["whole"] == row["whole"]
         before.pop(key)
+    if name in OF_PEOPLE:
+        # It got no other slot before it was cancelled.
+        assert after[key]["status"] == "cancelled"
+        assert (after[key]["mailbox_id"], after[key]["send_at"]) == (5, row["send_at"])
     assert_others_untouched(before, after, (1, 2))
     assert_sound(engine, (1, 2))
     assert not overfull(engine)
