@@ -35,7 +35,7 @@ def show_recalculation(done: "Recalculation") -> None:
     plan, published = run.plan, run.published
     rows = published.rows_changed if published else 0
     console.print(
-        f"Re-planned {len(plan.delays):,} emails after {len(requests.ids):,} changes ({kinds}) in"
+        f"Re-planned {len(plan.delays):,} emails after {_changes(len(requests.ids))} ({kinds}) in"
         f" {run.seconds['total']:.1f} s."
     )
     console.print(
@@ -136,6 +136,10 @@ def _print_moves(console: Console, found: "Preview") -> None:
         ],
         hidden=len(moved) - SHOWN_MOVES,
     )
+
+
+def _changes(count: int) -> str:
+    return "1 change" if count == 1 else f"{count:,} changes"
 
 
 def _count(value: Any) -> str:

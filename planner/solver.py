@@ -237,6 +237,8 @@ def _replanned(job: _Job, kept: Placement) -> _Found:
             return found
         if job.gap(found) > wanted:
             _anew(job, crew, found)
+        else:
+            found.stopped = Stop.GAP
     return found
 
 
