@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -38,6 +39,8 @@ from sendplan.planner.vocabulary import (
     DEFAULT_PRIORITY,
     DEFAULT_SEND_DAYS,
     DEFAULT_TIMEZONE,
+    IN_FLIGHT,
+    OCCUPYING,
     EmailStatus,
     EnrollmentStatus,
     MailboxStatus,
@@ -89,8 +92,11 @@ def _choice(name: str, default: str) -> Column[str]:
 
 
 def _one_of(column: str, allowed: Iterable[str] | type[StrEnum]) -> CheckConstraint:
-    values = ", ".join(f"'{value}'" for value in allowed)
-    return CheckConstraint(f"{column} IN ({values})", name=f"{column}_known")
+    return CheckConstraint(_among(column, allowed), name=f"{column}_known")
+
+
+def _among(column: str, allowed: Iterable[str]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in allowed)})"
 
 
 def _not_negative(*columns: str) -> list[CheckConstraint]:
@@ -116,6 +122,9 @@ sequences = Table(
     Column("priority", Numeric, nullable=False, server_default=text(f"{DEFAULT_PRIORITY:g}")),
     Column("max_new_per_day", Integer),
     _choice("status", SequenceStatus.ACTIVE),
+    Column("paused_reason", Text),
+    # A template; see `sendplan.io.dispatch.unsubscribing`.
+    Column("unsubscribe_url", Text),
     CheckConstraint("end_time > start_time", name="end_after_start"),
     CheckConstraint(
         "cardinality(send_days) > 0 AND send_days <@ '{1,2,3,4,5,6,7}'::smallint[]",
@@ -175,6 +184,7 @@ mailboxes = Table(
     Column("ramp_from", Date),
     Column("transport", Text),
     _choice("status", MailboxStatus.ACTIVE),
+    Column("paused_reason", Text),
     UniqueConstraint("email"),
     # A reference only: a URL with its password must not end up in dumps and logs.
     CheckConstraint("transport ~ '^(env|file):.+'", name="transport_is_reference"),
@@ -263,6 +273,8 @@ scheduled_emails = Table(
     Column("claim_token", Uuid),
     Column("claimed_by", Text),
     _instant("lease_until"),
+    # Not to be claimed before, whatever its slot says.
+    _instant("retry_at"),
     # A slot that a plan gave is whole; provisional and unplaced rows carry no plan.
     CheckConstraint(
         "plan_run_id IS NULL"
@@ -289,11 +301,34 @@ Index(
     unique=True,
     postgresql_where=text(f"status <> '{EmailStatus.CANCELLED}'"),
 )
-# Claiming polls "due by now, earliest first". No other index: each one slows every plan written.
+# Claiming polls "due by now, earliest first". No other index on pending rows: each one slows every
+# plan written.
 Index(
     "scheduled_emails_due_idx",
     scheduled_emails.c.send_at,
     postgresql_where=text(f"status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL"),
+)
+# Claiming counts what is used up of a mailbox-day.
+Index(
+    "scheduled_emails_used_idx",
+    scheduled_emails.c.mailbox_id,
+    scheduled_emails.c.send_day,
+    postgresql_where=text(_among("status", OCCUPYING)),
+)
+# Recovery looks for leases that have run out.
+Index(
+    "scheduled_emails_lease_idx",
+    scheduled_emails.c.lease_until,
+    postgresql_where=text(_among("status", IN_FLIGHT)),
+)
+
+# Whose messages these are: part of every Message-ID. One row, made by the migration.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("only_one", Boolean, primary_key=True, server_default=text("true")),
+    CheckConstraint("only_one", name="only_one"),
 )
 
 # Written by triggers, for each change that a plan depends on. No foreign keys, as what a request

@@ -1,0 +1,1 @@
+"""Dispatching: every planned email executed once, whatever breaks."""

@@ -1,0 +1,70 @@
+"""What dispatching needs: room used up by mailbox and day, leases, retries, whose messages.
+
+How much of a mailbox-day is used up is counted from the rows whenever somebody claims, under a
+lock on the mailbox: a counter of its own could drift from them. The index for it leaves out
+pending rows, so that writing a plan costs nothing more.
+"""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+COLUMNS = """
+ALTER TABLE scheduled_emails ADD COLUMN retry_at timestamptz;
+ALTER TABLE mailboxes ADD COLUMN paused_reason text;
+ALTER TABLE sequences ADD COLUMN paused_reason text;
+ALTER TABLE sequences ADD COLUMN unsubscribe_url text;
+"""
+
+INDEXES = """
+CREATE INDEX scheduled_emails_used_idx ON scheduled_emails (mailbox_id, send_day)
+    WHERE status IN ('sent', 'claimed', 'sending', 'uncertain');
+CREATE INDEX scheduled_emails_lease_idx ON scheduled_emails (lease_until)
+    WHERE status IN ('claimed', 'sending');
+"""
+
+# Two installations number their enrollments alike, and receivers drop what bears a known id.
+INSTALLATION = """
+CREATE TABLE installation (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    only_one boolean NOT NULL DEFAULT true,
+    CONSTRAINT installation_pkey PRIMARY KEY (only_one),
+    CONSTRAINT installation_only_one CHECK (only_one)
+);
+INSERT INTO installation DEFAULT VALUES;
+"""
+
+# Whoever resumes something, by plain SQL too, has dealt with the reason.
+RESUMED = """
+CREATE FUNCTION clear_paused_reason() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.paused_reason := NULL;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER mailboxes_clear_paused_reason BEFORE UPDATE ON mailboxes
+    FOR EACH ROW WHEN (NEW.paused_reason IS NOT NULL AND NEW.status <> 'paused')
+    EXECUTE FUNCTION clear_paused_reason();
+CREATE TRIGGER sequences_clear_paused_reason BEFORE UPDATE ON sequences
+    FOR EACH ROW WHEN (NEW.paused_reason IS NOT NULL AND NEW.status <> 'paused')
+    EXECUTE FUNCTION clear_paused_reason();
+"""
+
+
+def upgrade() -> None:
+    """Add the columns, indexes and the installation's id."""
+    for script in (COLUMNS, INDEXES, INSTALLATION, RESUMED):
+        op.execute(script)
+
+
+def downgrade() -> None:
+    """Drop them again; the triggers go with their function."""
+    op.execute("DROP FUNCTION clear_paused_reason() CASCADE")
+    op.execute("DROP TABLE installation")
+    op.execute("DROP INDEX scheduled_emails_used_idx, scheduled_emails_lease_idx")
+    op.execute("ALTER TABLE scheduled_emails DROP COLUMN retry_at")
+    op.execute("ALTER TABLE mailboxes DROP COLUMN paused_reason")
+    op.execute("ALTER TABLE sequences DROP COLUMN paused_reason, DROP COLUMN unsubscribe_url")
