@@ -3,15 +3,11 @@
 import datetime as dt
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Row
 
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.texts import shown
-from sendplan.planner import dates
-
-CALENDAR_DAYS = 800
-"""Days in which a sending day must turn up: two years, holidays and all."""
+from sendplan.planner.single_days import ONE_DAY, SendingDays, instant_at, local_day
 
 
 class ReadyDays:
@@ -27,20 +23,15 @@ class ReadyDays:
 
     def __init__(self, sequence: Row[Any], instant: int) -> None:
         self._sequence = sequence
-        self._instant = instant
-        today = instant // dates.DAY
-        self._days = dates.SendingDays(
-            tuple(sequence.send_days), sequence.holidays, today - 2, today + CALENDAR_DAYS
-        )
+        self._instant = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=instant)
+        self._days = SendingDays(tuple(sequence.send_days), sequence.holidays)
 
     def slot(self, zone: str) -> tuple[dt.date, dt.datetime]:
         """Return the ready day in a zone, and the instant at which the window opens on it."""
-        today = dates.local_days(np.array([self._instant]), zone)
-        closes = dates.instants_at(today, self._sequence.end_second, zone)
-        ready = self._days.on_or_after(today + (self._instant >= closes))
-        if ready[0] > self._days.last:
+        today = local_day(self._instant, zone)
+        closed = self._instant >= instant_at(today, self._sequence.end_second, zone)
+        ready = self._days.on_or_after(today + ONE_DAY if closed else today)
+        if ready is None:
             what = f"sequence {shown(self._sequence.name)} has no sending day in sight"
             raise DataError([Problem("sequence", what, "check its send_days and holidays")])
-        opens = int(dates.instants_at(ready, self._sequence.start_second, zone)[0])
-        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        return dates.to_date(int(ready[0])), epoch + dt.timedelta(microseconds=opens)
+        return ready, instant_at(ready, self._sequence.start_second, zone)

@@ -14,6 +14,7 @@ import holidays
 import numpy as np
 import pandas as pd
 
+from sendplan.planner import single_days
 from sendplan.planner.reading import DAY_SECONDS, NULL
 from sendplan.planner.vocabulary import MAX_HORIZON_DAYS, WaitUnit
 
@@ -73,9 +74,10 @@ def is_country(code: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _holidays(country: str, first_year: int, last_year: int) -> tuple[int, ...]:
-    dates = holidays.country_holidays(country, years=range(first_year, last_year + 1))
     epoch = dt.date(1970, 1, 1)
-    return tuple(sorted((date - epoch).days for date in dates))
+    years = range(first_year, last_year + 1)
+    free = (date for year in years for date in single_days.holidays_in(country, year))
+    return tuple(sorted((date - epoch).days for date in free))
 
 
 class SendingDays:
@@ -186,22 +188,9 @@ def instants_at(days: np.ndarray, seconds: int, zone: str) -> np.ndarray:
     utc = aware.tz_convert("UTC").tz_localize(None)
     instants = np.asarray(utc.to_numpy().astype("datetime64[us]").astype(np.int64))
     for place in np.flatnonzero(instants == NULL):
-        instants[place] = _end_of_gap(naive[int(place)].to_pydatetime(), zone)
+        end = single_days.end_of_gap(naive[int(place)].to_pydatetime(), zone)
+        instants[place] = int(end.timestamp()) * SECOND
     return instants
-
-
-def _end_of_gap(missing: dt.datetime, zone: str) -> int:
-    """Return the first instant after the gap that swallows the local time `missing`."""
-    rules = zoneinfo.ZoneInfo(zone)
-    before, after = (int(missing.replace(tzinfo=rules, fold=fold).timestamp()) for fold in (1, 0))
-    offset = dt.datetime.fromtimestamp(before, rules).utcoffset()
-    while after - before > 1:
-        middle = (before + after) // 2
-        if dt.datetime.fromtimestamp(middle, rules).utcoffset() == offset:
-            before = middle
-        else:
-            after = middle
-    return after * SECOND
 
 
 def to_date(day: int) -> dt.date:
