@@ -14,6 +14,9 @@ SHOWN_WIDTH = 40
 CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What no single-line text may hold: controls but the tab, line separators, lone surrogates."""
 
+CONTROL_IN_LINES = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What no text of several lines may hold: controls but line ends and the tab, lone surrogates."""
+
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _SAVE_AS_UTF8 = "save the file as UTF-8 (in a spreadsheet: “CSV UTF-8”)"
 
@@ -22,6 +25,8 @@ def shown(value: object, width: int = SHOWN_WIDTH) -> str:
     """Return a foreign value quoted, printable and short."""
     text = value if isinstance(value, str) else str(value)
     cut = text if len(text) <= width else text[: width - 1] + "…"
+    if cut.isprintable():
+        return f"'{cut}'"
     safe = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in cut

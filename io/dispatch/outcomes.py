@@ -30,6 +30,9 @@ class Verdict(StrEnum):
     UNREACHABLE = "unreachable"
     """No working session with the server; the email was not tried."""
 
+    FLAWED = "flawed"
+    """There is no message to send: the step's template can be rendered for nobody."""
+
     WITHDRAWN = "withdrawn"
     """Held back just before it would have left."""
 
