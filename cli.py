@@ -21,6 +21,7 @@ from sendplan.io.change_commands import COMMANDS, GROUPS, ChangeCommand, Option
 from sendplan.io.errors import DataError, SendplanError
 from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import METHODS, Parameters
+from sendplan.planner.vocabulary import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -123,6 +124,22 @@ as_of_option = click.option(
     "--as-of",
     type=Moment(),
     help="Replace the clock, such as 2026-11-23T02:00:00+00:00.",
+)
+
+grace_option = click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=GRACE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long after its slot an email may still leave; the same for dispatch and recalc.",
+)
+log_option = click.option(
+    "--log",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to write the log, on stderr.",
 )
 
 
@@ -410,6 +427,8 @@ def _plan(
     help="What moving an email costs, in days of lateness; by default 1.",
 )
 @click.option("--workers", type=int, metavar="N", help="Parts planned side by side.")
+@grace_option
+@log_option
 @as_json
 @database_options
 @click.pass_obj
@@ -420,6 +439,8 @@ def recalc(
     as_of: dt.datetime | None,
     batch_size: int | None,
     pause: float | None,
+    grace: float,
+    log: str,
     as_json: bool,
     database_url: str | None,
     data_dir: Path | None,
@@ -434,6 +455,7 @@ def recalc(
     """
     from sendplan.io.console import emit_json, planning
     from sendplan.io.console_changes import emit_json_line, show_recalculation
+    from sendplan.io.logs import show_logs
     from sendplan.io.recalc import DEFAULT_PACE, recalc_parameters, watch_changes
     from sendplan.io.recalc import recalc as work_off
 
@@ -450,10 +472,9 @@ def recalc(
 
     with database(place, database_url, data_dir) as engine:
         if watch:
+            show_logs(sys.stderr, log)
             with _until_told_to_stop() as stopped:
-                watch_changes(
-                    engine, lambda: as_of or _clock(), known, stopped, pace=pace, done=show
-                )
+                watch_changes(engine, clock, known, stopped, grace=grace, pace=pace, done=show)
             return
         now = as_of or _clock()
         with planning() as (report, progress):
@@ -461,6 +482,7 @@ def recalc(
                 engine,
                 now,
                 recalc_parameters(engine, now, known),
+                grace=grace,
                 pace=pace,
                 report=report,
                 progress=progress,
@@ -469,6 +491,90 @@ def recalc(
         emit_json(done.to_json())
     else:
         show_recalculation(done)
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="End when nothing is due any more.")
+@click.option("--until", type=Moment(), help="End at a time, such as 2026-11-23T18:00:00+00:00.")
+@click.option(
+    "--transport",
+    type=click.Choice(["smtp", "outbox"]),
+    help="How messages leave: by SMTP, or as .eml files into a folder. By default smtp, and outbox"
+    " where the database holds nothing but the demonstration.",
+)
+@click.option(
+    "--outbox",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("outbox"),
+    show_default=True,
+    help="Folder for the files of --transport outbox.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Emails sent at a time; by default 32.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="How long an email may be in hand before others take it for lost; by default 180.",
+)
+@grace_option
+@log_option
+@as_of_option
+@as_json
+@database_options
+@click.pass_obj
+def dispatch(
+    place: Place,
+    once: bool,
+    until: dt.datetime | None,
+    transport: str | None,
+    outbox: Path,
+    workers: int | None,
+    lease: float | None,
+    grace: float,
+    log: str,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Send the emails whose time has come; without --once or --until, until told to stop.
+
+    Any number of dispatchers may run beside each other. SIGTERM and Ctrl-C end one after the
+    emails that it has in hand.
+
+    \b
+    Examples:
+      sendplan dispatch                          send each email at its time
+      sendplan dispatch --once                   send what is due now, and end
+      sendplan dispatch --transport outbox       write files instead of sending
+    """
+    from sendplan.io.console_dispatch import show_dispatched
+    from sendplan.io.demonstration import contents
+    from sendplan.io.dispatch.dispatcher import DEFAULT_LEASE, DEFAULT_WORKERS, Settings
+    from sendplan.io.dispatch.dispatcher import dispatch as send_due
+    from sendplan.io.logs import show_logs
+
+    if as_of is not None and not once:
+        raise click.UsageError("--as-of stops the clock, so it needs --once")
+    show_logs(sys.stderr, log)
+    with database(place, database_url, data_dir) as engine, _until_told_to_stop() as stopped:
+        if transport is None:
+            transport = "outbox" if contents(engine).demonstration else "smtp"
+        settings = Settings(
+            outbox=outbox if transport == "outbox" else None,
+            workers=workers or DEFAULT_WORKERS,
+            lease=dt.timedelta(seconds=lease or DEFAULT_LEASE),
+            grace=dt.timedelta(seconds=grace),
+            once=once,
+            until=until,
+        )
+        done = send_due(engine, settings, lambda: as_of or _clock(), stopped)
+    show_dispatched(done, settings, as_json=as_json)
 
 
 @main.command()
@@ -504,8 +610,9 @@ def status(
     database_url: str | None,
     data_dir: Path | None,
 ) -> None:
-    """Show where the work stands: last run, sequences, mailboxes, what has no slot."""
-    from sendplan.io.console import emit_json, show_status
+    """Show where the work stands: due, late and sent, last run, sequences, mailboxes."""
+    from sendplan.io.console import emit_json
+    from sendplan.io.console_operations import show_status
     from sendplan.io.status import status as read_status
 
     with database(place, database_url, data_dir) as engine:
@@ -514,6 +621,96 @@ def status(
         emit_json(asdict(found))
     else:
         show_status(found)
+
+
+@main.command()
+@click.option(
+    "--max-late",
+    type=click.FloatRange(0),
+    metavar="S",
+    help="Seconds that an email may be late when nothing blocks it; by default 900.",
+)
+@click.option(
+    "--max-plan-age",
+    type=click.FloatRange(0),
+    metavar="H",
+    help="Hours that the last plan may be old while there is work; by default 36.",
+)
+@click.option("--fail-on-uncertain", is_flag=True, help="Do not only warn of uncertain emails.")
+@as_of_option
+@as_json
+@database_options
+@click.pass_context
+def health(
+    ctx: click.Context,
+    max_late: float | None,
+    max_plan_age: float | None,
+    fail_on_uncertain: bool,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Tell a monitor whether the work goes on; exit 1 if somebody should look.
+
+    Each finding is one line: what is wrong, and what to do. Uncertain emails are a warning, since
+    they wait for an operator and nothing else waits for them.
+    """
+    from sendplan.io.console_operations import show_health
+    from sendplan.io.dispatch.health import Limits
+    from sendplan.io.dispatch.health import health as look
+
+    limits = Limits(uncertain=not fail_on_uncertain)
+    if max_late is not None:
+        limits = replace(limits, late=dt.timedelta(seconds=max_late))
+    if max_plan_age is not None:
+        limits = replace(limits, plan_age=dt.timedelta(hours=max_plan_age))
+    with database(ctx.obj, database_url, data_dir) as engine:
+        found = look(engine, as_of or _clock(), limits)
+    show_health(found, as_json=as_json)
+    if not found.fine:
+        ctx.exit(1)
+
+
+@main.command()
+@click.option("--sent", type=int, multiple=True, metavar="ID", help="It left. Repeatable.")
+@click.option(
+    "--not-sent", type=int, multiple=True, metavar="ID", help="It did not leave. Repeatable."
+)
+@click.option("--at", type=Moment(), help="When those that left did; by default at their slots.")
+@as_json
+@database_options
+@click.pass_obj
+def uncertain(
+    place: Place,
+    sent: tuple[int, ...],
+    not_sent: tuple[int, ...],
+    at: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """List the emails that may have left or not, or say what became of them.
+
+    Look for the Message-ID in the mailbox's folder of sent messages. One that was sent counts as
+    any other; one that was not is planned again.
+
+    \b
+    Examples:
+      sendplan uncertain                             list them
+      sendplan uncertain --sent 17 --not-sent 23     decide; all of them, or none
+    """
+    from sendplan.io.console_operations import show_resolved, show_uncertain
+    from sendplan.io.dispatch.uncertain import resolve, uncertain_emails
+
+    if at is not None and not sent:
+        raise click.UsageError("--at says when emails left, so it needs --sent")
+    with database(place, database_url, data_dir) as engine:
+        if not sent and not not_sent:
+            show_uncertain(uncertain_emails(engine), as_json=as_json)
+            return
+        resolve(engine, sent, not_sent, _clock(), at=at)
+    show_resolved(sent, not_sent, as_json=as_json)
 
 
 @main.command()

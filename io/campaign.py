@@ -26,6 +26,7 @@ A whole file, with everything optional::
     priority = 1
     max_new_per_day = 200
     attributes = ["first_name", "company"]       # what its templates may use
+    unsubscribe_url = "https://mail.example/out/{{ token }}"    # or "mailto:…"; for the headers
     status = "active"                            # or "paused"
 
     [[sequences.steps]]

@@ -6,6 +6,7 @@ from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from pathlib import Path
 
+from sendplan.io.dispatch.unsubscribing import url_problems
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.places import country_fault, zone_fault
 from sendplan.io.step_texts import content_problems, subject_problems
@@ -64,6 +65,7 @@ class Sequence:
     max_new_per_day: int | None = None
     attributes: tuple[str, ...] = ()
     status: str | None = None
+    unsubscribe_url: str | None = None
 
 
 def read_sequence(
@@ -102,6 +104,7 @@ def read_sequence(
         max_new_per_day=table.integer("max_new_per_day", 1, 1_000_000),
         attributes=attributes,
         status=table.word("status", SequenceStatus, tuple(SequenceStatus)),
+        unsubscribe_url=_read_unsubscribe_url(table, attributes),
     )
     table.close()
     return sequence
@@ -160,6 +163,14 @@ def _read_attributes(table: TomlTable) -> tuple[str, ...]:
         else:
             found.append(name)
     return tuple(found)
+
+
+def _read_unsubscribe_url(table: TomlTable, attributes: tuple[str, ...]) -> str | None:
+    key = "unsubscribe_url"
+    url = table.source(key, f'write it as {key} = "https://mail.example/out/{{{{ token }}}}"')
+    if url is not None:
+        _note(table, key, url_problems(url, attributes))
+    return url
 
 
 def _read_pool(

@@ -119,6 +119,7 @@ def _sequence_values(sequence: Sequence) -> dict[str, Any]:
         "wait_unit": str(sequence.wait_unit),
         "priority": sequence.priority,
         "max_new_per_day": sequence.max_new_per_day,
+        "unsubscribe_url": sequence.unsubscribe_url,
     }
 
 

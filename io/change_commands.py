@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sendplan.planner.vocabulary import SUPPRESSING, StopReason
+
 
 @dataclass(frozen=True)
 class Option:
@@ -110,11 +112,26 @@ def gives_both_texts(options: Options, preview: bool) -> str | None:
     return None
 
 
+def names_who_stops(options: Options, preview: bool) -> str | None:
+    """Refuse a stop of nobody, of somebody and a list at once, or for no reason that is known."""
+    email, file, reason = options["email"], options["file"], options["reason"]
+    known = [str(word) for word in StopReason]
+    if (email is None) == (file is None):
+        return "Name the contact by its address, or else a list of them by --file."
+    if reason is None and file is None:
+        return f"Give --reason, one of {', '.join(known)}."
+    if reason is not None and reason not in known:
+        return f"--reason {reason} is unknown; use one of {', '.join(known)}."
+    if reason in SUPPRESSING and options["sequence"] is not None:
+        return f"Whoever {reason} is stopped in every sequence; leave --sequence out."
+    return None
+
+
 GROUPS = {
     "mailbox": "Add, remove, pause, resume and set mailboxes.",
     "step": "Add, remove, move and set the steps of sequences.",
     "sequence": "Pause, resume and set sequences.",
-    "contact": "Suppress contacts.",
+    "contact": "Stop and suppress contacts.",
 }
 
 _of_mailbox = partial(Option, table="mailboxes")
@@ -270,6 +287,7 @@ COMMANDS = (
             _of_sequence("--wait-unit", "wait_unit", "WORD", "calendar or sending (days)."),
             _of_sequence("--priority", "priority", "X", "Weight of its delays, above 0."),
             _of_sequence("--max-new-per-day", "max_new_per_day", "N|none", "First emails a day."),
+            Option("--unsubscribe-url", "unsubscribe_url", "URL|none", "Where recipients opt out."),
             _several("--link", "link", "MAILBOX", "One that is to send for it."),
             _several("--unlink", "unlink", "MAILBOX", "One that is to send for it no more."),
         ),
@@ -282,5 +300,21 @@ COMMANDS = (
         'ada@client.example --reason "asked not to be written to"',
         "email",
         (Option("--reason", "reason", "TEXT", "Why; kept with the contact."),),
+    ),
+    ChangeCommand(
+        "contact",
+        "stop",
+        "Stop the threads of a contact who replied, bounced or unsubscribed.\n\n"
+        "What is still to be sent is cancelled. Whoever bounced or unsubscribed gets nothing more"
+        " in any sequence. A list is a CSV file with the column email and, where rows differ,"
+        " reason and sequence; the options say what its cells leave open.",
+        'ada@client.example --reason replied --sequence "Autumn webinar"',
+        "[email]",
+        (
+            Option("--reason", "reason", "WORD", "replied, bounced or unsubscribed."),
+            Option("--sequence", "sequence", "NAME", "The only one to stop, of who replied."),
+            _file("--file", "file", "FILE", "Stop everybody on a list, or nobody."),
+        ),
+        (names_who_stops,),
     ),
 )

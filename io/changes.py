@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, cast, func, select
 
-from sendplan.io import mailbox_changes, step_changes
+from sendplan.io import contact_changes, mailbox_changes, step_changes
 from sendplan.io.changed_rows import (
     Applied,
     locked,
@@ -21,9 +21,11 @@ from sendplan.io.changed_rows import (
     stored,
 )
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.tables import contacts, sequences
+from sendplan.io.step_texts import check_unsubscribe_url
+from sendplan.io.tables import sequences
 from sendplan.planner import changes
-from sendplan.planner.changes import Change, SetSequence, SuppressContact
+from sendplan.planner.change import Unchanged
+from sendplan.planner.changes import Change, SetSequence
 from sendplan.planner.errors import ProblemError
 
 __all__ = ["Applied", "apply", "sentence", "summary", "translated_faults"]
@@ -39,7 +41,7 @@ def apply(connection: Connection, change: Change, now: dt.datetime | None = None
     change : Change
         From `sendplan.planner.changes`.
     now : aware datetime, optional
-        When a step is removed or a contact suppressed; by default the database's clock.
+        When a step is removed, or a contact suppressed; by default the database's clock.
 
     Returns
     -------
@@ -118,19 +120,14 @@ def _set_sequence(connection: Connection, change: SetSequence, now: dt.datetime)
     query = select(*window).where(sequences.c.id == change.sequence_id)
     change.refuse_for(dict(connection.execute(query).mappings().one()))
     values = stored(change)
+    url = change.unsubscribe_url
+    if not isinstance(url, Unchanged):
+        if url is not None:
+            check_unsubscribe_url(connection, change.sequence_id, url)
+        values["unsubscribe_url"] = url
     changed = set_row(connection, sequences, change.sequence_id, values)
     words = f"{named_sequence(connection, change.sequence_id)}: {settings_in_words(values)}"
     return Applied(change, changed, words, {"sequence_id": change.sequence_id})
-
-
-def _suppress_contact(connection: Connection, change: SuppressContact, now: dt.datetime) -> Applied:
-    row = locked(connection, contacts, "contact", change.contact_id)
-    changed = row["suppressed_at"] is None
-    if changed:
-        values = {"suppressed_at": now, "suppressed_reason": change.reason}
-        set_row(connection, contacts, change.contact_id, values)
-    words = f"contact {row['email']} ({change.contact_id}): suppressed"
-    return Applied(change, changed, words, {"contact_id": change.contact_id})
 
 
 _FACES: dict[type[Change], Callable[[Connection, Any, dt.datetime], Applied]] = {
@@ -144,5 +141,6 @@ _FACES: dict[type[Change], Callable[[Connection, Any, dt.datetime], Applied]] = 
     changes.MoveStep: step_changes.move_step,
     changes.SetStep: step_changes.set_step,
     SetSequence: _set_sequence,
-    SuppressContact: _suppress_contact,
+    changes.SuppressContact: contact_changes.suppress_contact,
+    changes.StopContacts: contact_changes.stop_contacts,
 }

@@ -24,7 +24,6 @@ from sendplan.planner.vocabulary import Reason
 if TYPE_CHECKING:
     from sendplan.io.check import Findings
     from sendplan.io.running import Run
-    from sendplan.io.status import Status
     from sendplan.planner.crew import Progress as Step
     from sendplan.planner.plan import Plan
 
@@ -277,64 +276,3 @@ def show_findings(findings: "Findings") -> None:
         ],
         hidden=len(found) - SHOWN_VIOLATIONS,
     )
-
-
-def show_status(status: "Status") -> None:
-    """Print where the work stands."""
-    console = Console(highlight=False)
-    run = status.last_run
-    if run is None:
-        console.print("Nothing has been planned yet; run `sendplan plan`.")
-    else:
-        console.print(
-            f"Last {run['kind']} run, {run['id']}, as of {run['as_of']:%a %d %b %Y %H:%M} UTC"
-            f" ({run['method']}, {run['status']}): {run['emails']:,} emails,"
-            f" {run['late_follow_ups']:,} late follow-ups, finished {day_of(run['finish_day'])}."
-        )
-    if status.queued_changes:
-        console.print(
-            f"{status.queued_changes:,} changes are queued; `sendplan recalc` re-plans what they"
-            " reach."
-        )
-    counts = ", ".join(f"{count:,} {name}" for name, count in status.emails.items())
-    console.print(f"Emails: {counts or 'none'}.")
-    upcoming = f"; the next leaves {status.next_at:%a %d %b %H:%M} UTC" if status.next_at else ""
-    console.print(f"Due now: {status.due:,}{upcoming}.")
-    print_table(
-        console,
-        "Sequences",
-        ["", "Status", "Active contacts", "Sent", "Planned", "No slot", "Finished"],
-        [
-            [
-                row["name"] or f"sequence {row['id']}",
-                row["status"],
-                f"{row['contacts']:,}",
-                f"{row['sent']:,}",
-                f"{row['planned']:,}",
-                f"{row['without_slot']:,}",
-                day_of(row["finish_day"]),
-            ]
-            for row in status.sequences[:SHOWN_SEQUENCES]
-        ],
-        hidden=len(status.sequences) - SHOWN_SEQUENCES,
-    )
-    busiest = sorted(status.mailboxes, key=lambda row: (-row["planned"], row["id"]))
-    print_table(
-        console,
-        "Mailboxes, the busiest first",
-        ["", "Status", "Capacity", "Used today", "Planned today", "Planned", "Finished"],
-        [
-            [
-                row["email"],
-                row["status"],
-                f"{row['daily_capacity']:,}",
-                f"{row['used_today']:,}",
-                f"{row['planned_today']:,}",
-                f"{row['planned']:,}",
-                day_of(row["finish_day"]),
-            ]
-            for row in busiest[:SHOWN_MAILBOXES]
-        ],
-        hidden=len(busiest) - SHOWN_MAILBOXES,
-    )
-    print_unplaced(console, [(row["reason"], row["emails"]) for row in status.unplaced])

@@ -56,18 +56,28 @@ class ContactList:
     contacts: tuple[Contact, ...]
 
 
-def read_contacts(path: Path) -> ContactList:
+def read_contacts(path: Path, *, several_by: str | None = None) -> ContactList:
     """Read and check a contact list.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    several_by : str, optional
+        A column, named in small letters, by which rows of one address may differ.
 
     Raises
     ------
     DataError
         With every offending line, its column, value and a remedy.
     """
-    return parse_contacts(read_text(path, MAX_FILE), name=str(path))
+    text = read_text(path, MAX_FILE)
+    return parse_contacts(text, name=str(path), several_by=several_by)
 
 
-def parse_contacts(text: str, *, name: str = "contacts") -> ContactList:
+def parse_contacts(
+    text: str, *, name: str = "contacts", several_by: str | None = None
+) -> ContactList:
     """Check the text of a contact list.
 
     Parameters
@@ -76,6 +86,8 @@ def parse_contacts(text: str, *, name: str = "contacts") -> ContactList:
         CSV, without byte order mark, line ends as in the file.
     name : str
         What to call the text in messages.
+    several_by : str, optional
+        See `read_contacts`.
 
     Raises
     ------
@@ -90,7 +102,7 @@ def parse_contacts(text: str, *, name: str = "contacts") -> ContactList:
     columns = () if problems else _header(line, header, problems)
     if problems:
         raise DataError(problems, name)
-    contacts = _read_rows(rows, columns, problems)
+    contacts = _read_rows(rows, columns, problems, several_by)
     if not contacts and not problems:
         remedy = "write one contact a row below the header"
         problems.append(Problem(f"line {line + 1}", "the file has no contacts", remedy))
@@ -177,8 +189,13 @@ def _note(problems: list[Problem], where: str, what: str, remedy: str) -> None:
 
 
 def _read_rows(
-    rows: Iterator[tuple[int, list[str]]], columns: tuple[str, ...], problems: list[Problem]
+    rows: Iterator[tuple[int, list[str]]],
+    columns: tuple[str, ...],
+    problems: list[Problem],
+    several_by: str | None,
 ) -> tuple[Contact, ...]:
+    folded = [column.lower() for column in columns]
+    apart_place = folded.index(several_by) if several_by in folded else None
     email_place = columns.index(EMAIL)
     zone_place = columns.index(TIMEZONE) if TIMEZONE in columns else None
     others = [
@@ -187,13 +204,14 @@ def _read_rows(
         if place not in (email_place, zone_place)
     ]
     contacts: list[Contact] = []
-    seen: dict[str, int] = {}
+    seen: dict[tuple[str, str], int] = {}
     for line, row in rows:
         if len(row) != len(columns):
             problems.append(_width_problem(line, row, columns))
             continue
         email = _email(line, row[email_place], problems)
-        if email and (first := seen.setdefault(email.lower(), line)) != line:
+        apart = row[apart_place].strip() if apart_place is not None else ""
+        if email and (first := seen.setdefault((email.lower(), apart), line)) != line:
             what = f"{shown(row[email_place])} stands in line {first} already"
             problems.append(Problem(f"line {line}, column email", what, "remove one of the rows"))
         zone = row[zone_place].strip() if zone_place is not None else ""

@@ -8,6 +8,7 @@ import pandas as pd
 from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
+from sendplan.io.demonstration import contents
 from sendplan.io.errors import DataError
 
 TABLES = (
@@ -24,17 +25,6 @@ TABLES = (
 NOT_STORED = {"enrollments": ("contact_timezone", "last_sent_day")}
 """Columns that frames carry and tables do not: they follow from other tables."""
 
-OWN_MAILBOXES = "%@outreach-%.example"
-"""What the addresses of synthetic mailboxes look like; the domain reaches nobody (RFC 2606)."""
-
-
-FILLED = """
-    SELECT EXISTS (SELECT FROM mailboxes WHERE email LIKE :pattern) AS own_mailboxes,
-           EXISTS (SELECT FROM mailboxes WHERE email NOT LIKE :pattern) AS foreign_mailboxes,
-           EXISTS (SELECT FROM sequences) OR EXISTS (SELECT FROM contacts)
-               OR EXISTS (SELECT FROM mailboxes) AS anything
-"""
-
 
 def is_filled(engine: Engine) -> bool:
     """Tell whether a database holds a demonstration already.
@@ -44,14 +34,13 @@ def is_filled(engine: Engine) -> bool:
     DataError
         If it holds anything that is not a demonstration's.
     """
-    with translated_errors("looking for a demonstration"), engine.connect() as connection:
-        filled = connection.execute(text(FILLED), {"pattern": OWN_MAILBOXES}).one()
-    if filled.foreign_mailboxes or (filled.anything and not filled.own_mailboxes):
+    found = contents(engine)
+    if found.anything and not found.demonstration:
         raise DataError(
             "The database holds campaigns of your own, and the demonstration would plan them."
             " Name an empty database with --database-url, or a new folder with --data-dir."
         )
-    return bool(filled.anything)
+    return found.anything
 
 
 def fill(

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, text
 
 from sendplan.io.campaign_store import transaction
 from sendplan.io.contacts import ContactList
+from sendplan.io.dispatch.unsubscribing import unsubscribe_url
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.places import zone_fault
 from sendplan.io.ready_days import ReadyDays
@@ -32,7 +33,7 @@ _ONE_ENROLLING_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('sendplan enro
 # Shared locks: other enrolments go on, a pause or change of the sequence waits for the rows.
 # Seconds of the day: 24:00 is a time to PostgreSQL, but not to Python.
 _NAMED = """
-    SELECT id, name, status, timezone, send_days, holidays,
+    SELECT id, name, status, timezone, send_days, holidays, unsubscribe_url,
            extract(epoch FROM start_time)::integer AS start_second,
            extract(epoch FROM end_time)::integer AS end_second
     FROM sequences WHERE name = :name ORDER BY id FOR SHARE
@@ -187,7 +188,10 @@ def enroll(
         connection.execute(text(_ONE_ENROLLING_AT_A_TIME))
         sequence = _find_sequence(connection, sequence_name)
         steps = connection.execute(text(_STEPS), {"sequence": sequence.id}).all()
-        _check_columns(contacts, _variables(sequence_name, steps))
+        variables = _variables(sequence_name, steps)
+        if sequence.unsubscribe_url is not None:
+            variables |= unsubscribe_url(sequence.unsubscribe_url).placeholders
+        _check_columns(contacts, variables)
         paused = sequence.status == SequenceStatus.PAUSED
         pool = connection.execute(text(_POOL), {"sequence": sequence.id}).all()
         _stage(connection, contacts, [] if paused else pool)

@@ -8,6 +8,9 @@ from sendplan.io.texts import CONTROL, character, shown
 MAX_SUBJECT = 998
 """Characters of a line of a message at most (RFC 5322, section 2.1.1)."""
 
+ENCODED = "=?"
+"""What an encoded word begins with; some readers decode it even where it has no end."""
+
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[^?\s]*\?[^?]*\?=")
 
 Fault = tuple[str, str]

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from sendplan.io.database import translated_errors
 from sendplan.io.load import load_around
 from sendplan.io.recalc import fixed_when_due
-from sendplan.planner.changes import AddStep, Change, SuppressContact
+from sendplan.planner.changes import AddStep, Change, StopContacts, SuppressContact
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.solver import plan_with
@@ -179,6 +179,8 @@ def _reached(engine: Engine, changes: Sequence[Change]) -> set[int]:
                 keys[query].append(getattr(change, name))
         if isinstance(change, SuppressContact):
             keys[SEQUENCES_OF_CONTACTS].append(change.contact_id)
+        if isinstance(change, StopContacts):
+            keys[SEQUENCES_OF_CONTACTS].extend(change.contact_ids)
         if hasattr(change, "sequence_id"):
             found.add(change.sequence_id)
     with translated_errors("finding what the change reaches"), engine.connect() as connection:

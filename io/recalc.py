@@ -133,7 +133,7 @@ def recalc_parameters(
     return Parameters(**(known | dict(given or {})))
 
 
-def fixed_when_due(problem: Problem, one_a_day: bool) -> Problem:
+def fixed_when_due(problem: Problem, one_a_day: bool, grace: float = GRACE_SECONDS) -> Problem:
     """Leave to the dispatchers what they are about to take, see `sendplan.planner.due`.
 
     Parameters
@@ -142,8 +142,10 @@ def fixed_when_due(problem: Problem, one_a_day: bool) -> Problem:
         With the stored slots.
     one_a_day : bool
         Whether a contact may get one email a day at most.
+    grace : float
+        Seconds after its slot in which dispatchers still send an email.
     """
-    since, until = problem.now - GRACE_SECONDS * SECOND, problem.now + LEAD_SECONDS * SECOND
+    since, until = problem.now - int(grace * SECOND), problem.now + LEAD_SECONDS * SECOND
     return held(problem, since, until, one_a_day=one_a_day)
 
 
@@ -152,6 +154,7 @@ def recalc(
     now: dt.datetime,
     parameters: Parameters,
     *,
+    grace: float = GRACE_SECONDS,
     pace: Pace = DEFAULT_PACE,
     report: Report = lambda phase: None,
     progress: Callable[[Progress], None] = lambda step: None,
@@ -168,6 +171,8 @@ def recalc(
     parameters : Parameters
         See `recalc_parameters`; the time limit is meant for each component that is reached, up
         to `MOST_SHARES`.
+    grace : float
+        See `fixed_when_due`.
     pace : Pace
         How fast the difference is written.
     report, progress : callable
@@ -198,7 +203,7 @@ def recalc(
     started_at = dt.datetime.now(dt.UTC)
 
     def fixed(problem: Problem) -> Problem:
-        return fixed_when_due(problem, parameters.one_a_day)
+        return fixed_when_due(problem, parameters.one_a_day, grace)
 
     seen = Requests()
     rows_changed = skipped = 0
@@ -254,6 +259,7 @@ def watch_changes(
     given: Mapping[str, Any],
     stopped: Callable[[], bool],
     *,
+    grace: float = GRACE_SECONDS,
     pace: Pace = DEFAULT_PACE,
     done: Callable[[Recalculation], None] = lambda recalculation: None,
 ) -> None:
@@ -272,6 +278,8 @@ def watch_changes(
         See `recalc_parameters`.
     stopped : callable
         Whether to stop; asked between recalculations and while nothing is to do.
+    grace : float
+        See `fixed_when_due`.
     pace : Pace
         How fast differences are written.
     done : callable
@@ -284,9 +292,8 @@ def watch_changes(
                     if not pending_requests(connection):
                         break
                 now = clock()
-                recalculation = recalc(
-                    engine, now, recalc_parameters(engine, now, given), pace=pace
-                )
+                how = recalc_parameters(engine, now, given)
+                recalculation = recalc(engine, now, how, grace=grace, pace=pace)
             except PlannerBusyError:
                 logger.info("another planner is at work; trying again with the next notice")
                 break

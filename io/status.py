@@ -8,7 +8,18 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.requests import pending_requests
-from sendplan.planner.vocabulary import OCCUPYING, EmailStatus, EnrollmentStatus
+from sendplan.planner.vocabulary import (
+    GRACE_SECONDS,
+    IN_FLIGHT,
+    OCCUPYING,
+    EmailStatus,
+    EnrollmentStatus,
+    MailboxStatus,
+    SequenceStatus,
+)
+
+LATE_SECONDS = 60
+"""How long after its slot an email is late; after `GRACE_SECONDS` it is overdue."""
 
 EMAILS = "SELECT status, count(*) AS emails FROM scheduled_emails GROUP BY status ORDER BY status"
 
@@ -19,7 +30,7 @@ LAST_RUN = """
 """
 
 SEQUENCES = f"""
-    SELECT sequence.id, sequence.name, sequence.status,
+    SELECT sequence.id, sequence.name, sequence.status, sequence.paused_reason,
            count(DISTINCT enrollment.id) FILTER (
                WHERE enrollment.status = '{EnrollmentStatus.ACTIVE}'
            ) AS contacts,
@@ -40,11 +51,18 @@ SEQUENCES = f"""
 """
 
 MAILBOXES = f"""
-    SELECT mailbox.id, mailbox.email, mailbox.status, mailbox.daily_capacity,
+    SELECT mailbox.id, mailbox.email, mailbox.status, mailbox.paused_reason,
+           mailbox.daily_capacity,
+           count(email.id) FILTER (
+               WHERE email.status = '{EmailStatus.SENT}' AND email.send_day = :today
+           ) AS sent_today,
            count(email.id) FILTER (
                WHERE email.status IN ({", ".join(f"'{word}'" for word in OCCUPYING)})
                  AND email.send_day = :today
            ) AS used_today,
+           count(email.id) FILTER (
+               WHERE email.status IN ({", ".join(f"'{word}'" for word in IN_FLIGHT)})
+           ) AS in_flight,
            count(email.id) FILTER (
                WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
                  AND email.send_day = :today
@@ -68,6 +86,8 @@ UNPLACED = f"""
 
 DUE = f"""
     SELECT count(*) FILTER (WHERE send_at <= :now) AS due,
+           count(*) FILTER (WHERE send_at < :late_since) AS late,
+           count(*) FILTER (WHERE send_at < :overdue_since) AS overdue,
            min(send_at) FILTER (WHERE send_at > :now) AS next_at
     FROM scheduled_emails WHERE status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL
 """
@@ -83,8 +103,15 @@ class Status:
         The moment.
     emails : dict of int
         Rows by status.
-    due : int
-        Planned emails whose time has come.
+    due, late, overdue : int
+        Planned emails whose time has come; those of them that should have left a minute ago, and
+        those that are past the grace and to be planned again.
+    in_flight : int
+        Emails in the hands of dispatchers.
+    uncertain : int
+        Emails that may have left or not, see `sendplan.io.dispatch.uncertain`.
+    sent_today : int
+        Emails sent whose send_day is today.
     next_at : aware datetime or None
         When the next one leaves.
     last_run : dict or None
@@ -98,12 +125,31 @@ class Status:
     now: dt.datetime
     emails: dict[str, int]
     due: int
+    late: int
+    overdue: int
+    in_flight: int
+    uncertain: int
+    sent_today: int
     next_at: dt.datetime | None
     last_run: dict[str, Any] | None
     queued_changes: int
     sequences: list[dict[str, Any]]
     mailboxes: list[dict[str, Any]]
     unplaced: list[dict[str, Any]]
+
+    @property
+    def paused(self) -> list[tuple[str, str | None]]:
+        """What is paused, by name, with the reason if it was not a person who paused it."""
+        kinds = (
+            ("sequence", "name", SequenceStatus.PAUSED, self.sequences),
+            ("mailbox", "email", MailboxStatus.PAUSED, self.mailboxes),
+        )
+        return [
+            (row[name] or f"{noun} {row['id']}", row["paused_reason"])
+            for noun, name, paused, rows in kinds
+            for row in rows
+            if row["status"] == paused
+        ]
 
 
 def status(engine: Engine, now: dt.datetime) -> Status:
@@ -122,7 +168,12 @@ def status(engine: Engine, now: dt.datetime) -> Status:
         From one snapshot.
     """
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    values = {"now": now, "today": now.astimezone(dt.UTC).date()}
+    values = {
+        "now": now,
+        "late_since": now - dt.timedelta(seconds=LATE_SECONDS),
+        "overdue_since": now - dt.timedelta(seconds=GRACE_SECONDS),
+        "today": now.astimezone(dt.UTC).date(),
+    }
     with (
         translated_errors("reading the status"),
         engine.connect().execution_options(**options) as connection,
@@ -135,14 +186,18 @@ def status(engine: Engine, now: dt.datetime) -> Status:
 
         due = rows(DUE)[0]
         runs = rows(LAST_RUN)
+        emails = {row["status"]: row["emails"] for row in rows(EMAILS)}
+        mailboxes = rows(MAILBOXES)
         return Status(
             now=now,
-            emails={row["status"]: row["emails"] for row in rows(EMAILS)},
-            due=due["due"],
-            next_at=due["next_at"],
+            emails=emails,
+            **due,
+            in_flight=sum(emails.get(word, 0) for word in IN_FLIGHT),
+            uncertain=emails.get(EmailStatus.UNCERTAIN, 0),
+            sent_today=sum(row["sent_today"] for row in mailboxes),
             last_run=runs[0] if runs else None,
             queued_changes=pending_requests(connection),
             sequences=rows(SEQUENCES),
-            mailboxes=rows(MAILBOXES),
+            mailboxes=mailboxes,
             unplaced=rows(UNPLACED),
         )

@@ -1,18 +1,15 @@
-"""Subjects and contents of steps: whether they can be sent, to the contacts that are there."""
+"""Texts of a sequence: whether they can be sent, to the contacts that are there."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 
 from sqlalchemy import Connection, text
 
+from sendplan.io.dispatch.unsubscribing import unsubscribe_url, url_problems
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.headers import subject_faults
 from sendplan.io.templates import BUILT_INS, flaws, placeholders, problems
-from sendplan.io.texts import character
+from sendplan.io.texts import CONTROL_IN_LINES, character
 from sendplan.planner.vocabulary import EnrollmentStatus
-
-_NO_TEXT = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-"""What no content may hold: controls but line ends and tabs, lone surrogates."""
 
 # Contacts who have completed count: a step may be added to reopen them.
 _CONTACTS = f"""
@@ -48,7 +45,7 @@ def content_problems(content: str, known: Collection[str]) -> list[Problem]:
     found = []
     if not content.strip():
         found.append(Problem("", "the content is empty", "write the email's text"))
-    control = _NO_TEXT.search(content)
+    control = CONTROL_IN_LINES.search(content)
     if control:
         line = content.count("\n", 0, control.start()) + 1
         found.append(Problem(f"template line {line}", character(control[0]), "remove it"))
@@ -75,9 +72,7 @@ def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, st
     DataError
         With everything that is wrong with the texts.
     """
-    values = {"sequence": sequence_id}
-    anybody = bool(texts) and connection.scalar(text(_ANYBODY), values)
-    known = list(connection.scalars(text(_ATTRIBUTES), values)) if anybody else None
+    known = _known(connection, sequence_id) if texts else None
     found: list[Problem] = []
     for part, source in texts.items():
         check = subject_problems if part == "subject" else content_problems
@@ -86,10 +81,48 @@ def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, st
             Problem(", ".join(filter(None, (part, flaw.where))), flaw.what, flaw.remedy)
             for flaw in flawed
         ]
-        if anybody and not flawed:
-            found += _lacking(connection, sequence_id, part, source)
+        if known is not None and not flawed:
+            for name in sorted(placeholders([source]).required - {*BUILT_INS}):
+                remedy = f"write {{{{ {name}|default('…') }}}}, or give it to them"
+                found += _lacking(connection, sequence_id, part, name, remedy)
     if found:
         raise DataError(found, f"texts of sequence {sequence_id}")
+
+
+def check_unsubscribe_url(connection: Connection, sequence_id: int, url: str) -> None:
+    """See that a new unsubscribe URL of a sequence can be filled in for its contacts.
+
+    Parameters
+    ----------
+    connection : Connection
+        The database.
+    sequence_id : int
+        The sequence.
+    url : str
+        With its variables; see `sendplan.io.dispatch.unsubscribing`.
+
+    Raises
+    ------
+    DataError
+        With everything that is wrong with it.
+    """
+    known = _known(connection, sequence_id)
+    part = "unsubscribe_url"
+    found = [Problem(part, flaw.what, flaw.remedy) for flaw in url_problems(url, known)]
+    if known is not None and not found:
+        for name in sorted(unsubscribe_url(url).placeholders.required - {*BUILT_INS}):
+            remedy = "write {{ token }} instead, or give it to them"
+            found += _lacking(connection, sequence_id, part, name, remedy)
+    if found:
+        raise DataError(found, f"sequence {sequence_id}")
+
+
+def _known(connection: Connection, sequence_id: int) -> list[str] | None:
+    """Return the attributes that contacts of a sequence have, or None if it has no contacts."""
+    values = {"sequence": sequence_id}
+    if not connection.scalar(text(_ANYBODY), values):
+        return None
+    return list(connection.scalars(text(_ATTRIBUTES), values))
 
 
 def _variables(source: str) -> Collection[str]:
@@ -99,10 +132,11 @@ def _variables(source: str) -> Collection[str]:
         return ()
 
 
-def _lacking(connection: Connection, sequence_id: int, part: str, source: str) -> Iterator[Problem]:
-    """Find contacts without a value that a text prints."""
-    for name in sorted(placeholders([source]).required - {*BUILT_INS}):
-        row = connection.execute(text(_LACKING), {"sequence": sequence_id, "name": name}).one()
-        if row.contacts:
-            what = f"{row.contacts:,} contacts have no '{name}' (one is {row.email})"
-            yield Problem(part, what, f"write {{{{ {name}|default('…') }}}}, or give it to them")
+def _lacking(
+    connection: Connection, sequence_id: int, part: str, name: str, remedy: str
+) -> Iterator[Problem]:
+    """Find contacts without a value that a text needs."""
+    row = connection.execute(text(_LACKING), {"sequence": sequence_id, "name": name}).one()
+    if row.contacts:
+        what = f"{row.contacts:,} contacts have no '{name}' (one is {row.email})"
+        yield Problem(part, what, remedy)

@@ -313,13 +313,19 @@ Index(
     "scheduled_emails_used_idx",
     scheduled_emails.c.mailbox_id,
     scheduled_emails.c.send_day,
-    postgresql_where=text(_among("status", OCCUPYING)),
+    postgresql_where=text(f"mailbox_id IS NOT NULL AND {_among('status', OCCUPYING)}"),
 )
 # Recovery looks for leases that have run out.
 Index(
     "scheduled_emails_lease_idx",
     scheduled_emails.c.lease_until,
     postgresql_where=text(_among("status", IN_FLIGHT)),
+)
+# People look for what is uncertain, among all that was ever sent.
+Index(
+    "scheduled_emails_uncertain_idx",
+    scheduled_emails.c.id,
+    postgresql_where=text(f"status = '{EmailStatus.UNCERTAIN}'"),
 )
 
 # Whose messages these are: part of every Message-ID. One row, made by the migration.

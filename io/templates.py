@@ -25,6 +25,10 @@ MAX_TEXT = 1_000_000
 """Characters of a rendered text at most."""
 
 
+class FlawedTemplateError(DataError):
+    """A template that is wrong for every contact, whatever the contact's values."""
+
+
 class Absent(jinja2.StrictUndefined):
     """A variable the contact has no value for: false as a condition, an error when printed."""
 
@@ -127,14 +131,14 @@ class Template:
 
     Raises
     ------
-    DataError
+    FlawedTemplateError
         If the source breaks the rules of `template_rules`.
     """
 
     def __init__(self, source: str) -> None:
         found, used, required = _inspect(source)
         if found:
-            raise DataError(problems("", found), "template")
+            raise FlawedTemplateError(problems("", found), "template")
         self.placeholders = Placeholders(frozenset(used), frozenset(required))
         self._compiled = _ENVIRONMENT.from_string(source)
 
@@ -195,7 +199,7 @@ def placeholders(sources: Iterable[str | None]) -> Placeholders:
 
     Raises
     ------
-    DataError
+    FlawedTemplateError
         If one of them breaks the rules.
     """
     total = Placeholders(frozenset(), frozenset())

@@ -3,14 +3,15 @@
 One function for each command of `sendplan.io.change_commands`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from sendplan.io.arguments import Null
+from sendplan.io.arguments import NONE, Null
 from sendplan.io.finders import find_contact, find_mailbox, find_sequence, find_step
+from sendplan.io.stop_lists import wanted_stops
 from sendplan.io.templates import MAX_SOURCE
 from sendplan.io.texts import read_text
 from sendplan.planner.changes import (
@@ -24,6 +25,7 @@ from sendplan.planner.changes import (
     SetMailbox,
     SetSequence,
     SetStep,
+    StopContacts,
     SuppressContact,
     UnlinkMailbox,
 )
@@ -57,7 +59,7 @@ def wanted_changes(
         if value is not None
     }
     found = _WANTED[group, name](connection, **given)
-    return found if isinstance(found, list) else [found]
+    return [found] if isinstance(found, Change) else list(found)
 
 
 def _add_mailbox(
@@ -160,6 +162,8 @@ def _set_sequence(
     **settings: Any,
 ) -> list[Change]:
     key = find_sequence(connection, sequence)
+    if settings.get("unsubscribe_url") == NONE:
+        settings["unsubscribe_url"] = None
     changes: list[Change] = [SetSequence(key, **settings)] if settings else []
     changes += [LinkMailbox(key, find_mailbox(connection, mailbox)) for mailbox in link]
     changes += [UnlinkMailbox(key, find_mailbox(connection, mailbox)) for mailbox in unlink]
@@ -170,7 +174,20 @@ def _suppress_contact(connection: Connection, email: str, reason: str | None = N
     return SuppressContact(find_contact(connection, email), reason)
 
 
-_WANTED: dict[tuple[str, str], Callable[..., Change | list[Change]]] = {
+def _stop_contact(
+    connection: Connection,
+    email: str | None = None,
+    reason: str = "",
+    sequence: str | None = None,
+    file: Path | None = None,
+) -> Sequence[Change]:
+    if file is not None:
+        return wanted_stops(connection, file, reason or None, sequence)
+    ids = None if sequence is None else [find_sequence(connection, sequence)]
+    return [StopContacts([find_contact(connection, email or "")], reason, ids)]
+
+
+_WANTED: dict[tuple[str, str], Callable[..., Change | Sequence[Change]]] = {
     ("mailbox", "add"): _add_mailbox,
     ("mailbox", "remove"): _remove_mailbox,
     ("mailbox", "pause"): _pause_mailbox,
@@ -184,4 +201,5 @@ _WANTED: dict[tuple[str, str], Callable[..., Change | list[Change]]] = {
     ("sequence", "resume"): _resume_sequence,
     ("sequence", "set"): _set_sequence,
     ("contact", "suppress"): _suppress_contact,
+    ("contact", "stop"): _stop_contact,
 }

@@ -15,6 +15,7 @@ import pandas as pd
 
 from sendplan.planner import refusals
 from sendplan.planner.change import UNCHANGED, Change, Setting, Unchanged
+from sendplan.planner.contact_changes import StopContacts, SuppressContact
 from sendplan.planner.errors import ProblemError
 from sendplan.planner.place_names import country_faults, zone_faults
 from sendplan.planner.reading import NULL
@@ -33,6 +34,7 @@ __all__ = [
     "SetMailbox",
     "SetSequence",
     "SetStep",
+    "StopContacts",
     "SuppressContact",
     "UnlinkMailbox",
 ]
@@ -286,7 +288,7 @@ class SetStep(Setting):
     content: str | Unchanged = UNCHANGED
 
 
-# ---------------------------------------------------------------- sequences and contacts
+# ---------------------------------------------------------------- sequences
 
 
 @dataclass(frozen=True, repr=False)
@@ -309,6 +311,8 @@ class SetSequence(Setting):
         None for no limit.
     status : str, optional
         A word of `SequenceStatus`.
+    unsubscribe_url : str or None, optional
+        For the tables only; None for no link.
     """
 
     WHERE = "sequence {sequence_id}"
@@ -317,6 +321,8 @@ class SetSequence(Setting):
         "start_time", "end_time", "timezone", "send_days", "holidays", "wait_unit", "priority",
         "max_new_per_day", "status",
     )  # fmt: skip
+    TEXTS = ("unsubscribe_url",)
+    NULLABLE = TEXTS
 
     sequence_id: int
     start_time: Any = UNCHANGED
@@ -328,6 +334,7 @@ class SetSequence(Setting):
     priority: float | Unchanged = UNCHANGED
     max_new_per_day: int | Unchanged | None = UNCHANGED
     status: str | Unchanged = UNCHANGED
+    unsubscribe_url: str | Unchanged | None = UNCHANGED
 
     def _refuse(self) -> None:
         super()._refuse()
@@ -346,22 +353,3 @@ class SetSequence(Setting):
         window = {**row, **self.columns}
         if window["end_time"] <= window["start_time"]:
             raise refusals.window_upside_down(self.sequence_id)
-
-
-@dataclass(frozen=True, repr=False)
-class SuppressContact(Change):
-    """A contact to whom nothing is sent any more, in any sequence.
-
-    Parameters
-    ----------
-    contact_id : int
-        One without an enrollment in a problem has nothing to be sent there: nothing changes.
-    reason : str, optional
-        For the tables only.
-    """
-
-    WHERE = "contact {contact_id}"
-    TEXTS = ("reason",)
-
-    contact_id: int
-    reason: str | None = None

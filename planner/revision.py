@@ -25,6 +25,7 @@ from sendplan.planner.changes import (
     SetMailbox,
     SetSequence,
     SetStep,
+    StopContacts,
     SuppressContact,
     UnlinkMailbox,
 )
@@ -249,12 +250,35 @@ def _set_sequence(change: SetSequence, problem: "Problem") -> Frames:
 
 @_frames.register(SuppressContact)
 def _suppress_contact(change: SuppressContact, problem: "Problem") -> Frames:
-    enrollments = problem.enrollments
-    own = (enrollments["contact_id"] == change.contact_id) & (enrollments["suppressed_at"] == NULL)
-    if not own.any():
-        return {}
-    since = {"suppressed_at": problem.now}
-    return {"enrollments": _with_values(enrollments, own.to_numpy(), since)}
+    own = (problem.enrollments["contact_id"] == change.contact_id).to_numpy()
+    return _of_enrollments(problem, _suppressed(problem.enrollments, own, problem.now))
+
+
+@_frames.register(StopContacts)
+def _stop_contacts(change: StopContacts, problem: "Problem") -> Frames:
+    """Stop enrollments; their emails stay, as those of stopped ones are nobody's to plan."""
+    people = problem.enrollments
+    for sequence_id in change.sequence_ids or ():
+        _row(problem.sequences, "sequence", sequence_id)
+    own = people["contact_id"].isin(list(change.contact_ids)).to_numpy()
+    stopped = own & (people["status"] == EnrollmentStatus.ACTIVE).to_numpy()
+    if change.sequence_ids is not None:
+        stopped &= people["sequence_id"].isin(list(change.sequence_ids)).to_numpy()
+    if stopped.any():
+        people = _with_values(people, stopped, {"status": str(EnrollmentStatus.STOPPED)})
+    if change.suppresses:
+        people = _suppressed(people, own, problem.now)
+    return _of_enrollments(problem, people)
+
+
+def _suppressed(people: pd.DataFrame, own: np.ndarray, now: int) -> pd.DataFrame:
+    """Return enrollments suppressed where a mask says so, and since the first time."""
+    fresh = own & (people["suppressed_at"] == NULL).to_numpy()
+    return _with_values(people, fresh, {"suppressed_at": now}) if fresh.any() else people
+
+
+def _of_enrollments(problem: "Problem", people: pd.DataFrame) -> Frames:
+    return {} if people is problem.enrollments else {"enrollments": people}
 
 
 # ---------------------------------------------------------------- rows

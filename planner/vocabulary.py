@@ -67,6 +67,18 @@ BLOCKED = (Reason.MAILBOX_PAUSED, Reason.NO_ACTIVE_MAILBOX, Reason.BEHIND_UNCERT
 """Reasons that no plan can mend: outside cost, bound and counts of delay (SPEC §5, rule 9)."""
 
 
+class StopReason(StrEnum):
+    """Why somebody outside wants a contact to get no more."""
+
+    REPLIED = "replied"
+    BOUNCED = "bounced"
+    UNSUBSCRIBED = "unsubscribed"
+
+
+SUPPRESSING = (StopReason.BOUNCED, StopReason.UNSUBSCRIBED)
+"""Reasons that hold for every sequence, those of later years included."""
+
+
 class PlanStatus(StrEnum):
     """What is known of a plan's cost."""
 

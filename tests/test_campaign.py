@@ -128,6 +128,10 @@ BAD = [
      "unknown time zone 'Europe/Berln'", "did you mean 'Europe/Berlin'?"),
     (WINDOW_END, WINDOW_END + "timezone = 1\n", "line 13, sequences[1].timezone",
      "a text is needed, not the number '1'", "quotes"),
+    (WINDOW_END, WINDOW_END + 'unsubscribe_url = "http://x.example/{{ token }}"\n',
+     "line 13, sequences[1].unsubscribe_url", "no https: or mailto: URL", "https://"),
+    (WINDOW_END, WINDOW_END + 'unsubscribe_url = "https://x.example/{{ nme }}"\n',
+     "line 13, sequences[1].unsubscribe_url", "unknown variable 'nme'", "known: "),
     (WINDOW_END, WINDOW_END + 'holidays = "Germany"\n', "line 13, sequences[1].holidays",
      "no holidays are known for the country 'Germany'", "did you mean 'DE'?"),
     (WINDOW_END, WINDOW_END + 'holidays = "de"\n', "line 13, sequences[1].holidays",
@@ -397,6 +401,7 @@ def test_defaults_and_everything(folder: Path) -> None:
         mailboxes = ["sales", ]
         status = "paused"
         attributes = ["first_name"]
+        unsubscribe_url = "https://out.example/{{ token }}?{{ first_name }}"
         steps = [{ subject = "Hi", content_file = "bom.txt" }]
         """,
         folder,
@@ -414,6 +419,7 @@ def test_defaults_and_everything(folder: Path) -> None:
         (1, 3, 5), ("ann@mail.example", "ben@mail.example"),
     )  # fmt: skip
     assert (found.priority, found.max_new_per_day, found.status) == (2.5, 10, "paused")
+    assert found.unsubscribe_url == "https://out.example/{{ token }}?{{ first_name }}"
     assert found.steps == (Step(0, "Hi", "Grüße, {{ first_name }}"),)
     # Only the missing file is warned of; the variable is set, and its value shown nowhere.
     (warning,) = everything.warnings
@@ -510,6 +516,8 @@ STORED = [
      "send_days is [1, 2, 3, 4, 5] here, [1] in the database", "another name"),
     ("UPDATE sequences SET max_new_per_day = 5", "sequence 'Autumn'",
      "max_new_per_day is nothing here, 5 in the database", "sendplan sequence"),
+    ("UPDATE sequences SET unsubscribe_url = 'mailto:out@x.example'", "sequence 'Autumn'",
+     "unsubscribe_url is nothing here, mailto:out@x.example in the database", "sendplan sequence"),
     ("UPDATE steps SET wait_days = 9 WHERE position = 2", "sequence 'Autumn'", "with other steps",
      "step"),
     ("UPDATE steps SET removed_at = now() WHERE position = 2", "sequence 'Autumn'",

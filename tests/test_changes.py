@@ -23,6 +23,7 @@ from sendplan.planner.changes import (
     SetMailbox,
     SetSequence,
     SetStep,
+    StopContacts,
     SuppressContact,
     UnlinkMailbox,
 )
@@ -107,8 +108,13 @@ ONE_ROW: list[tuple[Change, World]] = [
     (SetSequence(1, max_new_per_day=3), edited("sequences", 1, max_new_per_day=3)),
     (SetSequence(1, max_new_per_day=None), world()),
     (SetSequence(1, status="paused"), edited("sequences", 1, status="paused")),
+    (SetSequence(1, unsubscribe_url="mailto:out@x.example"), world()),
+    (SetSequence(1, unsubscribe_url=None), world()),
     (SuppressContact(32, "asked"), edited("enrollments", 3, suppressed_at=NOW)),
     (SuppressContact(99), world()),
+    (StopContacts([31], "replied", [2]), edited("enrollments", 2, status="stopped")),
+    (StopContacts([32, 99], "replied"), world()),
+    (StopContacts([33], "bounced"), edited("enrollments", 4, suppressed_at=NOW)),
 ]
 
 
@@ -126,6 +132,14 @@ def test_a_contact_is_suppressed_in_all_sequences_and_since_the_first_time() -> 
         hour=7
     )
     same(later.problem().with_(SuppressContact(31)), expected.problem())
+
+
+def test_who_unsubscribed_is_stopped_and_suppressed_in_all_sequences() -> None:
+    # 31 has two threads; the one of 33 has completed, and stays so.
+    expected = edited("enrollments", 1, status="stopped", suppressed_at=NOW)
+    expected.rows["enrollments"][1] |= {"status": "stopped", "suppressed_at": NOW}
+    expected.rows["enrollments"][3]["suppressed_at"] = NOW
+    same(base().with_(StopContacts([33, 31], "unsubscribed")), expected.problem())
 
 
 # ---------------------------------------------------------------- rows added, links
@@ -255,6 +269,7 @@ TOUCHED = {
     "SetStep": {"steps"},
     "SetSequence": {"sequences"},
     "SuppressContact": {"enrollments"},
+    "StopContacts": {"enrollments"},
 }
 
 
@@ -329,6 +344,7 @@ def test_a_changed_problem_is_planned() -> None:
         (lambda: AddStep(1, 1, subject=3), "subject: must hold text (1: 3)"),
         (lambda: MoveStep(11, None), "step 11, position: a value is missing"),
         (lambda: SetStep(11, subject=None), "step 11, subject: must hold text (1: None)"),
+        (lambda: SetSequence(1, unsubscribe_url=1), "unsubscribe_url: must hold text (1: 1)"),
         (lambda: SetSequence(1, start_time="9h"), "Write them as HH:MM or HH:MM:SS"),
         (lambda: SetSequence(1, start_time="10:00", end_time="10:00"), "must be after start_time"),
         (lambda: SetSequence(1, timezone="Europe/Berln"), "perhaps 'Europe/Berlin'"),
@@ -339,6 +355,15 @@ def test_a_changed_problem_is_planned() -> None:
         (lambda: ScaleCapacities(-0.5), "capacities, factor: must be a finite number, at least 0"),
         (lambda: ScaleCapacities(float("nan")), "must be a finite number"),
         (lambda: ScaleCapacities("2"), "must be a finite number"),
+        (lambda: StopContacts(31, "replied"), "contact_ids: must list ids (1: 31)"),
+        (
+            lambda: StopContacts([31], "died"),
+            "contacts to stop, reason: is unknown (1: 'died'). Use one of replied, bounced, unsub",
+        ),
+        (
+            lambda: StopContacts([31], "bounced", [1]),
+            "sequence_ids: whoever bounced is stopped in every sequence. Leave sequence_ids out",
+        ),
     ],
 )
 def test_values_that_nothing_can_take_on(make: Callable[[], object], told: str) -> None:
@@ -355,6 +380,7 @@ def test_all_values_are_told_at_once() -> None:
     ("change", "told"),
     [
         (RemoveMailbox(55), "mailbox 55: does not exist. Did you mean 5?"),
+        (StopContacts([31], "replied", [3]), "sequence 3: does not exist"),
         (SetMailbox(99, status="paused"), "mailbox 99: does not exist. There is 5, 6, 7"),
         (SetMailbox(7, status="active"), "mailbox 7: was removed. Add a mailbox of its address"),
         (SetMailbox(6, ramp_from=None), "mailbox 6: has half a ramp"),

@@ -251,7 +251,7 @@ def test_a_calendar_without_a_sending_day_in_sight(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # From Wednesday on, three days of calendar hold no Monday.
-    monkeypatch.setattr("sendplan.io.ready_days.CALENDAR_DAYS", 3)
+    monkeypatch.setattr("sendplan.planner.single_days.CALENDAR_DAYS", 3)
     sequence(connection, send_days=[1])
     before = stored(connection)
     with pytest.raises(DataError, match="'S' has no sending day in sight – check its send_days"):
@@ -283,6 +283,8 @@ REFUSED = [
     (f"UPDATE steps SET subject = $${TEMPLATES}$$ WHERE position = 2", "S",
      "email,first_name,title\na@x.example,Ann,\nb@x.example,,Dr\n", "line 3, column first_name",
      "no value for b@x.example", "{{ first_name|default('…') }}"),
+    ("UPDATE sequences SET unsubscribe_url = 'https://x.example/{{ key }}/{{ token }}'", "S",
+     "email,key\na@x.example,\n", "line 2, column key", "no value for a@x.example", "fill it in"),
     ("UPDATE steps SET content = '{% for x in y %}' WHERE position = 2", "S",
      "email\na@x.example\n", "sequence 'S', step 2, content, template line 1", "syntax error",
      "closed"),

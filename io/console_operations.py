@@ -1,0 +1,185 @@
+"""What an operator sees: where the work stands, what is wrong, what is uncertain."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from sendplan.io.console import (
+    SHOWN_SEQUENCES,
+    day_of,
+    emit_json,
+    print_table,
+    print_unplaced,
+)
+
+if TYPE_CHECKING:
+    from sendplan.io.dispatch.health import Health
+    from sendplan.io.dispatch.uncertain import UncertainEmail
+    from sendplan.io.status import Status
+
+SHOWN_MAILBOXES = 12
+SHOWN_PAUSED = 20
+NAME_WIDTH = 24
+"""Characters of a name, so that a table fits on 80 columns."""
+
+
+def show_status(status: "Status") -> None:
+    """Print where the work stands."""
+    console = Console(highlight=False)
+    run = status.last_run
+    if run is None:
+        console.print("Nothing has been planned yet; run `sendplan plan`.")
+    else:
+        console.print(
+            f"Last {run['kind']} run, {run['id']}, as of {run['as_of']:%a %d %b %Y %H:%M} UTC"
+            f" ({run['method']}, {run['status']}): {run['emails']:,} emails,"
+            f" {run['late_follow_ups']:,} late follow-ups, finished {day_of(run['finish_day'])}."
+        )
+    if status.queued_changes:
+        console.print(
+            f"{status.queued_changes:,} changes are queued; `sendplan recalc` re-plans what they"
+            " reach."
+        )
+    counts = ", ".join(f"{count:,} {name}" for name, count in status.emails.items())
+    console.print(f"Emails: {counts or 'none'}.")
+    _print_dispatching(console, status)
+    print_table(
+        console,
+        "Sequences",
+        ["", "Status", "Contacts", "Sent", "Planned", "No slot", "Finished"],
+        [
+            [
+                _short(row["name"] or f"sequence {row['id']}"),
+                row["status"],
+                f"{row['contacts']:,}",
+                f"{row['sent']:,}",
+                f"{row['planned']:,}",
+                f"{row['without_slot']:,}",
+                _day(row["finish_day"]),
+            ]
+            for row in status.sequences[:SHOWN_SEQUENCES]
+        ],
+        hidden=len(status.sequences) - SHOWN_SEQUENCES,
+    )
+    busiest = sorted(
+        status.mailboxes,
+        key=lambda row: (-row["used_today"] - row["planned_today"], -row["planned"], row["id"]),
+    )
+    print_table(
+        console,
+        "Mailboxes, today's busiest first",
+        ["", "Status", "Sent", "In hand", "To go", "Of", "Planned", "Finished"],
+        [
+            [
+                _short(row["email"]),
+                row["status"],
+                f"{row['sent_today']:,}",
+                f"{row['in_flight']:,}",
+                f"{row['planned_today']:,}",
+                f"{row['daily_capacity']:,}",
+                f"{row['planned']:,}",
+                _day(row["finish_day"]),
+            ]
+            for row in busiest[:SHOWN_MAILBOXES]
+        ],
+        hidden=len(busiest) - SHOWN_MAILBOXES,
+    )
+    if len(busiest) > 1:
+        _print_all_mailboxes(console, status.mailboxes)
+    _print_paused(console, status.paused)
+    print_unplaced(console, [(row["reason"], row["emails"]) for row in status.unplaced])
+
+
+def _print_dispatching(console: Console, status: "Status") -> None:
+    """Print what is due, what is late, and what dispatchers are doing."""
+    late = f", {status.late:,} of them late" if status.late else ""
+    if status.overdue:
+        late += f" ({status.overdue:,} overdue, to be planned again)"
+    upcoming = f"; the next leaves {status.next_at:%a %d %b %H:%M} UTC" if status.next_at else ""
+    console.print(f"Due now: {status.due:,}{late}{upcoming}.")
+    console.print(f"Sent today: {status.sent_today:,}; in flight: {status.in_flight:,}.")
+    if status.uncertain:
+        console.print(f"Uncertain: {status.uncertain:,}; `sendplan uncertain` lists them.")
+
+
+def _print_all_mailboxes(console: Console, rows: Sequence[dict[str, Any]]) -> None:
+    sent, to_go, capacity = (
+        sum(row[name] for row in rows) for name in ("sent_today", "planned_today", "daily_capacity")
+    )
+    console.print(
+        f"All {len(rows):,} today: {sent:,} sent, {to_go:,} to go, of {capacity:,} at most."
+    )
+
+
+def _print_paused(console: Console, paused: Sequence[tuple[str, str | None]]) -> None:
+    """Print what is paused; what nobody has paused on purpose comes first."""
+    if not paused:
+        return
+    console.print("\nPaused", style="italic")
+    first = sorted(paused, key=lambda row: row[1] is None)
+    for name, reason in first[:SHOWN_PAUSED]:
+        console.print(f"{name}: {reason or 'on purpose'}", markup=False)
+    if len(paused) > SHOWN_PAUSED:
+        console.print(f"… and {len(paused) - SHOWN_PAUSED:,} more")
+
+
+def _short(name: str) -> str:
+    cut = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
+    return escape(cut)
+
+
+def _day(value: Any) -> str:
+    return "–" if value is None else f"{value:%Y-%m-%d}"
+
+
+def show_uncertain(emails: Sequence["UncertainEmail"], *, as_json: bool) -> None:
+    """Print uncertain emails, each with what finds it in the mailbox's sent messages."""
+    if as_json:
+        emit_json({"uncertain": [asdict(email) for email in emails]})
+        return
+    if not emails:
+        print("No email is uncertain.")
+        return
+    for email in emails:
+        print(_told(email))
+    print(
+        "\nLook for the Message-ID among the mailbox's sent messages, then say what you found:\n"
+        f"  sendplan uncertain --sent {emails[0].id}\n"
+        f"  sendplan uncertain --not-sent {emails[0].id}"
+    )
+
+
+def _told(email: "UncertainEmail") -> str:
+    place = f"step {email.position}" if email.position else "a removed step"
+    sequence = email.sequence or f"sequence of enrollment {email.enrollment_id}"
+    slot = f"{email.send_at:%a %d %b %Y %H:%M} UTC" if email.send_at else "no slot"
+    since = f"; uncertain since {email.since:%a %d %b %H:%M} UTC" if email.since else ""
+    return (
+        f"Email {email.id}, {place} of {sequence}, to {email.contact}\n"
+        f"  from {email.mailbox or 'no mailbox'}, {slot}{since}\n"
+        f"  Message-ID: {email.message_id or 'none was stored'}\n"
+        f"  {email.last_error or 'no reason was stored'}"
+    )
+
+
+def show_resolved(sent: Sequence[int], not_sent: Sequence[int], *, as_json: bool) -> None:
+    """Print what became of uncertain emails."""
+    yes, no = len(set(sent)), len(set(not_sent))
+    if as_json:
+        emit_json({"sent": sorted(set(sent)), "not_sent": sorted(set(not_sent))})
+        return
+    print(f"Sent: {yes:,}; not sent: {no:,}. `sendplan recalc` re-plans what that reaches.")
+
+
+def show_health(health: "Health", *, as_json: bool) -> None:
+    """Print what was found, one line each."""
+    if as_json:
+        emit_json(health.to_json())
+        return
+    for finding in health.findings:
+        print(finding)
+    if health.fine:
+        print("Emails leave, plans are made, changes are worked off.")

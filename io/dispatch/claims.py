@@ -1,0 +1,417 @@
+"""Claiming: due emails become one dispatcher's own, each at most once at a time.
+
+One transaction looks for due rows that nobody else is looking at, checks everything that the plan
+took for granted, locks their mailboxes, and takes as many as these have room for. It waits for no
+lock: what somebody else holds is skipped and looked at again in a moment, so that it cannot be
+part of a deadlock.
+"""
+
+import datetime as dt
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from psycopg2.extras import NamedTupleCursor
+
+from sendplan.io.dispatch.message_ids import message_id
+from sendplan.io.dispatch.messages import Texts
+from sendplan.io.dispatch.progress import NEXT_STEP
+from sendplan.io.dispatch.room import OCCUPYING_WORDS, USED, Capacity, used
+from sendplan.io.dispatch.transactions import Prepared
+from sendplan.planner.single_days import SendingDays, local_day, window
+from sendplan.planner.vocabulary import (
+    IN_FLIGHT,
+    EmailStatus,
+    EnrollmentStatus,
+    MailboxStatus,
+    SequenceStatus,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+MAX_ATTEMPTS = 5
+"""How often an email may be claimed at most, crashes of dispatchers included."""
+
+REST = dt.timedelta(seconds=30)
+"""How long a row is left alone that cannot be claimed, before it is looked at again."""
+
+CONTENDED = 0.2
+"""Seconds for which a mailbox is left alone that somebody else has locked."""
+
+LOOK_BACK = dt.timedelta(days=2)
+"""Days in which to look for the mailbox's last email, for the distance to it."""
+
+IN_FLIGHT_WORDS = ", ".join(f"'{word}'" for word in IN_FLIGHT)
+
+DUE = Prepared(
+    "find_due",
+    ("timestamptz", "timestamptz", "bigint[]", "bigint[]", "bigint"),
+    f"""
+    SELECT id FROM scheduled_emails
+    WHERE status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL
+      AND send_at <= $1 AND send_at > $2 AND (retry_at IS NULL OR retry_at <= $1)
+      AND id <> ALL ($3) AND mailbox_id <> ALL ($4)
+    ORDER BY send_at
+    LIMIT $5
+    FOR NO KEY UPDATE SKIP LOCKED
+    """,
+)
+
+# What the plan took for granted, looked at again (SPEC §6).
+SOUND = Prepared(
+    "check_due",
+    ("bigint[]",),
+    f"""
+    SELECT email.id, email.enrollment_id, email.step_id, email.mailbox_id, email.send_day,
+           email.send_at, email.attempts, enrollment.sequence_id, enrollment.contact_id,
+           step.wait_days, step.subject, step.content,
+           contact.email AS recipient, contact.attributes, mailbox.email AS sender,
+           mailbox.transport, coalesce(contact.timezone, sequence.timezone) AS zone,
+           extract(epoch FROM sequence.start_time)::integer AS starts,
+           extract(epoch FROM sequence.end_time)::integer AS ends,
+           sequence.send_days, sequence.holidays, sequence.wait_unit, sequence.unsubscribe_url,
+           thread.last_sent_at, thread.message_ids, thread.first_subject
+    FROM scheduled_emails AS email
+    JOIN enrollments AS enrollment ON enrollment.id = email.enrollment_id
+    JOIN contacts AS contact ON contact.id = enrollment.contact_id
+    JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id
+    JOIN mailboxes AS mailbox ON mailbox.id = email.mailbox_id
+    JOIN sequence_mailboxes AS link
+        ON link.sequence_id = sequence.id AND link.mailbox_id = mailbox.id
+    JOIN LATERAL ({NEXT_STEP}) AS next_step ON next_step.id = email.step_id
+    JOIN steps AS step ON step.id = email.step_id
+    CROSS JOIN LATERAL (
+        SELECT max(earlier.sent_at) AS last_sent_at,
+               array_agg(earlier.message_id ORDER BY earlier.sent_at)
+                   FILTER (WHERE earlier.message_id IS NOT NULL) AS message_ids,
+               (array_agg(earlier_step.subject ORDER BY earlier.sent_at))[1] AS first_subject
+        FROM scheduled_emails AS earlier JOIN steps AS earlier_step ON earlier_step.id = step_id
+        WHERE earlier.enrollment_id = enrollment.id AND earlier.status = '{EmailStatus.SENT}'
+    ) AS thread
+    WHERE email.id = ANY ($1)
+      AND enrollment.status = '{EnrollmentStatus.ACTIVE}'
+      AND contact.suppressed_at IS NULL
+      AND sequence.status = '{SequenceStatus.ACTIVE}'
+      AND mailbox.status = '{MailboxStatus.ACTIVE}'
+      -- One thread, one sender: another one only when the thread's own is no longer in the pool.
+      AND (
+          enrollment.mailbox_id IS NULL OR enrollment.mailbox_id = email.mailbox_id
+          OR NOT EXISTS (
+              SELECT FROM mailboxes AS own JOIN sequence_mailboxes AS own_link
+                  ON own_link.mailbox_id = own.id AND own_link.sequence_id = sequence.id
+              WHERE own.id = enrollment.mailbox_id AND own.status <> '{MailboxStatus.REMOVED}'
+          )
+      )
+      -- Nothing of the thread in flight, and nothing whose outcome would have to be known first.
+      AND NOT EXISTS (
+          SELECT FROM scheduled_emails AS other
+          WHERE other.enrollment_id = enrollment.id AND other.status IN (
+              {IN_FLIGHT_WORDS}, '{EmailStatus.UNCERTAIN}', '{EmailStatus.FAILED}'
+          )
+      )
+    ORDER BY email.send_at
+    """,
+)
+
+# Checked again under the lock: what was committed meanwhile is seen here.
+LOCK_MAILBOXES = Prepared(
+    "lock_mailboxes",
+    ("bigint[]",),
+    f"""
+    SELECT id, daily_capacity, ramp_start, ramp_increment, ramp_from, min_gap_seconds
+    FROM mailboxes
+    WHERE id = ANY ($1) AND status = '{MailboxStatus.ACTIVE}'
+    ORDER BY id
+    FOR NO KEY UPDATE SKIP LOCKED
+    """,
+)
+
+# An email of unknown outcome may have left as late as its lease allowed.
+LAST_LEFT = f"""
+    SELECT mailbox_id, bool_or(status IN ({IN_FLIGHT_WORDS})) AS in_flight,
+           max(CASE WHEN status = '{EmailStatus.UNCERTAIN}' THEN coalesce(sent_at, lease_until)
+                    ELSE sent_at END) AS at
+    FROM scheduled_emails
+    WHERE mailbox_id = ANY (%(mailbox_ids)s) AND send_day >= %(since)s
+      AND status IN ({OCCUPYING_WORDS})
+    GROUP BY mailbox_id
+"""
+
+TAKE = Prepared(
+    "take",
+    ("bigint[]", "text[]", "uuid", "text", "interval"),
+    f"""
+    UPDATE scheduled_emails AS email
+    SET status = '{EmailStatus.CLAIMED}', attempts = attempts + 1, retry_at = NULL,
+        message_id = taken.message_id, claim_token = $3, claimed_by = $4, lease_until = now() + $5
+    FROM unnest($1, $2) AS taken (id, message_id)
+    WHERE email.id = taken.id
+    """,
+)
+
+PREPARED = (DUE, SOUND, LOCK_MAILBOXES, USED, TAKE)
+"""What a session of a `Claimer` must know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An email in hand.
+
+    Parameters
+    ----------
+    email_id, enrollment_id, step_id, sequence_id, contact_id, mailbox_id : int
+    token : UUID
+        What proves that the row is still ours.
+    send_at : aware datetime
+        Its slot.
+    send_day : date
+    closes : aware datetime
+        When the window of that day ends.
+    attempts : int
+        How often it has been claimed, this time included.
+    transport : str or None
+        The mailbox's reference.
+    message_id : str
+        As in the header.
+    texts : Texts
+        What its message is made of.
+    """
+
+    email_id: int
+    enrollment_id: int
+    step_id: int
+    sequence_id: int
+    contact_id: int
+    mailbox_id: int
+    token: uuid.UUID
+    send_at: dt.datetime
+    send_day: dt.date
+    closes: dt.datetime
+    attempts: int
+    transport: str | None
+    message_id: str
+    texts: Texts
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What one look at the due rows has given.
+
+    Parameters
+    ----------
+    claims : list of Claim
+        In order of their slots.
+    exhausted : list of Claim
+        Claimed too, but tried so often that they are not to be tried again.
+    more : bool
+        Whether another look may give more at once.
+    """
+
+    claims: list[Claim] = field(default_factory=list)
+    exhausted: list[Claim] = field(default_factory=list)
+    more: bool = False
+
+
+class Claimer:
+    """Looks for due emails and claims them.
+
+    Parameters
+    ----------
+    installation : UUID
+        Part of every Message-ID.
+    claimed_by : str
+        Who claims, for people who look into the table.
+    lease : timedelta
+        How long a claim holds.
+    grace : timedelta
+        How long after its slot an email may still leave.
+    """
+
+    def __init__(
+        self,
+        installation: uuid.UUID,
+        claimed_by: str,
+        *,
+        lease: dt.timedelta,
+        grace: dt.timedelta,
+    ) -> None:
+        self._installation = installation
+        self._claimed_by = claimed_by
+        self._lease = lease
+        self._grace = grace
+        self._passed: dict[int, dt.datetime] = {}
+        self._resting: dict[int, dt.datetime] = {}
+        self._contended: dict[int, float] = {}
+
+    def claim(
+        self,
+        connection: "Connection",
+        now: dt.datetime,
+        limit: int,
+        room: Callable[[int], int],
+        busy: Collection[int] = (),
+    ) -> Claimed:
+        """Claim emails that are due, the earliest first.
+
+        Parameters
+        ----------
+        connection : connection
+            In a transaction, which the caller commits, of a session that knows `PREPARED`.
+        now : aware datetime
+            The moment.
+        limit : int
+            The most to claim.
+        room : callable
+            How many more the line of a mailbox takes.
+        busy : collection of int
+            Mailboxes whose emails are not wanted now.
+
+        Returns
+        -------
+        Claimed
+
+        Raises
+        ------
+        psycopg2.Error
+            If the database refuses it.
+        """
+        for known in (self._passed, self._resting):
+            for key in [key for key, until in known.items() if until <= now]:
+                del known[key]
+        contended = [key for key, until in self._contended.items() if until > time.monotonic()]
+        resting = [*self._resting, *contended, *busy]
+        cursor: Any
+        with connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
+            DUE.execute(cursor, now, now - self._grace, list(self._passed), resting, limit)
+            due = [row.id for row in cursor.fetchall()]
+            if not due:
+                return Claimed()
+            SOUND.execute(cursor, due)
+            eligible = [row for row in cursor.fetchall() if _may_leave(row, now)]
+            for email_id in set(due).difference(row.id for row in eligible):
+                self._passed[email_id] = now + REST
+            chosen = self._within_room(cursor, eligible, now, room)
+            claims = self._take(cursor, chosen)
+        return Claimed(
+            [claim for claim in claims if claim.attempts <= MAX_ATTEMPTS],
+            [claim for claim in claims if claim.attempts > MAX_ATTEMPTS],
+            more=len(due) == limit,
+        )
+
+    def rest(self, mailbox_id: int, until: dt.datetime) -> None:
+        """Claim nothing for a mailbox before a moment."""
+        self._resting[mailbox_id] = until
+
+    def _within_room(
+        self, cursor: Any, rows: Sequence[Any], now: dt.datetime, room: Callable[[int], int]
+    ) -> list[Any]:
+        """Lock the mailboxes and choose what they have room for."""
+        if not rows:
+            return []
+        wanted = {row.mailbox_id for row in rows}
+        LOCK_MAILBOXES.execute(cursor, sorted(wanted))
+        mailboxes = {mailbox.id: mailbox for mailbox in cursor.fetchall()}
+        # Or else they would be in the way of those that are due later.
+        until = time.monotonic() + CONTENDED
+        self._contended = dict.fromkeys(wanted.difference(mailboxes), until)
+        rows = [row for row in rows if row.mailbox_id in mailboxes]
+        gaps = self._gaps(cursor, [box for box in mailboxes.values() if box.min_gap_seconds], now)
+        if not rows:
+            return []
+        counted = Counter(used(cursor, mailboxes, min(row.send_day for row in rows)))
+        left = {key: room(key) if key not in gaps else gaps[key] for key in mailboxes}
+        chosen = []
+        for row in rows:
+            box = mailboxes[row.mailbox_id]
+            mailbox_day = (box.id, row.send_day)
+            capacity = Capacity(
+                box.daily_capacity, box.ramp_start, box.ramp_increment, box.ramp_from
+            )
+            if counted[mailbox_day] >= capacity.on(row.send_day):
+                self._passed[row.id] = now + REST
+            elif left[box.id] > 0:
+                counted[mailbox_day] += 1
+                left[box.id] -= 1
+                chosen.append(row)
+        return chosen
+
+    def _gaps(self, cursor: Any, mailboxes: Sequence[Any], now: dt.datetime) -> dict[int, int]:
+        """Tell how many emails may leave now, 0 or 1, of mailboxes that keep a distance."""
+        if not mailboxes:
+            return {}
+        among = [box.id for box in mailboxes]
+        since = (now - LOOK_BACK).date()
+        cursor.execute(LAST_LEFT, {"mailbox_ids": among, "since": since})
+        last = {row.mailbox_id: row for row in cursor.fetchall()}
+        allowed = {}
+        for box in mailboxes:
+            before = last.get(box.id)
+            free = before is None or not (before.in_flight and self._soon(box.id, now))
+            if free and before is not None and before.at is not None:
+                again = before.at + dt.timedelta(seconds=box.min_gap_seconds)
+                if now < again:
+                    self.rest(box.id, again)
+                    free = False
+            allowed[box.id] = int(free)
+        return allowed
+
+    def _soon(self, mailbox_id: int, now: dt.datetime) -> bool:
+        """Look again soon at a mailbox of which something is in flight."""
+        self.rest(mailbox_id, now + dt.timedelta(seconds=1))
+        return True
+
+    def _take(self, cursor: Any, rows: Sequence[Any]) -> list[Claim]:
+        token = uuid.uuid4()
+        claims = [self._claim(row, token) for row in rows]
+        if claims:
+            email_ids = [claim.email_id for claim in claims]
+            message_ids = [claim.message_id for claim in claims]
+            TAKE.execute(cursor, email_ids, message_ids, token, self._claimed_by, self._lease)
+        return claims
+
+    def _claim(self, row: Any, token: uuid.UUID) -> Claim:
+        _, closes = window(row.send_day, row.starts, row.ends, row.zone)
+        return Claim(
+            email_id=row.id,
+            enrollment_id=row.enrollment_id,
+            step_id=row.step_id,
+            sequence_id=row.sequence_id,
+            contact_id=row.contact_id,
+            mailbox_id=row.mailbox_id,
+            token=token,
+            send_at=row.send_at,
+            send_day=row.send_day,
+            closes=closes,
+            attempts=row.attempts + 1,
+            transport=row.transport,
+            message_id=message_id(self._installation, row.enrollment_id, row.step_id),
+            texts=Texts(
+                enrollment_id=row.enrollment_id,
+                step_id=row.step_id,
+                sender=row.sender,
+                recipient=row.recipient,
+                subject=row.subject,
+                content=row.content,
+                first_subject=row.first_subject,
+                attributes=row.attributes,
+                earlier=tuple(row.message_ids or ()),
+                unsubscribe_url=row.unsubscribe_url,
+            ),
+        )
+
+
+def _may_leave(row: Any, now: dt.datetime) -> bool:
+    """Tell whether the calendar lets an email leave now."""
+    days = SendingDays(tuple(row.send_days), row.holidays)
+    opens, closes = window(row.send_day, row.starts, row.ends, row.zone)
+    if not opens <= now < closes or not days.is_sending_day(row.send_day):
+        return False
+    if row.last_sent_at is None:
+        return True
+    sent_day = local_day(row.last_sent_at, row.zone)
+    ready = days.after_wait(sent_day, row.wait_days, row.wait_unit)
+    return ready is not None and ready <= row.send_day

@@ -1,0 +1,307 @@
+"""The dispatcher: takes what is due, lets it be sent, and looks after what others have left.
+
+It decides no times. Any number of dispatchers may run, on any number of machines: all that they
+share is the database.
+"""
+
+import datetime as dt
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+import psycopg2
+from sqlalchemy import Engine
+
+from sendplan.io.database import translated_errors
+from sendplan.io.dispatch.claims import MAX_ATTEMPTS, PREPARED, Claim, Claimed, Claimer
+from sendplan.io.dispatch.ledger import Ledger
+from sendplan.io.dispatch.lines import MOST_IN_HAND, Line
+from sendplan.io.dispatch.outcomes import Outcome, Verdict
+from sendplan.io.dispatch.overdue import hand_over
+from sendplan.io.dispatch.recovery import recover
+from sendplan.io.dispatch.sender import Sender
+from sendplan.io.dispatch.transactions import Transactions, persistently
+from sendplan.planner.vocabulary import GRACE_SECONDS
+
+DEFAULT_LEASE = 180.0
+DEFAULT_WORKERS = 32
+
+POLL = 1.0
+"""Seconds between two looks for due emails, when there is nothing to do."""
+
+SHORT_POLL = 0.05
+"""Seconds before another look when something may be due that could not be had."""
+
+LOOKS_IN_VAIN = 8
+"""After so many, one after the other, nothing is due any more; they take 0.4 seconds."""
+
+OVERDUE_EVERY = 30.0
+REST_EVERY = 5.0
+"""Seconds between looking for overdue emails, and between looking after idle connections."""
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to dispatch.
+
+    Parameters
+    ----------
+    outbox : Path or None
+        Folder for messages that are written instead of being sent; None: SMTP.
+    workers : int
+        Emails that are being sent at a time at most.
+    lease : timedelta
+        How long a claim holds. An email must be on its way by then.
+    grace : timedelta
+        How long after its slot an email may still leave.
+    once : bool
+        Whether to end when nothing is due any more.
+    until : aware datetime or None
+        When to end.
+    """
+
+    outbox: Path | None = None
+    workers: int = DEFAULT_WORKERS
+    lease: dt.timedelta = dt.timedelta(seconds=DEFAULT_LEASE)
+    grace: dt.timedelta = dt.timedelta(seconds=GRACE_SECONDS)
+    once: bool = False
+    until: dt.datetime | None = None
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """What a dispatcher has done.
+
+    Parameters
+    ----------
+    outcomes : mapping of int
+        Emails by `Verdict`; ``stale`` are those whose claims were lost before their end.
+    recovered : mapping of int
+        Emails taken back from dispatchers that died, by their new status.
+    """
+
+    outcomes: Mapping[str, int]
+    recovered: Mapping[str, int]
+
+
+def dispatch(
+    engine: Engine,
+    settings: Settings,
+    clock: Callable[[], dt.datetime],
+    stopped: Callable[[], bool] = lambda: False,
+) -> Dispatched:
+    """Execute due slots.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    settings : Settings
+    clock : callable
+        Gives the moment, aware.
+    stopped : callable
+        Asked at least every second; once it says true, emails in hand are finished, what has been
+        claimed besides is given back, and the dispatcher ends.
+
+    Returns
+    -------
+    Dispatched
+
+    Raises
+    ------
+    DatabaseError
+        If the database refuses what it must not refuse. One that is away is waited for.
+    """
+    with translated_errors("dispatching"):
+        return _Dispatcher(engine, settings, clock, stopped).run()
+
+
+class _Dispatcher:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        clock: Callable[[], dt.datetime],
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._stopped = stopped
+        self._transactions = Transactions(engine, PREPARED)
+        self._in_hand = 0
+        self._counting = threading.Lock()
+        self._freed = threading.Event()
+        self._lines: dict[int, Line] = {}
+        self._limit = max(MOST_IN_HAND, 2 * settings.workers)
+        self._recovered: dict[str, int] = {}
+        self._upkeep = {
+            self._recover: min(settings.lease.total_seconds() / 4, 15.0),
+            self._hand_over: OVERDUE_EVERY,
+            self._rest: REST_EVERY,
+        }
+        self._next_upkeep = dict.fromkeys(self._upkeep, 0.0)
+        self._ledger = Ledger(engine, settings.lease, self._one_less)
+
+    def run(self) -> Dispatched:
+        installation = self._wait_for(self._installation)
+        if installation is None:
+            return Dispatched({}, {})
+        settings = self._settings
+        claimed_by = f"{socket.gethostname()}/{os.getpid()}"
+        self._claimer = Claimer(
+            installation, claimed_by, lease=settings.lease, grace=settings.grace
+        )
+        self._sender = Sender(
+            self._ledger,
+            installation,
+            self._clock,
+            lease=settings.lease,
+            grace=settings.grace,
+            outbox=settings.outbox,
+        )
+        logger.info("Dispatching", extra={"claimed_by": claimed_by, "workers": settings.workers})
+        with self._ledger:
+            self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="sendplan-line")
+            try:
+                self._work()
+            finally:
+                self._finish()
+        if self._ledger.error is not None:
+            raise self._ledger.error
+        logger.info("Dispatching ended", extra=dict(self._ledger.counts))
+        return Dispatched(MappingProxyType(self._ledger.counts), MappingProxyType(self._recovered))
+
+    def _work(self) -> None:
+        looks_in_vain = 0
+        while not self._at_end():
+            self._look_after()
+            claimed = self._wait_for(self._claim)
+            if claimed is None:
+                continue
+            for claim in claimed.claims:
+                self._hand_to_line(claim)
+            for claim in claimed.exhausted:
+                why = f"given up after {MAX_ATTEMPTS} attempts"
+                self._ledger.end(claim, Outcome(Verdict.REFUSED, why), self._clock())
+            if claimed.claims or self._in_hand:
+                looks_in_vain = 0
+            else:
+                looks_in_vain += 1
+                # Another dispatcher may just have held what we wanted.
+                if self._settings.once and looks_in_vain >= LOOKS_IN_VAIN:
+                    return
+            self._pause(claimed)
+
+    def _at_end(self) -> bool:
+        until = self._settings.until
+        if self._stopped() or self._ledger.error is not None:
+            return True
+        return until is not None and self._clock() >= until
+
+    def _pause(self, claimed: Claimed) -> None:
+        """Wait until another look for due emails may be worth it."""
+        if self._in_hand > self._limit // 2:
+            until = time.monotonic() + POLL
+            while self._in_hand > self._limit // 2 and time.monotonic() < until:
+                self._freed.wait(POLL)
+                self._freed.clear()
+        elif not claimed.claims:
+            soon = claimed.more or self._settings.once
+            self._freed.clear()
+            self._freed.wait(SHORT_POLL if soon else POLL)
+
+    def _claim(self) -> Claimed:
+        busy = {key for key, line in list(self._lines.items()) if line.room <= 0}
+        limit = self._limit - self._in_hand
+        if limit <= 0:
+            return Claimed()
+        with self._transactions.begin() as cursor:
+            claimed = self._claimer.claim(
+                cursor.connection,
+                self._clock(),
+                limit,
+                lambda mailbox_id: self._line(mailbox_id).room,
+                busy.union(self._sender.held()),
+            )
+        with self._counting:
+            self._in_hand += len(claimed.claims) + len(claimed.exhausted)
+        return claimed
+
+    def _line(self, mailbox_id: int) -> Line:
+        line = self._lines.get(mailbox_id)
+        if line is None:
+            line = self._lines[mailbox_id] = Line(self._pool, self._sender.send)
+        return line
+
+    def _hand_to_line(self, claim: Claim) -> None:
+        self._line(claim.mailbox_id).add(claim)
+
+    def _one_less(self, claim: Claim) -> None:
+        with self._counting:
+            self._in_hand -= 1
+        self._freed.set()
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        for task, every in self._upkeep.items():
+            if self._next_upkeep[task] <= now:
+                self._wait_for(task)
+                self._next_upkeep[task] = now + every
+
+    def _recover(self) -> bool:
+        with self._transactions.begin() as cursor:
+            recovered = recover(cursor)
+        for email_id, status in recovered.items():
+            self._recovered[status] = self._recovered.get(status, 0) + 1
+            logger.warning("A lease ran out", extra={"email_id": email_id, "now": status})
+        return True
+
+    def _hand_over(self) -> bool:
+        with self._transactions.begin() as cursor:
+            sequence_ids = hand_over(cursor, self._clock(), self._settings.grace)
+        if sequence_ids:
+            extra = {"sequence_ids": sequence_ids}
+            logger.warning("Overdue emails were handed to the planner", extra=extra)
+        return True
+
+    def _rest(self) -> bool:
+        for line in self._lines.values():
+            line.rest()
+        return True
+
+    def _installation(self) -> uuid.UUID:
+        with self._transactions.begin() as cursor:
+            cursor.execute("SELECT id FROM installation")
+            row = cursor.fetchone()
+        if row is None:
+            raise psycopg2.DataError("the table installation is empty: run `sendplan init`")
+        found: uuid.UUID = row[0]
+        return found
+
+    def _wait_for(self, task: Callable[[], Result]) -> Result | None:
+        """Do what needs the database; None if it was away until the end."""
+        found: Result | None = persistently(task, self._at_end, None)
+        return found
+
+    def _finish(self) -> None:
+        """Give back what waits, finish what is in hand, and close all connections."""
+        for line in self._lines.values():
+            for claim in line.withdraw():
+                self._sender.give_back(claim)
+        self._pool.shutdown(wait=True)
+        with ThreadPoolExecutor(self._settings.workers) as pool:
+            list(pool.map(Line.close, self._lines.values()))
+        self._transactions.close()

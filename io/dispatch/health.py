@@ -1,0 +1,273 @@
+"""Whether the work goes on, for monitors: what somebody should look at, and what to do about it."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from sendplan.io.database import translated_errors
+from sendplan.io.texts import shown
+from sendplan.planner.vocabulary import (
+    GRACE_SECONDS,
+    IN_FLIGHT,
+    EmailStatus,
+    EnrollmentStatus,
+    MailboxStatus,
+    SequenceStatus,
+)
+
+COUNTED = 1_000
+"""Up to how many a finding counts: a monitor must not wait for the exact number."""
+
+NAMED = 10
+"""How many paused mailboxes or sequences are named."""
+
+LEASE_SLACK = 60
+"""Seconds that dispatchers have for recovering a lease that has run out."""
+
+IN_FLIGHT_WORDS = ", ".join(f"'{word}'" for word in IN_FLIGHT)
+HOLDING_UP = ", ".join(
+    f"'{word}'" for word in (*IN_FLIGHT, EmailStatus.UNCERTAIN, EmailStatus.FAILED)
+)
+
+LATE = f"""
+    SELECT count(*) AS number, min(send_at) AS earliest FROM (
+        SELECT email.send_at
+        FROM scheduled_emails AS email
+        JOIN enrollments AS enrollment ON enrollment.id = email.enrollment_id
+        JOIN contacts AS contact ON contact.id = enrollment.contact_id
+        JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id
+        JOIN mailboxes AS mailbox ON mailbox.id = email.mailbox_id
+        WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
+          AND email.send_at < :since AND coalesce(email.retry_at < :since, true)
+          AND enrollment.status = '{EnrollmentStatus.ACTIVE}' AND contact.suppressed_at IS NULL
+          AND sequence.status = '{SequenceStatus.ACTIVE}'
+          AND mailbox.status = '{MailboxStatus.ACTIVE}'
+          AND NOT EXISTS (
+              SELECT FROM scheduled_emails AS other
+              WHERE other.enrollment_id = enrollment.id AND other.status IN ({HOLDING_UP})
+          )
+        ORDER BY email.send_at LIMIT {COUNTED + 1}
+    ) AS late
+"""
+
+# By the database's clock, as leases are. One without an end can only come from outside.
+LEASES = f"""
+    SELECT count(*) AS number FROM (
+        SELECT FROM scheduled_emails
+        WHERE status IN ({IN_FLIGHT_WORDS})
+          AND (lease_until IS NULL OR lease_until < now() - interval '{LEASE_SLACK} seconds')
+        LIMIT {COUNTED + 1}
+    ) AS expired
+"""
+
+UNCERTAIN = f"""
+    SELECT count(*) AS number FROM (
+        SELECT FROM scheduled_emails WHERE status = '{EmailStatus.UNCERTAIN}'
+        LIMIT {COUNTED + 1}
+    ) AS uncertain
+"""
+
+PLANNED = f"""
+    SELECT (SELECT max(finished_at) FROM plan_runs WHERE kind = 'plan') AS finished_at,
+           EXISTS (
+               SELECT FROM enrollments AS enrollment
+               JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id
+               WHERE enrollment.status = '{EnrollmentStatus.ACTIVE}'
+                 AND sequence.status = '{SequenceStatus.ACTIVE}'
+           ) AS work
+"""
+
+QUEUED = f"""
+    SELECT count(*) AS number, min(requested_at) AS earliest FROM (
+        SELECT requested_at FROM change_requests
+        WHERE requested_at < :since ORDER BY id LIMIT {COUNTED + 1}
+    ) AS waiting
+"""
+
+PAUSED = f"""
+    SELECT 'mailbox' AS noun, email AS name, id, paused_reason AS reason FROM mailboxes
+    WHERE status = '{MailboxStatus.PAUSED}' AND paused_reason IS NOT NULL
+    UNION ALL
+    SELECT 'sequence', name, id, paused_reason FROM sequences
+    WHERE status = '{SequenceStatus.PAUSED}' AND paused_reason IS NOT NULL
+    ORDER BY noun, id
+"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is still fine.
+
+    Parameters
+    ----------
+    late : timedelta
+        How late an email may be that nothing blocks.
+    plan_age : timedelta
+        How old the last nightly plan may be while there is work.
+    queued : timedelta
+        How long a change may wait to be re-planned.
+    uncertain : bool
+        Whether uncertain emails are fine. They take an operator, and nothing else waits for them.
+    """
+
+    late: dt.timedelta = dt.timedelta(seconds=GRACE_SECONDS)
+    plan_age: dt.timedelta = dt.timedelta(hours=36)
+    queued: dt.timedelta = dt.timedelta(minutes=15)
+    uncertain: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that somebody should look at.
+
+    Parameters
+    ----------
+    kind : str
+        One word: late, leases, uncertain, plan, queue or paused.
+    fails : bool
+        Whether it makes the whole unhealthy.
+    what, remedy : str
+        As a person reads it.
+    """
+
+    kind: str
+    fails: bool
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return the finding as one line."""
+        text = self.what if self.fails else f"warning: {self.what}"
+        return f"{text[:1].upper()}{text[1:]} – {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Health:
+    """What was found at one moment.
+
+    Parameters
+    ----------
+    now : aware datetime
+    findings : tuple of Finding
+    """
+
+    now: dt.datetime
+    findings: tuple[Finding, ...]
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing was found but what is fine to wait."""
+        return not any(finding.fails for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON tells."""
+        return {"fine": self.fine, "now": self.now, "findings": list(map(asdict, self.findings))}
+
+
+def health(engine: Engine, now: dt.datetime, limits: Limits | None = None) -> Health:
+    """Look whether emails leave, plans are made and changes worked off.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    now : aware datetime
+        The moment.
+    limits : Limits, optional
+
+    Returns
+    -------
+    Health
+        All that was found.
+
+    Raises
+    ------
+    DatabaseError
+        If the database cannot be read.
+    """
+    limits = limits or Limits()
+    with translated_errors("looking at the health"), engine.connect() as connection:
+        found = [each for look in LOOKS for each in look(connection, now, limits)]
+    return Health(now, tuple(found))
+
+
+def _late(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
+    row = _row(connection, LATE, since=now - limits.late)
+    if row["number"]:
+        what = f"late emails: {_counted(row['number'])}, by up to {_age(now, row['earliest'])}"
+        remedy = (
+            "see that `sendplan dispatch` runs, and `sendplan recalc --watch`, which re-plans"
+            " what has missed its slot"
+        )
+        yield Finding("late", True, what, remedy)
+
+
+def _leases(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
+    if number := _row(connection, LEASES)["number"]:
+        what = f"emails in the hands of dispatchers gone silent: {_counted(number)}"
+        yield Finding("leases", True, what, "start `sendplan dispatch`, which takes them back")
+
+
+def _uncertain(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
+    if number := _row(connection, UNCERTAIN)["number"]:
+        what = f"emails that may have left or not: {_counted(number)}"
+        remedy = "`sendplan uncertain` lists them, for you to look and decide"
+        yield Finding("uncertain", not limits.uncertain, what, remedy)
+
+
+def _plan(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
+    row = _row(connection, PLANNED)
+    last = row["finished_at"]
+    if row["work"] and (last is None or last < now - limits.plan_age):
+        ago = "there is no plan" if last is None else f"the last plan is {_age(now, last)} old"
+        what = f"{ago}, while contacts wait for emails"
+        yield Finding("plan", True, what, "see that `sendplan plan` runs every night")
+
+
+def _queue(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
+    row = _row(connection, QUEUED, since=now - limits.queued)
+    if row["number"]:
+        age = _age(now, row["earliest"])
+        what = f"changes in the queue: {_counted(row['number'])}, for up to {age}"
+        remedy = "see that `sendplan recalc --watch` runs, or run `sendplan recalc`"
+        yield Finding("queue", True, what, remedy)
+
+
+def _paused(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
+    rows = connection.execute(text(PAUSED)).all()
+    for row in rows[:NAMED]:
+        name = shown(row.name) if row.name else str(row.id)
+        what = f"{row.noun} {name} was paused: {row.reason}"
+        remedy = f"mend it, then `sendplan {row.noun} resume {row.id}`"
+        yield Finding("paused", True, what, remedy)
+    if len(rows) > NAMED:
+        what = f"{len(rows) - NAMED:,} more mailboxes and sequences were paused"
+        yield Finding("paused", True, what, "`sendplan status` lists them")
+
+
+LOOKS: tuple[Callable[[Connection, dt.datetime, Limits], Iterator[Finding]], ...] = (
+    _late,
+    _leases,
+    _paused,
+    _plan,
+    _queue,
+    _uncertain,
+)
+
+
+def _row(connection: Connection, query: str, **values: object) -> dict[str, Any]:
+    return dict(connection.execute(text(query), values).mappings().one())
+
+
+def _counted(number: int) -> str:
+    return f"more than {COUNTED:,}" if number > COUNTED else f"{number:,}"
+
+
+def _age(now: dt.datetime, since: dt.datetime) -> str:
+    minutes = max(int((now - since).total_seconds()) // 60, 1)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"

@@ -1,0 +1,285 @@
+"""Messages: an email's texts rendered for its contact, and written as RFC 5322 wants them.
+
+Whatever is in the database is taken for hostile: nothing gets into a header before it has been
+checked for what could end it. The writing itself is plain, since the library's way through its
+header registry takes some 1 ms a message; a property test holds it against the library's parser.
+"""
+
+import base64
+import binascii
+import datetime as dt
+import email.utils
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from email.header import Header
+from functools import lru_cache
+from uuid import UUID
+
+from sendplan.io.addresses import AddressError, address
+from sendplan.io.dispatch.message_ids import is_sound, message_id, token
+from sendplan.io.dispatch.outcomes import Message
+from sendplan.io.dispatch.unsubscribing import TOKEN, unsubscribe_url
+from sendplan.io.errors import DataError, Problem
+from sendplan.io.headers import ENCODED, subject_faults
+from sendplan.io.step_texts import content_problems, subject_problems
+from sendplan.io.templates import BUILT_INS, FlawedTemplateError, Template, template
+from sendplan.io.texts import CONTROL_IN_LINES, character, shown
+
+LINE = 78
+"""Characters of a line that messages keep to (RFC 5322, section 2.1.1)."""
+
+NEWEST_REFERENCES = 20
+"""References of a very long thread: its first email and so many of the newest."""
+
+
+class SenderError(DataError):
+    """A mailbox whose own address cannot be used, whoever it writes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What an email is made of, as read from the database and not yet trusted.
+
+    Parameters
+    ----------
+    enrollment_id, step_id : int
+    sender, recipient : str
+        Addresses of mailbox and contact.
+    subject, content : str or None
+        The step's templates.
+    first_subject : str or None
+        The template of the subject that the thread began with; None for its first email.
+    attributes : mapping
+        The contact's, of any type that JSON knows.
+    earlier : tuple of str
+        Message-IDs of the thread's sent emails, oldest first.
+    unsubscribe_url : str or None
+        The sequence's.
+    """
+
+    enrollment_id: int
+    step_id: int
+    sender: str
+    recipient: str
+    subject: str | None
+    content: str | None
+    first_subject: str | None
+    attributes: Mapping[str, object]
+    earlier: tuple[str, ...] = ()
+    unsubscribe_url: str | None = None
+
+
+def compose(texts: Texts, installation: UUID, now: dt.datetime) -> Message:
+    """Write an email.
+
+    Parameters
+    ----------
+    texts : Texts
+    installation : UUID
+        The id in the table ``installation``.
+    now : aware datetime
+        For its date.
+
+    Raises
+    ------
+    FlawedTemplateError
+        If the step's texts or the sequence's unsubscribe URL are wrong for every contact.
+    SenderError
+        If the mailbox's address is none.
+    DataError
+        If the email cannot be written for this contact.
+    """
+    sender = _plain_address("mailbox", texts.sender, SenderError)
+    recipient = _plain_address("contact", texts.recipient, DataError)
+    own_id = message_id(installation, texts.enrollment_id, texts.step_id)
+    built_in = {"email": recipient, "sender": sender}
+    lines = [
+        f"From: {sender}",
+        f"To: {recipient}",
+        _subject_line(_subject(texts, built_in)),
+        f"Date: {email.utils.format_datetime(now.astimezone(dt.UTC))}",
+        f"Message-ID: {own_id}",
+        *_thread(texts.earlier),
+    ]
+    if texts.unsubscribe_url is not None:
+        url = unsubscribe_url(texts.unsubscribe_url)
+        known = {
+            **built_in,
+            TOKEN: str(token(installation, texts.enrollment_id, texts.step_id)),
+        }
+        lines += url.headers(_values(texts.attributes, known, url.variables))
+    encoding, body = _encoded_body(_content(texts, built_in))
+    lines += [
+        "MIME-Version: 1.0",
+        'Content-Type: text/plain; charset="utf-8"',
+        f"Content-Transfer-Encoding: {encoding}",
+        "\r\n",
+    ]
+    return Message(sender, recipient, own_id, "\r\n".join(lines).encode("ascii") + body)
+
+
+def _plain_address(whose: str, text: str, failure: type[DataError]) -> str:
+    where = f"{whose} {shown(text)}"
+    try:
+        plain = address(text)
+    except AddressError as error:
+        raise failure([Problem(where, error.what, error.remedy)]) from error
+    # Legal in an address, yet some readers decode what follows, and be it into a line break.
+    if ENCODED in plain:
+        raise failure([Problem(where, f"'{ENCODED}' in the address", "use another address")])
+    return plain
+
+
+def _subject(texts: Texts, built_in: Mapping[str, str]) -> str:
+    if texts.subject is not None:
+        return _rendered_subject("subject", texts.subject, texts.attributes, built_in)
+    if texts.first_subject is None:
+        problem = Problem("subject", "the first email of a thread has none", "give the step one")
+        raise FlawedTemplateError([problem])
+    place = "subject of the thread's first email"
+    first = _rendered_subject(place, texts.first_subject, texts.attributes, built_in)
+    return first if first[:3].lower() == "re:" else f"Re: {first}"
+
+
+def _rendered_subject(
+    place: str, source: str, attributes: Mapping[str, object], built_in: Mapping[str, str]
+) -> str:
+    text = _rendered(place, source, attributes, built_in).strip()
+    # Two harmless values may form an encoded word between them.
+    faults = subject_faults(text)
+    if faults:
+        raise _failure(source, [Problem(place, what, remedy) for what, remedy in faults])
+    return text
+
+
+def _content(texts: Texts, built_in: Mapping[str, str]) -> str:
+    if texts.content is None:
+        raise FlawedTemplateError([Problem("content", "the step has none", "give it one")])
+    text = _rendered("content", texts.content, texts.attributes, built_in)
+    if not text.strip():
+        problem = Problem("content", "nothing is left of it for this contact", "mend the template")
+        raise _failure(texts.content, [problem])
+    return text
+
+
+def _rendered(
+    place: str, source: str, attributes: Mapping[str, object], built_in: Mapping[str, str]
+) -> str:
+    checked = _checked(place, source)
+    values = _values(attributes, built_in, checked.placeholders.used)
+    try:
+        return checked.render(values)
+    except DataError as error:
+        problems = [Problem(place, found.what, found.remedy) for found in error.problems]
+        raise _failure(source, problems) from error
+
+
+def _failure(source: str, problems: list[Problem]) -> DataError:
+    """Return the error for a text that could not be rendered."""
+    # What holds nothing of the contact's fails for all of them alike.
+    if template(source).placeholders.used.issubset(BUILT_INS):
+        return FlawedTemplateError(problems)
+    return DataError(problems)
+
+
+@lru_cache(maxsize=1024)
+def _checked(place: str, source: str) -> Template:
+    """Check a template again as it was when it was stored; plain SQL may have stored it."""
+    check = content_problems if place == "content" else subject_problems
+    try:
+        compiled = template(source)
+        found = check(source, compiled.placeholders.used)
+    except FlawedTemplateError as error:
+        found = list(error.problems)
+    if found:
+        raise FlawedTemplateError(
+            Problem(", ".join(filter(None, (place, flaw.where))), flaw.what, flaw.remedy)
+            for flaw in found
+        )
+    return compiled
+
+
+def _values(
+    attributes: Mapping[str, object], built_in: Mapping[str, str], names: Collection[str]
+) -> dict[str, str]:
+    """Return the values that the contact has for some variables, as texts."""
+    if not isinstance(attributes, Mapping):
+        raise _attributes_error("they are no JSON object")
+    values = {}
+    for name in names:
+        if name in built_in:
+            values[name] = built_in[name]
+        elif attributes.get(name) is not None:
+            values[name] = _as_text(name, attributes[name])
+    return values
+
+
+def _as_text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, bool):
+        # Empty, so that {% if … %} takes it for what it is.
+        text = "true" if value else ""
+    elif isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        text = str(value)
+    else:
+        raise _attributes_error(f"'{name}' is no text or number but {shown(value)}")
+    control = CONTROL_IN_LINES.search(text)
+    if control:
+        raise _attributes_error(f"{character(control[0])} in '{name}': {shown(text)}")
+    return text
+
+
+def _attributes_error(what: str) -> DataError:
+    return DataError([Problem("attributes", what, "correct those of the contact")])
+
+
+def _subject_line(text: str) -> str:
+    """Write a subject, folded; encoded where it is not plain ASCII, or reads as if it were."""
+    if text.isascii() and text.isprintable() and ENCODED not in text:
+        folded = _folded("Subject", text)
+        if folded is not None:
+            return folded
+    encoded = Header(text, "utf-8", header_name="Subject").encode(linesep="\r\n")
+    return f"Subject: {encoded}"
+
+
+def _folded(name: str, text: str) -> str | None:
+    """Split a header before spaces, or return None if a part of it is too long for a line."""
+    first, *words = text.split(" ")
+    parts = [f"{name}: {first}"]
+    for word in words:
+        # No part begins with an empty word: one of nothing but spaces would be no header line.
+        if not word or len(parts[-1]) + 1 + len(word) <= LINE:
+            parts[-1] += f" {word}"
+        else:
+            parts.append(f" {word}")
+    return "\r\n".join(parts) if max(map(len, parts)) <= LINE else None
+
+
+def _thread(earlier: tuple[str, ...]) -> list[str]:
+    """Return the headers that put an email into its thread (RFC 5322, section 3.6.4)."""
+    sound = [stored for stored in earlier if is_sound(stored)]
+    if not sound:
+        return []
+    if len(sound) > NEWEST_REFERENCES:
+        sound = [sound[0], *sound[-NEWEST_REFERENCES:]]
+    return [f"In-Reply-To: {sound[-1]}", "References: " + "\r\n ".join(sound)]
+
+
+def _encoded_body(text: str) -> tuple[str, bytes]:
+    """Return the transfer encoding of a body, and the body in it with CRLF line ends."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not lines.endswith("\n"):
+        lines += "\n"
+    data = lines.encode()
+    if len(data) == len(lines) and max(map(len, lines.split("\n"))) <= LINE:
+        return "7bit", data.replace(b"\n", b"\r\n")
+    # Quoted-printable stays readable, and triples what is not ASCII.
+    beyond_ascii = len(data) - len(data.decode("ascii", "ignore"))
+    if beyond_ascii * 6 > len(data):
+        crlf = data.replace(b"\n", b"\r\n")
+        return "base64", base64.encodebytes(crlf).replace(b"\n", b"\r\n")
+    quoted = binascii.b2a_qp(data, istext=True)
+    return "quoted-printable", quoted.replace(b"\n", b"\r\n")

@@ -1,0 +1,63 @@
+"""Overdue emails: what has missed its slot is handed to the planner, never sent in a burst."""
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sendplan.io.tables import RequestKind
+from sendplan.planner.vocabulary import EmailStatus
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
+# Asked for once: what is queued already waits for a recalculation, which may not be running.
+REQUEST = f"""
+    INSERT INTO change_requests (kind, sequence_id)
+    SELECT '{RequestKind.OVERDUE}', wanted.id
+    FROM unnest(%(sequence_ids)s::bigint[]) AS wanted (id)
+    WHERE NOT EXISTS (
+        SELECT FROM change_requests AS queued
+        WHERE queued.kind = '{RequestKind.OVERDUE}' AND queued.sequence_id = wanted.id
+    )
+    RETURNING sequence_id
+"""
+
+OVERDUE = f"""
+    SELECT DISTINCT enrollment.sequence_id
+    FROM scheduled_emails AS email JOIN enrollments AS enrollment
+        ON enrollment.id = email.enrollment_id
+    WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
+      AND email.send_at <= %(overdue)s
+"""
+
+
+def request_plan(cursor: "Cursor", sequence_ids: Iterable[int]) -> list[int]:
+    """Ask for emails of some sequences to be planned anew.
+
+    Returns
+    -------
+    list of int
+        The sequences for which nobody had asked yet.
+    """
+    cursor.execute(REQUEST, {"sequence_ids": sorted(set(sequence_ids))})
+    return [sequence_id for (sequence_id,) in cursor.fetchall()]
+
+
+def hand_over(cursor: "Cursor", now: dt.datetime, grace: dt.timedelta) -> list[int]:
+    """Hand all overdue emails to the planner.
+
+    Parameters
+    ----------
+    cursor : cursor
+    now : aware datetime
+    grace : timedelta
+        How long after its slot an email may still leave.
+
+    Returns
+    -------
+    list of int
+        The sequences for which nobody had asked yet.
+    """
+    cursor.execute(OVERDUE, {"overdue": now - grace})
+    sequence_ids = [sequence_id for (sequence_id,) in cursor.fetchall()]
+    return request_plan(cursor, sequence_ids) if sequence_ids else []

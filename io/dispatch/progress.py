@@ -1,0 +1,172 @@
+"""What follows for an enrollment from an email that has left, or never will."""
+
+import zoneinfo
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sendplan.io.dispatch.room import Capacity, taken
+from sendplan.planner.single_days import ONE_DAY, SendingDays, instant_at, local_day
+from sendplan.planner.vocabulary import MAX_HORIZON_DAYS, EmailStatus, EnrollmentStatus
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
+NEXT_STEP = f"""
+    SELECT step.id, step.position, step.wait_days
+    FROM steps AS step
+    WHERE step.sequence_id = enrollment.sequence_id
+      AND step.position > coalesce(
+          (
+              SELECT told.position FROM steps AS told
+              WHERE told.id = enrollment.current_step_id AND NOT EXISTS (
+                  SELECT FROM scheduled_emails AS row_of_it
+                  WHERE row_of_it.enrollment_id = enrollment.id AND row_of_it.step_id = told.id
+                    AND row_of_it.status = '{EmailStatus.SENT}'
+              )
+          ),
+          (
+              SELECT reached.position
+              FROM scheduled_emails AS newest JOIN steps AS reached ON reached.id = newest.step_id
+              WHERE newest.enrollment_id = enrollment.id AND newest.status = '{EmailStatus.SENT}'
+                AND reached.position IS NOT NULL
+              ORDER BY newest.sent_at DESC LIMIT 1
+          ),
+          0
+      )
+      AND step.id IS DISTINCT FROM enrollment.current_step_id
+      AND NOT EXISTS (
+          SELECT FROM scheduled_emails AS received
+          WHERE received.enrollment_id = enrollment.id AND received.step_id = step.id
+            AND received.status NOT IN ('{EmailStatus.PENDING}', '{EmailStatus.CANCELLED}')
+      )
+    ORDER BY step.position LIMIT 1
+"""
+"""The step that ``enrollment`` gets next (SPEC §6): the first one behind the newest that it has
+received and that still exists, and that it has not received yet."""
+
+ADVANCE = f"""
+    UPDATE enrollments AS enrollment
+    SET current_step_id = newest.step_id, mailbox_id = newest.mailbox_id
+    FROM (
+        SELECT DISTINCT ON (enrollment_id) enrollment_id, step_id, mailbox_id
+        FROM scheduled_emails
+        WHERE enrollment_id = ANY(%(enrollment_ids)s) AND status = '{EmailStatus.SENT}'
+        ORDER BY enrollment_id, sent_at DESC
+    ) AS newest
+    WHERE enrollment.id = newest.enrollment_id
+"""
+
+AHEAD = f"""
+    SELECT enrollment.id, next_step.id, next_step.wait_days, (
+               SELECT count(*) FROM scheduled_emails AS email
+               WHERE email.enrollment_id = enrollment.id AND email.step_id = next_step.id
+                 AND email.status <> '{EmailStatus.CANCELLED}'
+           )
+    FROM enrollments AS enrollment LEFT JOIN LATERAL ({NEXT_STEP}) AS next_step ON true
+    WHERE enrollment.id = ANY(%(enrollment_ids)s)
+      AND enrollment.status = '{EnrollmentStatus.ACTIVE}'
+"""
+
+COMPLETE = f"""
+    UPDATE enrollments AS enrollment
+    SET status = '{EnrollmentStatus.COMPLETED}', completed_at = (
+        SELECT max(sent_at) FROM scheduled_emails AS email
+        WHERE email.enrollment_id = enrollment.id AND email.status = '{EmailStatus.SENT}'
+    )
+    WHERE id = ANY(%(enrollment_ids)s) AND status = '{EnrollmentStatus.ACTIVE}'
+"""
+
+CANCEL = f"""
+    UPDATE scheduled_emails SET status = '{EmailStatus.CANCELLED}'
+    WHERE enrollment_id = ANY(%(enrollment_ids)s) AND status = '{EmailStatus.PENDING}'
+"""
+
+LAST = f"""
+    SELECT email.mailbox_id, email.sent_at, coalesce(contact.timezone, sequence.timezone),
+           sequence.send_days, sequence.holidays, sequence.wait_unit,
+           mailbox.daily_capacity, mailbox.ramp_start, mailbox.ramp_increment, mailbox.ramp_from
+    FROM scheduled_emails AS email
+    JOIN enrollments AS enrollment ON enrollment.id = email.enrollment_id
+    JOIN contacts AS contact ON contact.id = enrollment.contact_id
+    JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id
+    JOIN mailboxes AS mailbox ON mailbox.id = email.mailbox_id
+    WHERE email.enrollment_id = %(enrollment_id)s AND email.status = '{EmailStatus.SENT}'
+    ORDER BY email.sent_at DESC LIMIT 1
+"""
+
+PROVISIONAL = """
+    INSERT INTO scheduled_emails (enrollment_id, step_id, mailbox_id, send_day, send_at)
+    VALUES (%(enrollment_id)s, %(step_id)s, %(mailbox_id)s, %(day)s, %(send_at)s)
+    ON CONFLICT DO NOTHING
+"""
+
+
+def after_success(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
+    """Let enrollments stand at their newest sent email, and go on from there.
+
+    Parameters
+    ----------
+    cursor : cursor
+        The transaction in which their emails have become `sent`.
+    enrollment_ids : sequence of int
+
+    Raises
+    ------
+    psycopg2.Error
+        If the database refuses it.
+    """
+    cursor.execute(ADVANCE, {"enrollment_ids": sorted(set(enrollment_ids))})
+    go_on(cursor, enrollment_ids)
+
+
+def go_on(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
+    """Complete enrollments, or see that their next step has a row.
+
+    Where there is no further step, the enrollment completes, and rows of steps that it skipped are
+    cancelled. Where the next step has no row yet, one is made for the next plan to place.
+
+    Parameters
+    ----------
+    cursor : cursor
+        The transaction in which their emails have become `sent`.
+    enrollment_ids : sequence of int
+    """
+    cursor.execute(AHEAD, {"enrollment_ids": sorted(set(enrollment_ids))})
+    ahead = cursor.fetchall()
+    done = [key for key, step_id, _, _ in ahead if step_id is None]
+    if done:
+        cursor.execute(COMPLETE, {"enrollment_ids": done})
+        cancel_rest(cursor, done)
+    for enrollment_id, step_id, wait_days, rows in ahead:
+        if step_id is not None and not rows:
+            _make_row(cursor, enrollment_id, step_id, wait_days)
+
+
+def cancel_rest(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
+    """Cancel the pending emails of enrollments that get no more."""
+    cursor.execute(CANCEL, {"enrollment_ids": list(enrollment_ids)})
+
+
+def _make_row(cursor: "Cursor", enrollment_id: int, step_id: int, wait_days: int) -> None:
+    """Make the row of a step that no plan knows yet, on a sending day with room (SPEC §6)."""
+    cursor.execute(LAST, {"enrollment_id": enrollment_id})
+    mailbox_id, sent_at, zone, weekdays, country, unit, *limits = cursor.fetchone() or ()
+    capacity = Capacity(*limits)
+    days = SendingDays(tuple(weekdays), country)
+    sent_day = local_day(sent_at, zone)
+    first = day = days.after_wait(sent_day, wait_days, unit)
+    while day is not None and taken(cursor, mailbox_id, day) >= capacity.on(day):
+        day = days.on_or_after(day + ONE_DAY)
+        if day is not None and (day - sent_day).days > MAX_HORIZON_DAYS:
+            break
+    day = day or first or sent_day
+    sent = sent_at.astimezone(zoneinfo.ZoneInfo(zone))
+    seconds = sent.hour * 3600 + sent.minute * 60 + sent.second
+    row = {
+        "enrollment_id": enrollment_id,
+        "step_id": step_id,
+        "mailbox_id": mailbox_id,
+        "day": day,
+        "send_at": instant_at(day, seconds, zone),
+    }
+    cursor.execute(PROVISIONAL, row)

@@ -1,0 +1,101 @@
+"""What a mailbox may still send on a day, counted from the rows.
+
+Whoever wants to use room up holds the mailbox's row locked from before counting to the commit.
+Then nobody else uses up the same room, whatever runs beside (SPEC §5, rule 1).
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sendplan.io.dispatch.transactions import Prepared
+from sendplan.planner.vocabulary import OCCUPYING, EmailStatus
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
+OCCUPYING_WORDS = ", ".join(f"'{word}'" for word in OCCUPYING)
+
+USED = Prepared(
+    "count_used",
+    ("bigint[]", "date"),
+    f"""
+    SELECT mailbox_id, send_day, count(*) FROM scheduled_emails
+    WHERE mailbox_id = ANY ($1) AND send_day >= $2 AND status IN ({OCCUPYING_WORDS})
+    GROUP BY mailbox_id, send_day
+    """,
+)
+
+# Planned rows by the index of due ones: a send_day lies within a day of its date in UTC.
+TAKEN = f"""
+    SELECT (
+        SELECT count(*) FROM scheduled_emails
+        WHERE mailbox_id = %(mailbox_id)s AND send_day = %(day)s AND status IN ({OCCUPYING_WORDS})
+    ) + (
+        SELECT count(*) FROM scheduled_emails
+        WHERE mailbox_id = %(mailbox_id)s AND send_day = %(day)s
+          AND status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL
+          AND send_at >= %(day)s::timestamptz - interval '1 day'
+          AND send_at < %(day)s::timestamptz + interval '2 days'
+    )
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a mailbox may send a day.
+
+    Parameters
+    ----------
+    daily : int
+        ``daily_capacity``.
+    ramp_start, ramp_increment : int or None
+    ramp_from : date or None
+        The ramp: at most start + increment × days since then, nothing before (SPEC §3).
+    """
+
+    daily: int
+    ramp_start: int | None = None
+    ramp_increment: int | None = None
+    ramp_from: dt.date | None = None
+
+    def on(self, day: dt.date) -> int:
+        """Return the capacity on a day; ramps without a start or a first day do not count."""
+        if self.ramp_from is None or self.ramp_start is None:
+            return self.daily
+        since = (day - self.ramp_from).days
+        if since < 0:
+            return 0
+        return min(self.daily, self.ramp_start + (self.ramp_increment or 0) * since)
+
+
+def used(
+    cursor: "Cursor", mailbox_ids: Iterable[int], since: dt.date
+) -> Mapping[tuple[int, dt.date], int]:
+    """Count what is used up of mailbox-days: sent, in flight and uncertain emails.
+
+    Parameters
+    ----------
+    cursor : cursor
+        A transaction that holds the mailboxes locked, if the answer is to stay true. Its session
+        must know `USED`.
+    mailbox_ids : iterable of int
+    since : date
+        The first day.
+
+    Returns
+    -------
+    mapping
+        By mailbox and day; 0 for all others.
+    """
+    USED.execute(cursor, sorted(set(mailbox_ids)), since)
+    return Counter({(mailbox_id, day): count for mailbox_id, day, count in cursor})
+
+
+def taken(cursor: "Cursor", mailbox_id: int, day: dt.date) -> int:
+    """Count what is used up of a mailbox-day, and what is planned on it."""
+    cursor.execute(TAKEN, {"mailbox_id": mailbox_id, "day": day})
+    (count,) = cursor.fetchone() or (0,)
+    return int(count)

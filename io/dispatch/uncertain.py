@@ -1,0 +1,184 @@
+"""Uncertain emails: nobody knows whether they were accepted, until an operator has looked."""
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from sqlalchemy import Engine, text
+
+from sendplan.io.database import translated_errors
+from sendplan.io.dispatch.progress import after_success
+from sendplan.io.errors import DataError, Problem
+from sendplan.planner.vocabulary import EmailStatus
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
+UNCERTAIN = f"""
+    SELECT email.id, email.enrollment_id, email.step_id, step.position, sequence.name AS sequence,
+           contact.email AS contact, mailbox.email AS mailbox, email.send_at,
+           email.lease_until AS since, email.last_error, email.message_id
+    FROM scheduled_emails AS email
+    JOIN enrollments AS enrollment ON enrollment.id = email.enrollment_id
+    JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id
+    JOIN contacts AS contact ON contact.id = enrollment.contact_id
+    JOIN steps AS step ON step.id = email.step_id
+    LEFT JOIN mailboxes AS mailbox ON mailbox.id = email.mailbox_id
+    WHERE email.status = '{EmailStatus.UNCERTAIN}'
+    ORDER BY email.lease_until NULLS FIRST, email.id
+"""
+
+# In the order of ids, as every writer does it, so that two of them cannot block each other.
+LOCK = """
+    SELECT id, enrollment_id, status, send_at
+    FROM scheduled_emails WHERE id = ANY (%(ids)s)
+    ORDER BY id FOR NO KEY UPDATE
+"""
+
+LET_GO = "claim_token = NULL, claimed_by = NULL, lease_until = NULL, retry_at = NULL"
+
+SENT = f"""
+    UPDATE scheduled_emails
+    SET status = '{EmailStatus.SENT}', sent_at = coalesce(%(at)s, send_at), last_error = NULL,
+        {LET_GO}
+    WHERE id = ANY (%(ids)s)
+"""
+
+# Without its run the slot is provisional again, since its time has passed. Whoever resolves an
+# email wants it to be tried, however often it was tried before.
+NOT_SENT = f"""
+    UPDATE scheduled_emails
+    SET status = '{EmailStatus.PENDING}', plan_run_id = NULL, attempts = 0, {LET_GO}
+    WHERE id = ANY (%(ids)s)
+"""
+
+LISTED = "`sendplan uncertain` lists those that are"
+
+
+@dataclass(frozen=True)
+class UncertainEmail:
+    """An email that may have left, with what finds it in the mailbox's folder of sent messages.
+
+    Parameters
+    ----------
+    id, enrollment_id, step_id : int
+    position : int or None
+        Of the step; None once it was removed.
+    sequence : str or None
+        Its name.
+    contact, mailbox : str or None
+        Addresses.
+    send_at : aware datetime or None
+        Its slot.
+    since : aware datetime or None
+        When it became uncertain, or when the lease ended under which it was being sent.
+    last_error, message_id : str or None
+    """
+
+    id: int
+    enrollment_id: int
+    step_id: int
+    position: int | None
+    sequence: str | None
+    contact: str
+    mailbox: str | None
+    send_at: dt.datetime | None
+    since: dt.datetime | None
+    last_error: str | None
+    message_id: str | None
+
+
+def uncertain_emails(engine: Engine) -> list[UncertainEmail]:
+    """List the emails whose fate is uncertain, the longest uncertain first.
+
+    Raises
+    ------
+    DatabaseError
+        If they cannot be read.
+    """
+    with translated_errors("listing uncertain emails"), engine.connect() as connection:
+        rows = connection.execute(text(UNCERTAIN)).mappings()
+        return [UncertainEmail(**row) for row in rows]
+
+
+def resolve(
+    engine: Engine,
+    sent: Collection[int],
+    not_sent: Collection[int],
+    now: dt.datetime,
+    *,
+    at: dt.datetime | None = None,
+) -> None:
+    """Say of uncertain emails whether they left; all of them, or none if one cannot be resolved.
+
+    One that was sent counts as any other: its enrollment moves on to the next step. One that was
+    not is pending again, without a slot. The database queues the planning that either calls for.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    sent, not_sent : collection of int
+        Ids of emails.
+    now : aware datetime
+        The moment.
+    at : aware datetime, optional
+        When those that were sent left; by default at their slots.
+
+    Raises
+    ------
+    DataError
+        Naming each email that is not uncertain, is named twice, or has no time at which it left.
+    DatabaseError
+        If the database refused it.
+    """
+    if at is not None and at > now:
+        raise DataError([Problem("--at", f"{at.isoformat()} lies ahead", "say when they left")])
+    with (
+        translated_errors("resolving uncertain emails"),
+        engine.begin() as connection,
+        cast("Cursor", connection.connection.cursor()) as cursor,
+    ):
+        rows = _locked(cursor, {*sent, *not_sent})
+        problems = [
+            problem
+            for key in sorted({*sent, *not_sent})
+            if (problem := _problem(key, rows.get(key), key in sent, key in not_sent, at, now))
+        ]
+        if problems:
+            raise DataError(problems, "uncertain emails")
+        if sent:
+            cursor.execute(SENT, {"ids": list(sent), "at": at})
+            after_success(cursor, [rows[key].enrollment_id for key in sent])
+        if not_sent:
+            cursor.execute(NOT_SENT, {"ids": list(not_sent)})
+
+
+class _Row(NamedTuple):
+    id: int
+    enrollment_id: int
+    status: str
+    send_at: dt.datetime | None
+
+
+def _locked(cursor: "Cursor", ids: Collection[int]) -> dict[int, _Row]:
+    cursor.execute(LOCK, {"ids": list(ids)})
+    rows = (_Row(*row) for row in cursor.fetchall())
+    return {row.id: row for row in rows}
+
+
+def _problem(
+    key: int, row: _Row | None, sent: bool, not_sent: bool, at: dt.datetime | None, now: dt.datetime
+) -> Problem | None:
+    """Return what keeps an email from being resolved."""
+    where = f"email {key}"
+    if row is None:
+        return Problem(where, "does not exist", LISTED)
+    if row.status != EmailStatus.UNCERTAIN:
+        return Problem(where, f"is {row.status}, not uncertain", LISTED)
+    if sent and not_sent:
+        return Problem(where, "is both sent and not sent", "decide for one of them")
+    if sent and at is None and (row.send_at is None or row.send_at > now):
+        return Problem(where, "has no slot in the past", "say with --at when it left")
+    return None

@@ -1,0 +1,147 @@
+"""Lists of contacts to stop: CSV files, read as strictly as lists of contacts to enrol.
+
+The column ``email`` is required; ``reason`` and ``sequence`` are optional, and what their empty
+cells leave open is said for the whole list. There are no other columns: one that was misspelt
+would stop people for another reason than was meant, or in more sequences.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from sendplan.io.contacts import Contact, ContactList, read_contacts
+from sendplan.io.errors import DataError, Problem
+from sendplan.io.finders import find_sequence
+from sendplan.io.texts import shown, suggestion
+from sendplan.planner.changes import StopContacts
+from sendplan.planner.vocabulary import SUPPRESSING, StopReason
+
+REASON, SEQUENCE = "reason", "sequence"
+COLUMNS = ("email", REASON, SEQUENCE)
+REASONS = tuple(str(reason) for reason in StopReason)
+
+KNOWN = """
+    SELECT listed.email, contact.id
+    FROM unnest(CAST(:emails AS text[])) AS listed (email)
+    JOIN contacts AS contact ON lower(contact.email) = listed.email
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One row of a list; `line` is where it begins in the file."""
+
+    line: int
+    email: str
+    reason: str
+    sequence: str | None
+
+
+def read_stops(path: Path, reason: str | None, sequence: str | None) -> tuple[Stop, ...]:
+    """Read and check a list.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    reason, sequence : str, optional
+        What holds for rows that do not say it.
+
+    Raises
+    ------
+    DataError
+        With every offending line, its column, value and a remedy.
+    """
+    listed = read_contacts(path, several_by=SEQUENCE)
+    problems = list(_unknown_columns(listed))
+    stops = []
+    for contact in () if problems else listed.contacts:
+        stop = _stop(contact, reason, sequence)
+        problems += _problems(stop)
+        stops.append(stop)
+    if problems:
+        raise DataError(problems, listed.name)
+    return tuple(stops)
+
+
+def _unknown_columns(listed: ContactList) -> Iterator[Problem]:
+    named = [*listed.columns]
+    if any(contact.timezone for contact in listed.contacts):
+        named.append("timezone")
+    for name in named:
+        if name.lower() not in COLUMNS:
+            remedy = suggestion(name, COLUMNS, f"keep to {', '.join(COLUMNS)}")
+            yield Problem("line 1", f"{shown(name)} is no column of a list to stop", remedy)
+
+
+def _stop(contact: Contact, reason: str | None, sequence: str | None) -> Stop:
+    given = {name.lower(): value for name, value in contact.attributes.items()}
+    reason = given.get(REASON, reason or "").lower()
+    return Stop(contact.line, contact.email, reason, given.get(SEQUENCE, sequence))
+
+
+def _problems(stop: Stop) -> Iterator[Problem]:
+    where = f"line {stop.line}, column {REASON}"
+    if not stop.reason:
+        yield Problem(where, "no reason", f"fill in {', '.join(REASONS)}, or give --reason")
+    elif stop.reason not in REASONS:
+        remedy = suggestion(stop.reason, REASONS, f"use one of {', '.join(REASONS)}")
+        yield Problem(where, f"unknown reason {shown(stop.reason)}", remedy)
+    elif stop.reason in SUPPRESSING and stop.sequence is not None:
+        what = f"{shown(stop.sequence)}, but whoever {stop.reason} is stopped in every sequence"
+        yield Problem(f"line {stop.line}, column {SEQUENCE}", what, "leave the sequence out")
+
+
+def wanted_stops(
+    connection: Connection, path: Path, reason: str | None, sequence: str | None
+) -> list[StopContacts]:
+    """Return the changes that a list asks for: one for each reason and sequence.
+
+    Parameters
+    ----------
+    connection : Connection
+        For looking up addresses and names.
+    path : Path
+        The file.
+    reason, sequence : str, optional
+        What holds for rows that do not say it.
+
+    Raises
+    ------
+    DataError
+        With every offending line, its column, value and a remedy.
+    """
+    stops = read_stops(path, reason, sequence)
+    emails = list({stop.email.lower() for stop in stops})
+    known = {row.email: row.id for row in connection.execute(text(KNOWN), {"emails": emails})}
+    sequences: dict[str, int] = {}
+    problems: list[Problem] = []
+    grouped: dict[tuple[str, str | None], list[int]] = {}
+    for stop in stops:
+        if stop.sequence is not None and stop.sequence not in sequences:
+            # Told once, at its first line, if it does not exist.
+            sequences[stop.sequence] = _sequence(connection, stop.line, stop.sequence, problems)
+        contact_id = known.get(stop.email.lower())
+        if contact_id is None:
+            what = f"there is no contact of the address {shown(stop.email)}"
+            remedy = "correct it, or remove the row"
+            problems.append(Problem(f"line {stop.line}, column email", what, remedy))
+        else:
+            grouped.setdefault((stop.reason, stop.sequence), []).append(contact_id)
+    if problems:
+        raise DataError(problems, str(path))
+    return [
+        StopContacts(ids, reason, None if name is None else [sequences[name]])
+        for (reason, name), ids in grouped.items()
+    ]
+
+
+def _sequence(connection: Connection, line: int, name: str, problems: list[Problem]) -> int:
+    try:
+        return find_sequence(connection, name)
+    except DataError as error:
+        where = f"line {line}, column {SEQUENCE}"
+        problems += [Problem(where, each.what, each.remedy) for each in error.problems]
+        return 0
