@@ -8,11 +8,18 @@ import datetime as dt
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from sendplan.planner.vocabulary import WaitUnit
+from sendplan.planner.vocabulary import MAX_WAIT_DAYS, WaitUnit
 
 ONE_DAY = dt.timedelta(days=1)
 CALENDAR_DAYS = 800
 """Days in which a sending day must turn up: two years, holidays and all."""
+
+UNREADABLE = (LookupError, ValueError, OSError, ArithmeticError, NotImplementedError)
+"""What a zone or a country that nobody knows raises here, or a date beyond all calendars.
+
+By plain SQL they come into the tables. Whoever goes through many emails one at a time leaves out
+those that they concern; the planner says at length what is wrong.
+"""
 
 
 def local_day(instant: dt.datetime, zone: str) -> dt.date:
@@ -134,8 +141,10 @@ class SendingDays:
         Returns
         -------
         date or None
-            None if no sending day is in sight (`on_or_after`).
+            None if no sending day is in sight (`on_or_after`), or nobody may wait that long.
         """
+        if wait > MAX_WAIT_DAYS:
+            return None
         if unit == WaitUnit.CALENDAR or wait == 0:
             return self.on_or_after(day + wait * ONE_DAY)
         ready: dt.date | None = day

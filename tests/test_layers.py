@@ -105,3 +105,16 @@ def test_what_every_command_needs_starts_without_solver_and_pandas(module: str) 
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert result.stdout.split() == []
+
+
+def test_the_dispatcher_starts_without_solver_pandas_and_holidays() -> None:
+    """All its modules together, as a service manager starts it anew after each crash."""
+    stems = {path.stem for path in modules("io/dispatch")} - {"__init__"}
+    names = sorted(f"sendplan.io.dispatch.{stem}" for stem in stems)
+    assert "sendplan.io.dispatch.dispatcher" in names
+    slow = HEAVY | {"holidays", "email_validator"}
+    script = f"import sys, {', '.join(names)}; print(*{slow} & set(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == []

@@ -7,21 +7,22 @@ part of a deadlock.
 """
 
 import datetime as dt
+import logging
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from psycopg2.extras import NamedTupleCursor
 
+from sendplan.io.dispatch.claim import MAX_CLAIMS, Claim, Claimed
 from sendplan.io.dispatch.message_ids import message_id
 from sendplan.io.dispatch.messages import Texts
 from sendplan.io.dispatch.progress import NEXT_STEP
 from sendplan.io.dispatch.room import OCCUPYING_WORDS, USED, Capacity, used
 from sendplan.io.dispatch.transactions import Prepared
-from sendplan.planner.single_days import SendingDays, local_day, window
+from sendplan.planner.single_days import UNREADABLE, SendingDays, local_day, window
 from sendplan.planner.vocabulary import (
     IN_FLIGHT,
     EmailStatus,
@@ -33,9 +34,6 @@ from sendplan.planner.vocabulary import (
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
-MAX_ATTEMPTS = 5
-"""How often an email may be claimed at most, crashes of dispatchers included."""
-
 REST = dt.timedelta(seconds=30)
 """How long a row is left alone that cannot be claimed, before it is looked at again."""
 
@@ -46,6 +44,10 @@ LOOK_BACK = dt.timedelta(days=2)
 """Days in which to look for the mailbox's last email, for the distance to it."""
 
 IN_FLIGHT_WORDS = ", ".join(f"'{word}'" for word in IN_FLIGHT)
+
+logger = logging.getLogger(__name__)
+
+Moment = TypeVar("Moment", dt.datetime, float)
 
 DUE = Prepared(
     "find_due",
@@ -88,7 +90,11 @@ SOUND = Prepared(
         SELECT max(earlier.sent_at) AS last_sent_at,
                array_agg(earlier.message_id ORDER BY earlier.sent_at)
                    FILTER (WHERE earlier.message_id IS NOT NULL) AS message_ids,
-               (array_agg(earlier_step.subject ORDER BY earlier.sent_at))[1] AS first_subject
+               (array_agg(earlier_step.subject ORDER BY earlier.sent_at))[1] AS first_subject,
+               coalesce(
+                   enrollment.mailbox_id,
+                   (array_agg(earlier.mailbox_id ORDER BY earlier.sent_at DESC))[1]
+               ) AS mailbox_id
         FROM scheduled_emails AS earlier JOIN steps AS earlier_step ON earlier_step.id = step_id
         WHERE earlier.enrollment_id = enrollment.id AND earlier.status = '{EmailStatus.SENT}'
     ) AS thread
@@ -99,11 +105,11 @@ SOUND = Prepared(
       AND mailbox.status = '{MailboxStatus.ACTIVE}'
       -- One thread, one sender: another one only when the thread's own is no longer in the pool.
       AND (
-          enrollment.mailbox_id IS NULL OR enrollment.mailbox_id = email.mailbox_id
+          thread.mailbox_id IS NULL OR thread.mailbox_id = email.mailbox_id
           OR NOT EXISTS (
               SELECT FROM mailboxes AS own JOIN sequence_mailboxes AS own_link
                   ON own_link.mailbox_id = own.id AND own_link.sequence_id = sequence.id
-              WHERE own.id = enrollment.mailbox_id AND own.status <> '{MailboxStatus.REMOVED}'
+              WHERE own.id = thread.mailbox_id AND own.status <> '{MailboxStatus.REMOVED}'
           )
       )
       -- Nothing of the thread in flight, and nothing whose outcome would have to be known first.
@@ -155,65 +161,6 @@ TAKE = Prepared(
 
 PREPARED = (DUE, SOUND, LOCK_MAILBOXES, USED, TAKE)
 """What a session of a `Claimer` must know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An email in hand.
-
-    Parameters
-    ----------
-    email_id, enrollment_id, step_id, sequence_id, contact_id, mailbox_id : int
-    token : UUID
-        What proves that the row is still ours.
-    send_at : aware datetime
-        Its slot.
-    send_day : date
-    closes : aware datetime
-        When the window of that day ends.
-    attempts : int
-        How often it has been claimed, this time included.
-    transport : str or None
-        The mailbox's reference.
-    message_id : str
-        As in the header.
-    texts : Texts
-        What its message is made of.
-    """
-
-    email_id: int
-    enrollment_id: int
-    step_id: int
-    sequence_id: int
-    contact_id: int
-    mailbox_id: int
-    token: uuid.UUID
-    send_at: dt.datetime
-    send_day: dt.date
-    closes: dt.datetime
-    attempts: int
-    transport: str | None
-    message_id: str
-    texts: Texts
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """What one look at the due rows has given.
-
-    Parameters
-    ----------
-    claims : list of Claim
-        In order of their slots.
-    exhausted : list of Claim
-        Claimed too, but tried so often that they are not to be tried again.
-    more : bool
-        Whether another look may give more at once.
-    """
-
-    claims: list[Claim] = field(default_factory=list)
-    exhausted: list[Claim] = field(default_factory=list)
-    more: bool = False
 
 
 class Claimer:
@@ -279,11 +226,10 @@ class Claimer:
         psycopg2.Error
             If the database refuses it.
         """
-        for known in (self._passed, self._resting):
-            for key in [key for key, until in known.items() if until <= now]:
-                del known[key]
-        contended = [key for key, until in self._contended.items() if until > time.monotonic()]
-        resting = [*self._resting, *contended, *busy]
+        self._passed = _still(self._passed, now)
+        self._resting = _still(self._resting, now)
+        self._contended = _still(self._contended, time.monotonic())
+        resting = [*self._resting, *self._contended, *busy]
         cursor: Any
         with connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
             DUE.execute(cursor, now, now - self._grace, list(self._passed), resting, limit)
@@ -297,8 +243,8 @@ class Claimer:
             chosen = self._within_room(cursor, eligible, now, room)
             claims = self._take(cursor, chosen)
         return Claimed(
-            [claim for claim in claims if claim.attempts <= MAX_ATTEMPTS],
-            [claim for claim in claims if claim.attempts > MAX_ATTEMPTS],
+            [claim for claim in claims if claim.attempts <= MAX_CLAIMS],
+            [claim for claim in claims if claim.attempts > MAX_CLAIMS],
             more=len(due) == limit,
         )
 
@@ -317,7 +263,7 @@ class Claimer:
         mailboxes = {mailbox.id: mailbox for mailbox in cursor.fetchall()}
         # Or else they would be in the way of those that are due later.
         until = time.monotonic() + CONTENDED
-        self._contended = dict.fromkeys(wanted.difference(mailboxes), until)
+        self._contended |= dict.fromkeys(wanted.difference(mailboxes), until)
         rows = [row for row in rows if row.mailbox_id in mailboxes]
         gaps = self._gaps(cursor, [box for box in mailboxes.values() if box.min_gap_seconds], now)
         if not rows:
@@ -404,8 +350,22 @@ class Claimer:
         )
 
 
+def _still(known: dict[int, Moment], now: Moment) -> dict[int, Moment]:
+    """Keep what is not over yet."""
+    return {key: until for key, until in known.items() if until > now}
+
+
 def _may_leave(row: Any, now: dt.datetime) -> bool:
-    """Tell whether the calendar lets an email leave now."""
+    """Tell whether the calendar lets an email leave now; one that cannot be read does not."""
+    try:
+        return _calendar_allows(row, now)
+    except UNREADABLE as error:
+        extra = {"email_id": row.id, "reason": f"{type(error).__name__}: {error}"}
+        logger.warning("The calendar of an email cannot be read", extra=extra)
+        return False
+
+
+def _calendar_allows(row: Any, now: dt.datetime) -> bool:
     days = SendingDays(tuple(row.send_days), row.holidays)
     opens, closes = window(row.send_day, row.starts, row.ends, row.zone)
     if not opens <= now < closes or not days.is_sending_day(row.send_day):

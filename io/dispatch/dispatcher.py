@@ -22,7 +22,8 @@ import psycopg2
 from sqlalchemy import Engine
 
 from sendplan.io.database import translated_errors
-from sendplan.io.dispatch.claims import MAX_ATTEMPTS, PREPARED, Claim, Claimed, Claimer
+from sendplan.io.dispatch.claim import MAX_CLAIMS, Claim, Claimed
+from sendplan.io.dispatch.claims import PREPARED, Claimer
 from sendplan.io.dispatch.ledger import Ledger
 from sendplan.io.dispatch.lines import MOST_IN_HAND, Line
 from sendplan.io.dispatch.outcomes import Outcome, Verdict
@@ -145,7 +146,7 @@ class _Dispatcher:
         self._counting = threading.Lock()
         self._freed = threading.Event()
         self._lines: dict[int, Line] = {}
-        self._limit = max(MOST_IN_HAND, 2 * settings.workers)
+        self._limit = max(3 * MOST_IN_HAND, 3 * settings.workers)
         self._recovered: dict[str, int] = {}
         self._upkeep = {
             self._recover: min(settings.lease.total_seconds() / 4, 15.0),
@@ -194,7 +195,7 @@ class _Dispatcher:
             for claim in claimed.claims:
                 self._hand_to_line(claim)
             for claim in claimed.exhausted:
-                why = f"given up after {MAX_ATTEMPTS} attempts"
+                why = f"given up: {MAX_CLAIMS} times claimed, and never finished"
                 self._ledger.end(claim, Outcome(Verdict.REFUSED, why), self._clock())
             if claimed.claims or self._in_hand:
                 looks_in_vain = 0

@@ -1,4 +1,4 @@
-"""The ledger: one thread that writes what becomes of claims, many in one transaction.
+"""The ledger: writes what becomes of claims, many in one transaction.
 
 Each email takes two commits, one before it may leave and one after. Workers hand these to the
 ledger, which writes all that have gathered while it was writing the last ones. Nothing leaves
@@ -7,21 +7,24 @@ before its commit is through, and what has left is written down however long the
 
 import datetime as dt
 import logging
-import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import psycopg2
+from psycopg2.errors import LockNotAvailable
 from sqlalchemy import Engine
 
-from sendplan.io.dispatch.claims import Claim
+from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.outcomes import Outcome, Verdict
+from sendplan.io.dispatch.scribes import Scribe
 from sendplan.io.dispatch.transactions import Transactions, persistently, reason
 from sendplan.io.dispatch.transitions import (
     PREPARED,
@@ -38,14 +41,22 @@ from sendplan.io.dispatch.transitions import (
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
-MOST_AT_ONCE = 500
-"""Entries written in one transaction."""
+MOST_UNWRITTEN = 16
+"""Ends that wait to be written at most, before another email may leave.
+
+What a crash finds unwritten is uncertain, though it was accepted.
+"""
+
+LOCK_TIMEOUT = "SET lock_timeout = '1s'"
+"""A row that somebody else has locked for long must not hold up what concerns other rows."""
 
 LAST_PATIENCE = 30.0
 """Seconds to go on trying to write down what has left, when the dispatcher is to end."""
 
 BOUNCED = "bounced"
 REFUSED = "refused"
+
+_GIVEN_UP = object()
 
 logger = logging.getLogger(__name__)
 
@@ -64,40 +75,52 @@ class _Ending:
 
 
 class Ledger:
-    """Writes transitions, in a thread of its own, from entering the context to leaving it.
+    """Writes transitions, in threads of its own, from entering the context to leaving it.
+
+    Beginnings and ends are written side by side: an email waits for the one, and nobody for the
+    other.
 
     Parameters
     ----------
     engine : Engine
-        The database, for a session of the ledger's own.
+        The database, for sessions of the ledger's own.
     lease : timedelta
         How long an email may take from its last check to the answer of the server.
     written : callable
-        Told, in the ledger's thread, of each claim that is over.
+        Told, in a thread of the ledger's, of each claim that is over.
 
     Attributes
     ----------
     counts : Counter of str
         Ends that were written, by verdict; ``stale`` counts those that came too late.
-    error : Exception or None
-        What nobody thought of and has ended the thread; nothing may begin any more.
     """
 
     def __init__(
         self, engine: Engine, lease: dt.timedelta, written: Callable[[Claim], None]
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self.error: Exception | None = None
-        self._transactions = Transactions(engine, PREPARED)
         self._lease = lease
         self._written = written
-        self._entries: queue.SimpleQueue[_Beginning | _Ending | None] = queue.SimpleQueue()
         self._giving_up = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sendplan-ledger", daemon=True)
+        self._unwritten = 0
+        self._space = threading.Condition()
+        self._before = Transactions(engine, PREPARED, LOCK_TIMEOUT)
+        self._after = Transactions(engine, PREPARED, LOCK_TIMEOUT)
+        self._later = Transactions(engine, PREPARED, LOCK_TIMEOUT)
+        self._beginnings = Scribe("sendplan-beginnings", self._write_beginnings)
+        self._endings = Scribe("sendplan-endings", self._write_endings)
+        self._held_up = Scribe("sendplan-held-up", self._write_held_up)
+
+    @property
+    def error(self) -> Exception | None:
+        """What nobody thought of and has ended the ledger's work, if anything."""
+        return self._beginnings.error or self._endings.error or self._held_up.error
 
     def __enter__(self) -> Self:
         """Start writing."""
-        self._thread.start()
+        self._beginnings.start()
+        self._endings.start()
+        self._held_up.start()
         return self
 
     def __exit__(
@@ -107,24 +130,34 @@ class Ledger:
         trace: TracebackType | None,
     ) -> None:
         """Write what is left, for some time even if the database is away."""
-        self._entries.put(None)
-        self._thread.join(LAST_PATIENCE)
-        self._giving_up.set()
-        self._thread.join()
-        self._transactions.close()
+        self._beginnings.finish()
+        self._beginnings.join()
+        until = time.monotonic() + LAST_PATIENCE
+        for scribe in (self._endings, self._held_up):
+            scribe.finish()
+            scribe.join(max(until - time.monotonic(), 0))
+            if scribe.is_at_work:
+                self._giving_up.set()
+            scribe.join()
+        for transactions in (self._before, self._after, self._later):
+            transactions.close()
 
     def begin(self, claim: Claim) -> bool:
         """Commit that an email may have left from now on, and tell whether it may leave.
 
         It may not if the claim is lost, if something was stopped, or if the database does not
-        answer within half the lease.
+        answer in time, which is the lease at most.
         """
+        patience = self._lease.total_seconds() / 2
+        with self._space:
+            if not self._space.wait_for(lambda: self._unwritten < MOST_UNWRITTEN, patience):
+                return False
         if self.error is not None:
             return False
         entry = _Beginning(claim)
-        self._entries.put(entry)
+        self._beginnings.put(entry)
         try:
-            return entry.answer.result(self._lease.total_seconds() / 2)
+            return entry.answer.result(patience)
         except FutureTimeoutError:
             if entry.answer.cancel() or self.error is not None:
                 return False
@@ -141,77 +174,84 @@ class Ledger:
         moment : aware datetime
             When that was.
         """
-        self._entries.put(_Ending(claim, outcome, moment))
+        with self._space:
+            self._unwritten += 1
+        self._endings.put(_Ending(claim, outcome, moment))
 
-    def _run(self) -> None:
+    def _write_beginnings(self, entries: list[_Beginning]) -> None:
+        wanted = [entry for entry in entries if entry.answer.set_running_or_notify_cancel()]
+        if not wanted:
+            return
+        begun: set[int] = set()
         try:
-            self._work()
-        except Exception as error:
-            self.error = error
-            logger.exception("The ledger has failed")
-
-    def _work(self) -> None:
-        while (first := self._entries.get()) is not None:
-            entries = [first]
-            while len(entries) < MOST_AT_ONCE:
-                try:
-                    entry = self._entries.get_nowait()
-                except queue.Empty:
-                    break
-                if entry is None:
-                    # The end of work comes last, but for what ends in this very batch.
-                    self._entries.put(None)
-                    break
-                entries.append(entry)
-            self._write(entries)
-
-    def _write(self, entries: list[_Beginning | _Ending]) -> None:
-        beginnings = [
-            entry
-            for entry in entries
-            if isinstance(entry, _Beginning) and entry.answer.set_running_or_notify_cancel()
-        ]
-        endings = [entry for entry in entries if isinstance(entry, _Ending)]
-        accepted = [entry for entry in endings if entry.outcome.verdict is Verdict.SENT]
-        try:
-            with self._transactions.begin() as cursor:
-                begun = _begin(cursor, beginnings, self._lease)
-                recorded = _succeed(cursor, accepted)
+            with self._before.begin() as cursor:
+                found = begin(cursor, [entry.claim for entry in wanted], self._lease)
+            begun = found
         except psycopg2.Error as error:
-            # Whether it was committed is open: nothing may leave, and what has left is written
-            # one by one, so that what cannot be written holds nobody else up.
+            # Whether it was committed is open, so none may leave.
             logger.warning("The ledger could not write", extra={"reason": reason(error)})
-            for beginning in beginnings:
-                beginning.answer.set_result(False)
-            for ending in accepted:
-                self._end(ending)
-        else:
-            for beginning in beginnings:
-                beginning.answer.set_result(beginning.claim.email_id in begun)
-            for ending in accepted:
-                self._note(ending, ending.claim.email_id in recorded)
-        for ending in endings:
-            if ending.outcome.verdict is not Verdict.SENT:
-                self._end(ending)
+        finally:
+            for entry in wanted:
+                entry.answer.set_result(entry.claim.email_id in begun)
+
+    def _write_endings(self, entries: list[_Ending]) -> None:
+        accepted = [entry for entry in entries if entry.outcome.verdict is Verdict.SENT]
+        if accepted:
+            try:
+                with self._after.begin() as cursor:
+                    recorded = _succeed(cursor, accepted)
+            except Exception as error:
+                # One by one, so that what cannot be written holds nobody else up.
+                logger.warning("The ledger could not write", extra={"reason": reason(error)})
+                for entry in accepted:
+                    self._end(entry)
+            else:
+                for entry in accepted:
+                    self._note(entry, entry.claim.email_id in recorded)
+        for entry in entries:
+            if entry.outcome.verdict is not Verdict.SENT:
+                self._end(entry)
 
     def _end(self, entry: _Ending) -> None:
-        """Write one end, as soon as the database is there."""
+        """Write one end as soon as the database is there, unless somebody has locked its rows."""
 
-        def attempt() -> bool:
-            with self._transactions.begin() as cursor:
+        def attempt() -> bool | None:
+            try:
+                with self._after.begin() as cursor:
+                    return _written(cursor, entry)
+            except LockNotAvailable:
+                return None
+
+        held = self._attempted(entry, attempt)
+        if held is None:
+            self._held_up.put(entry)
+
+    def _write_held_up(self, entries: list[_Ending]) -> None:
+        """Write ends whose rows are locked, however long that takes."""
+
+        def attempt(entry: _Ending) -> bool:
+            with self._later.begin() as cursor:
                 return _written(cursor, entry)
 
+        for entry in entries:
+            self._attempted(entry, partial(attempt, entry))
+
+    def _attempted(self, entry: _Ending, attempt: Callable[[], bool | None]) -> bool | None:
+        """Write one end, and note what came of it; None if it is still to be written."""
         try:
-            held = persistently(attempt, self._giving_up.is_set, None)
-        except psycopg2.Error as error:
+            held = persistently(attempt, self._giving_up.is_set, _GIVEN_UP)
+        except Exception as error:
+            # The row stays as it is, and is uncertain once its lease has run out.
             logger.error("Could not be recorded", extra=_extra(entry) | {"reason": reason(error)})
-            self._written(entry.claim)
-        else:
-            if held is None:
-                logger.error("Could not be recorded before the end", extra=_extra(entry))
-                self._written(entry.claim)
-            else:
-                self._note(entry, held)
+            self._over(entry)
+            return False
+        if held is _GIVEN_UP:
+            logger.error("Could not be recorded before the end", extra=_extra(entry))
+            self._over(entry)
+            return False
+        if held is not None:
+            self._note(entry, bool(held))
+        return None if held is None else True
 
     def _note(self, entry: _Ending, held: bool) -> None:
         verdict = entry.outcome.verdict
@@ -222,18 +262,16 @@ class Ledger:
         else:
             self.counts["stale"] += 1
             logger.warning("The claim was lost before it could be recorded", extra=_extra(entry))
+        self._over(entry)
+
+    def _over(self, entry: _Ending) -> None:
+        with self._space:
+            self._unwritten -= 1
+            self._space.notify_all()
         self._written(entry.claim)
 
 
-def _begin(cursor: "Cursor", beginnings: list[_Beginning], lease: dt.timedelta) -> set[int]:
-    if not beginnings:
-        return set()
-    return begin(cursor, [entry.claim for entry in beginnings], lease)
-
-
 def _succeed(cursor: "Cursor", accepted: list[_Ending]) -> set[int]:
-    if not accepted:
-        return set()
     return succeed(cursor, [(entry.claim, entry.moment) for entry in accepted])
 
 

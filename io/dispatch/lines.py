@@ -1,5 +1,6 @@
 """Lines: for each mailbox one way out, and the emails that wait for it."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -7,11 +8,14 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sendplan.io.dispatch.claims import Claim
+    from sendplan.io.dispatch.claim import Claim
     from sendplan.io.dispatch.outcomes import Transport
 
 MOST_IN_HAND = 20
 """Emails of one mailbox that a dispatcher takes at most: what it dies with waits for its lease."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class Line:
@@ -46,8 +50,8 @@ class Line:
 
     @property
     def room(self) -> int:
-        """How many more emails it takes."""
-        return MOST_IN_HAND - len(self._waiting)
+        """How many more emails it takes; one that fails must prove itself first."""
+        return (1 if self.failures else MOST_IN_HAND) - len(self._waiting)
 
     def add(self, claim: "Claim") -> None:
         """Let an email wait for its turn."""
@@ -88,6 +92,8 @@ class Line:
         try:
             if self.transport is not None:
                 self.transport.rest()
+        except Exception:
+            logger.exception("A connection could not be looked after")
         finally:
             self._go_on()
 
@@ -97,5 +103,7 @@ class Line:
         try:
             if claim is not None:
                 self._work(self, claim)
+        except Exception:
+            logger.exception("A line has failed")
         finally:
             self._go_on()

@@ -1,15 +1,18 @@
 """What follows for an enrollment from an email that has left, or never will."""
 
+import logging
 import zoneinfo
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sendplan.io.dispatch.room import Capacity, taken
-from sendplan.planner.single_days import ONE_DAY, SendingDays, instant_at, local_day
+from sendplan.planner.single_days import ONE_DAY, UNREADABLE, SendingDays, instant_at, local_day
 from sendplan.planner.vocabulary import MAX_HORIZON_DAYS, EmailStatus, EnrollmentStatus
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
+
+logger = logging.getLogger(__name__)
 
 NEXT_STEP = f"""
     SELECT step.id, step.position, step.wait_days
@@ -29,7 +32,8 @@ NEXT_STEP = f"""
               FROM scheduled_emails AS newest JOIN steps AS reached ON reached.id = newest.step_id
               WHERE newest.enrollment_id = enrollment.id AND newest.status = '{EmailStatus.SENT}'
                 AND reached.position IS NOT NULL
-              ORDER BY newest.sent_at DESC LIMIT 1
+                AND reached.sequence_id = enrollment.sequence_id
+              ORDER BY newest.sent_at DESC, newest.step_id DESC LIMIT 1
           ),
           0
       )
@@ -139,7 +143,15 @@ def go_on(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
         cancel_rest(cursor, done)
     for enrollment_id, step_id, wait_days, rows in ahead:
         if step_id is not None and not rows:
-            _make_row(cursor, enrollment_id, step_id, wait_days)
+            try:
+                _make_row(cursor, enrollment_id, step_id, wait_days)
+            except UNREADABLE as error:
+                # What has left is recorded all the same, and the next plan makes the row.
+                extra = {
+                    "enrollment_id": enrollment_id,
+                    "reason": f"{type(error).__name__}: {error}",
+                }
+                logger.warning("The next email has no row yet", extra=extra)
 
 
 def cancel_rest(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:

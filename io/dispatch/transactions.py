@@ -77,10 +77,15 @@ class Transactions:
         The database. Nothing is opened before the first transaction.
     statements : iterable of Prepared
         What will be run on it.
+    settings : str, optional
+        ``SET`` statements for its session.
     """
 
-    def __init__(self, engine: Engine, statements: Iterable[Prepared] = ()) -> None:
+    def __init__(
+        self, engine: Engine, statements: Iterable[Prepared] = (), settings: str = ""
+    ) -> None:
         self._engine = engine
+        self._settings = settings
         self._statements = tuple(statements)
         self._connection: Connection | None = None
 
@@ -101,6 +106,12 @@ class Transactions:
         except AWAY:
             self.close()
             raise
+        except psycopg2.DatabaseError as error:
+            if type(error) is not psycopg2.DatabaseError or error.pgcode is not None:
+                raise
+            # What the driver makes of a server that hangs up without a word amid a statement.
+            self.close()
+            raise psycopg2.OperationalError(reason(error)) from error
 
     def close(self) -> None:
         """Close the connection, if there is one; the next transaction opens another."""
@@ -119,7 +130,7 @@ class Transactions:
         register_uuid(conn_or_curs=connection)  # type: ignore[no-untyped-call]
         register_default_jsonb(connection, loads=_json)
         with connection, connection.cursor() as cursor:
-            cursor.execute(BY_KEY)
+            cursor.execute(f"{BY_KEY}; {self._settings}" if self._settings else BY_KEY)
             for statement in self._statements:
                 statement.prepare(cursor)
         return connection

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sendplan.io.dispatch.claims import MAX_ATTEMPTS, Claim
+from sendplan.io.dispatch.claim import MAX_ATTEMPTS, Claim
 from sendplan.io.dispatch.overdue import request_plan
 from sendplan.io.dispatch.progress import cancel_rest, go_on
 from sendplan.io.dispatch.retries import free_moment, retry_at
@@ -33,22 +33,29 @@ HELD = (
 
 LET_GO = "claim_token = NULL, claimed_by = NULL, lease_until = NULL"
 
-# The last look before the email leaves: what was stopped since it was claimed does not.
+# The last look before the email leaves: what was stopped since it was claimed does not. Joined
+# instead, a server that takes the tables for empty would begin with the mailboxes' whole history.
 BEGIN = Prepared(
     "begin_sending",
     ("bigint[]", "uuid[]", "interval"),
     f"""
     UPDATE scheduled_emails AS email
     SET status = '{EmailStatus.SENDING}', lease_until = now() + $3
-    FROM unnest($1, $2) AS claim (id, token),
-         enrollments AS enrollment, contacts AS contact, sequences AS sequence,
-         mailboxes AS mailbox
+    FROM unnest($1, $2) AS claim (id, token)
     WHERE email.id = claim.id AND email.claim_token = claim.token
       AND email.status = '{EmailStatus.CLAIMED}' AND email.lease_until > now()
-      AND enrollment.id = email.enrollment_id AND enrollment.status = '{EnrollmentStatus.ACTIVE}'
-      AND contact.id = enrollment.contact_id AND contact.suppressed_at IS NULL
-      AND sequence.id = enrollment.sequence_id AND sequence.status = '{SequenceStatus.ACTIVE}'
-      AND mailbox.id = email.mailbox_id AND mailbox.status = '{MailboxStatus.ACTIVE}'
+      AND (
+          SELECT enrollment.status = '{EnrollmentStatus.ACTIVE}' AND contact.suppressed_at IS NULL
+             AND sequence.status = '{SequenceStatus.ACTIVE}'
+          FROM enrollments AS enrollment
+          JOIN contacts AS contact ON contact.id = enrollment.contact_id
+          JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id
+          WHERE enrollment.id = email.enrollment_id
+      )
+      AND (
+          SELECT mailbox.status = '{MailboxStatus.ACTIVE}'
+          FROM mailboxes AS mailbox WHERE mailbox.id = email.mailbox_id
+      )
     RETURNING email.id
     """,
 )
@@ -79,11 +86,20 @@ SUCCEED = Prepared(
 )
 
 PREPARED = (BEGIN, SUCCEED)
-"""What a session of the ledger must know."""
+"""What a session must know for these two."""
+
+# Who has stopped a thread meanwhile has cancelled its pending emails; this one was none of them.
+GIVEN_BACK = f"""
+    CASE WHEN EXISTS (
+        SELECT FROM enrollments AS enrollment
+        WHERE enrollment.id = email.enrollment_id
+          AND enrollment.status = '{EnrollmentStatus.ACTIVE}'
+    ) THEN '{EmailStatus.PENDING}' ELSE '{EmailStatus.CANCELLED}' END
+"""
 
 RELEASE = f"""
     UPDATE scheduled_emails AS email
-    SET status = '{EmailStatus.PENDING}', attempts = greatest(attempts - 1, 0),
+    SET status = {GIVEN_BACK}, attempts = greatest(attempts - 1, 0),
         last_error = coalesce(%(error)s, last_error), {LET_GO}
     WHERE {HELD}
     RETURNING email.id
@@ -99,7 +115,7 @@ DOUBT = f"""
 
 POSTPONE = f"""
     UPDATE scheduled_emails AS email
-    SET status = '{EmailStatus.PENDING}', last_error = %(error)s, retry_at = %(retry_at)s,
+    SET status = {GIVEN_BACK}, last_error = %(error)s, retry_at = %(retry_at)s,
         send_at = coalesce(%(send_at)s, send_at),
         plan_run_id = CASE WHEN %(send_at)s IS NOT NULL THEN plan_run_id END, {LET_GO}
     WHERE {HELD}
@@ -158,7 +174,8 @@ def begin(cursor: "Cursor", claims: Sequence[Claim], lease: dt.timedelta) -> set
     set of int
         The emails that may leave now. The others' claims are lost, or somebody has stopped them.
     """
-    BEGIN.execute(cursor, *_keys(claims), lease)
+    # In the order of ids, as every writer does it, so that two of them cannot block each other.
+    BEGIN.execute(cursor, *_keys(sorted(claims, key=lambda claim: claim.email_id)), lease)
     return {email_id for (email_id,) in cursor.fetchall()}
 
 
@@ -170,8 +187,9 @@ def succeed(cursor: "Cursor", accepted: Sequence[tuple[Claim, dt.datetime]]) -> 
     set of int
         The emails that were recorded.
     """
-    moments = [moment for _, moment in accepted]
-    SUCCEED.execute(cursor, *_keys(claim for claim, _ in accepted), moments)
+    ordered = sorted(accepted, key=lambda pair: pair[0].email_id)
+    moments = [moment for _, moment in ordered]
+    SUCCEED.execute(cursor, *_keys(claim for claim, _ in ordered), moments)
     rows = cursor.fetchall()
     # Whoever has a pending email goes on with that one.
     last = [enrollment_id for _, enrollment_id, goes_on in rows if not goes_on]

@@ -57,16 +57,36 @@ CREATE TRIGGER sequences_clear_paused_reason BEFORE UPDATE ON sequences
     EXECUTE FUNCTION clear_paused_reason();
 """
 
+# History that plain SQL writes down uses room up on the day on which it was sent.
+SENT_DAYS = """
+CREATE FUNCTION set_send_day() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    SELECT (NEW.sent_at AT TIME ZONE coalesce(contact.timezone, sequence.timezone))::date
+    INTO NEW.send_day
+    FROM enrollments AS enrollment
+    JOIN contacts AS contact ON contact.id = enrollment.contact_id
+    JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id
+    WHERE enrollment.id = NEW.enrollment_id;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER scheduled_emails_set_send_day BEFORE INSERT OR UPDATE ON scheduled_emails
+    FOR EACH ROW WHEN (NEW.send_day IS NULL AND NEW.sent_at IS NOT NULL)
+    EXECUTE FUNCTION set_send_day();
+UPDATE scheduled_emails SET send_day = NULL WHERE send_day IS NULL AND sent_at IS NOT NULL;
+"""
+
 
 def upgrade() -> None:
     """Add the columns, indexes and the installation's id."""
-    for script in (COLUMNS, INDEXES, INSTALLATION, RESUMED):
+    for script in (COLUMNS, INDEXES, INSTALLATION, RESUMED, SENT_DAYS):
         op.execute(script)
 
 
 def downgrade() -> None:
     """Drop them again; the triggers go with their function."""
-    op.execute("DROP FUNCTION clear_paused_reason() CASCADE")
+    op.execute("DROP FUNCTION clear_paused_reason(), set_send_day() CASCADE")
     op.execute("DROP TABLE installation")
     op.execute(
         "DROP INDEX scheduled_emails_used_idx, scheduled_emails_lease_idx,"
