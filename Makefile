@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 export PYTHONSAFEPATH := 1
 unexport PYTHONPATH
 
-.PHONY: demo test test-long test-changes lint bench bench-gaps bench-changes bench-peers picture lock clean
+.PHONY: demo test test-long test-changes test-machine test-pages test-mail lint bench bench-gaps bench-changes bench-dispatch bench-studies bench-futures bench-peers picture lock clean
 
 # On the embedded database, whatever the environment says: it would fill a real one with contacts.
 demo: .venv/.ready
@@ -26,6 +26,34 @@ test-long: .venv/.ready
 test-changes: .venv/.ready
 	SENDPLAN_TEST_FACTOR=334 $(RUN) pytest -n auto tests/test_change_sequences.py
 
+# A thousand and a half histories of dispatchers that crash, lag and get in each other's way while
+# plans are made and changed; half an hour.
+test-machine: .venv/.ready
+	SENDPLAN_TEST_FACTOR=150 $(RUN) pytest tests/test_dispatch_machine.py
+
+# Against a real Postfix and its test server smtp-sink, on loopback; about two minutes.
+test-mail: .venv/.ready
+	@test "$$(id -u)" = 0 || { echo "make test-mail needs root: Postfix starts as root, and is" \
+		"installed where it is missing." >&2; exit 1; }
+	@test -x /usr/sbin/postfix || command -v apt-get >/dev/null || { echo "make test-mail needs" \
+		"Debian's postfix, with /usr/sbin/postfix and /usr/sbin/smtp-sink." >&2; exit 1; }
+	@test -x /usr/sbin/postfix || { echo "Installing postfix …" >&2; \
+		echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections && \
+		apt-get update --quiet && DEBIAN_FRONTEND=noninteractive \
+		apt-get install --quiet --yes --no-install-recommends postfix; }
+	$(RUN) pytest $(OPTIONS) tests/mail/smtp_sink.py tests/mail/postfix.py
+
+# The report in a real browser, at the widths of a phone and of a desk, in the dark and on paper.
+test-pages: .venv/.ready
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } || { echo "make test-pages needs" \
+		"chromium and chromedriver; install them, or run it as root on Debian." >&2; exit 1; }
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+		echo "Installing chromium …" >&2; apt-get update --quiet && \
+		apt-get install --quiet --yes --no-install-recommends chromium chromium-driver; }
+	$(RUN) pip install --quiet --disable-pip-version-check --only-binary :all: "selenium>=4.20"
+	$(RUN) pytest $(OPTIONS) tests/pages/browser.py
+
 lint: .venv/.ready
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -42,6 +70,19 @@ bench-gaps: .venv/.ready
 # How soon changes are re-planned, and what they move; about ten minutes.
 bench-changes: .venv/.ready
 	$(RUN) sendplan.benchmarks.changes $(OPTIONS)
+
+# What becomes of emails while dispatchers are killed, how late emails leave, and how fast; a quarter
+# of an hour.
+bench-dispatch: .venv/.ready
+	$(RUN) sendplan.benchmarks.dispatching $(OPTIONS)
+
+# Twenty scenarios side by side, and searches for capacity, on the reference instance.
+bench-studies: .venv/.ready
+	$(RUN) sendplan.benchmarks.studies $(OPTIONS)
+
+# Twenty futures of 5,000 contacts under each policy.
+bench-futures: .venv/.ready
+	$(RUN) sendplan.benchmarks.futures $(OPTIONS)
 
 # Other planners beside sendplan, which only this target needs; about an hour.
 bench-peers: .venv/.ready

@@ -8,31 +8,56 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sendplan.planner import changes
+    from sendplan.planner.bottlenecks import bottlenecks
+    from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
+    from sendplan.planner.comparison import compare
+    from sendplan.planner.explanations import explain
     from sendplan.planner.parameters import Parameters
     from sendplan.planner.plan import Plan
     from sendplan.planner.problem import Problem
+    from sendplan.planner.simulation import simulate
     from sendplan.planner.solver import solve
     from sendplan.planner.verify import violations
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "bottlenecks": "sendplan.planner.bottlenecks",
     "changes": "sendplan.planner.changes",
+    "compare": "sendplan.planner.comparison",
+    "explain": "sendplan.planner.explanations",
+    "fewest_mailboxes": "sendplan.planner.capacity_search",
     "Parameters": "sendplan.planner.parameters",
     "Plan": "sendplan.planner.plan",
     "Problem": "sendplan.planner.problem",
+    "simulate": "sendplan.planner.simulation",
+    "smallest_capacity": "sendplan.planner.capacity_search",
     "solve": "sendplan.planner.solver",
     "violations": "sendplan.planner.verify",
 }
 
-__all__ = ["Parameters", "Plan", "Problem", "__version__", "changes", "solve", "violations"]
+__all__ = [
+    "Parameters",
+    "Plan",
+    "Problem",
+    "__version__",
+    "bottlenecks",
+    "changes",
+    "compare",
+    "explain",
+    "fewest_mailboxes",
+    "simulate",
+    "smallest_capacity",
+    "solve",
+    "violations",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sendplan' has no attribute {name!r}")
     home = import_module(_HOMES[name])
-    return home if home.__name__.endswith(f".{name}") else getattr(home, name)
+    return getattr(home, name, home)
 
 
 def __dir__() -> list[str]:

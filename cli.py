@@ -494,7 +494,11 @@ def recalc(
 
 
 @main.command()
-@click.option("--once", is_flag=True, help="End when nothing is due any more.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="End when nothing is due any more, but for what waits for its distance to others.",
+)
 @click.option("--until", type=Moment(), help="End at a time, such as 2026-11-23T18:00:00+00:00.")
 @click.option(
     "--transport",
@@ -624,6 +628,111 @@ def status(
 
 
 @main.command()
+@click.option("--by-mailbox", is_flag=True, help="Tell mailboxes apart; takes far longer.")
+@as_of_option
+@as_json
+@database_options
+@click.pass_obj
+def bottlenecks(
+    place: Place,
+    by_mailbox: bool,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Say where the stored plan lacks capacity, and what more of it would save.
+
+    Mailboxes that serve the same sequences are one pool. Nothing is changed.
+
+    \b
+    Examples:
+      sendplan bottlenecks                 pools, the dearest first
+      sendplan bottlenecks --by-mailbox    single mailboxes
+      sendplan bottlenecks --json          every day and its price
+    """
+    from sendplan.io.bottlenecks import stored_bottlenecks
+    from sendplan.io.console_bottlenecks import show_bottlenecks
+
+    with database(place, database_url, data_dir) as engine:
+        found = stored_bottlenecks(engine, as_of or _clock(), by_mailbox=by_mailbox)
+    show_bottlenecks(found, as_json=as_json)
+
+
+@main.command()
+@click.argument("email_id", type=click.IntRange(1))
+@as_of_option
+@as_json
+@database_options
+@click.pass_obj
+def explain(
+    place: Place,
+    email_id: int,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Say why an email leaves on its day, from its mailbox, at its minute, or not at all.
+
+    EMAIL_ID is a row of scheduled_emails. Nothing is changed. The slot is explained as of the run
+    that gave it, or as of --as-of, beside the other slots as they are now.
+
+    \b
+    Examples:
+      sendplan explain 4711           a few paragraphs
+      sendplan explain 4711 --json    all facts
+    """
+    from sendplan.io.console_explaining import show_explained
+    from sendplan.io.explaining import explain_email
+
+    with database(place, database_url, data_dir) as engine:
+        found = explain_email(engine, email_id, _clock(), as_of)
+    show_explained(found, as_json=as_json)
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="FILE.html",
+    help="The page to write; one that is there is replaced.",
+)
+@as_of_option
+@as_json
+@database_options
+@click.pass_obj
+def report(
+    place: Place,
+    out: Path,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Write the stored plan as one page: when it ends, loads, progress, delays, bottlenecks.
+
+    The page needs a browser and no network. Nothing is planned, and nothing is changed.
+
+    \b
+    Examples:
+      sendplan report --out plan.html
+      sendplan report --out plan.html --as-of 2026-11-23T08:00:00+00:00
+    """
+    from sendplan.io.console import emit_json
+    from sendplan.io.report.writing import require_drawing, write_report
+
+    require_drawing()
+    with database(place, database_url, data_dir) as engine:
+        written = write_report(engine, out, as_of or _clock())
+    if as_json:
+        emit_json(written.to_json())
+    else:
+        click.echo(f"Wrote {written.path} ({written.size / 1000:,.0f} kB); open it in a browser.")
+
+
+@main.command()
 @click.option(
     "--max-late",
     type=click.FloatRange(0),
@@ -711,6 +820,228 @@ def uncertain(
             return
         resolve(engine, sent, not_sent, _clock(), at=at)
     show_resolved(sent, not_sent, as_json=as_json)
+
+
+@main.command("what-if")
+@click.option(
+    "--add-mailboxes", type=click.IntRange(0), metavar="N", help="So many more mailboxes."
+)
+@click.option(
+    "--sequence",
+    multiple=True,
+    metavar="NAME",
+    help="The sequence that they send for; without it they are shared out where most is to be sent."
+    " Repeatable.",
+)
+@click.option(
+    "--capacity",
+    type=click.IntRange(0),
+    metavar="C",
+    help="Emails a day of each; by default the median of the mailboxes.",
+)
+@click.option(
+    "--remove-mailbox", multiple=True, metavar="EMAIL", help="Without a mailbox. Repeatable."
+)
+@click.option(
+    "--scale-capacity",
+    type=click.FloatRange(0),
+    metavar="X",
+    help="All capacities multiplied, such as by 1.2.",
+)
+@click.option(
+    "--wait",
+    multiple=True,
+    metavar="STEP=DAYS",
+    help="Another wait; STEP is an id, or NAME:POSITION. Repeatable.",
+)
+@click.option("--drop-step", multiple=True, metavar="STEP", help="Without a step. Repeatable.")
+@click.option(
+    "--window",
+    multiple=True,
+    metavar="[NAME=]FROM-TO",
+    help="Another daily window, such as 08:00-18:00, of one sequence or all. Repeatable.",
+)
+@click.option(
+    "--days-off",
+    multiple=True,
+    metavar="[NAME=]DATE[..DATE]",
+    help="Dates on which one sequence, or none, sends. Repeatable.",
+)
+@click.option(
+    "--arrivals",
+    multiple=True,
+    metavar="NAME=NxDAYS[@DATE]",
+    help="N people who enrol on each of so many days, from tomorrow or DATE on. Repeatable.",
+)
+@click.option("--priority", multiple=True, metavar="NAME=X", help="Another priority. Repeatable.")
+@click.option(
+    "--scenarios",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file of several named scenarios, under the names of these options.",
+)
+@click.option(
+    "--method",
+    default="greedy",
+    show_default=True,
+    metavar="WORD",
+    help=f"How to plan, one of {', '.join(METHODS)}.",
+)
+@click.option(
+    "--time-limit",
+    type=float,
+    metavar="S",
+    help="Seconds of work for improving each plan, if the method does.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Scenarios planned at once; by default 2.",
+)
+@as_of_option
+@as_json
+@database_options
+@click.pass_obj
+def what_if(
+    place: Place,
+    /,
+    scenarios: Path | None,
+    method: str,
+    time_limit: float | None,
+    workers: int | None,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+    **given: Any,
+) -> None:
+    """Show what the plan would be if things were otherwise; nothing is changed.
+
+    Everything that is given makes one scenario; --scenarios compares several.
+
+    \b
+    Examples:
+      sendplan what-if --add-mailboxes 10 --capacity 60
+      sendplan what-if --wait Dentists:2=3 --days-off 2026-12-24..2026-12-31
+      sendplan what-if --arrivals Dentists=50x20 --scale-capacity 1.2
+      sendplan what-if --scenarios winter.toml --method auto
+    """
+    from sendplan.io.console import bar, emit_json
+    from sendplan.io.console_studies import show_comparison
+    from sendplan.io.scenarios import read_scenarios
+    from sendplan.io.studies import comparison_json
+    from sendplan.io.studies import what_if as study
+
+    wanted = read_scenarios(scenarios) if scenarios else {}
+    if any(value not in (None, ()) for value in given.values()):
+        wanted = {"changed": given, **wanted}
+    if not wanted:
+        raise click.UsageError("nothing is to be otherwise; give --add-mailboxes or another option")
+    how = {"method": method} | ({} if time_limit is None else {"time_limit": time_limit})
+    planned = 0
+    with database(place, database_url, data_dir) as engine, bar("Planning") as progress:
+
+        def done(_name: str) -> None:
+            nonlocal planned
+            planned += 1
+            progress(planned, len(wanted) + 1)
+
+        now = as_of or _clock()
+        found = study(engine, wanted, now, how, workers=workers or Parameters.workers, done=done)
+    if as_json:
+        emit_json(comparison_json(found))
+    else:
+        show_comparison(found)
+
+
+@main.command()
+@click.option(
+    "--finish-by",
+    type=click.DateTime(["%Y-%m-%d"]),
+    required=True,
+    metavar="DATE",
+    help="The day by which every email must have left.",
+)
+@click.option(
+    "--max-late",
+    type=click.IntRange(0),
+    metavar="N",
+    help="So many follow-ups may be late; without it that does not matter.",
+)
+@click.option(
+    "--of",
+    type=click.Choice(["mailboxes", "capacity"]),
+    default="mailboxes",
+    show_default=True,
+    help="Look for the fewest new mailboxes, or for the least capacity of those that are there.",
+)
+@click.option(
+    "--capacity",
+    type=click.IntRange(1),
+    metavar="C",
+    help="Emails a day of each new mailbox; by default the median of the mailboxes.",
+)
+@click.option(
+    "--method",
+    default="greedy",
+    show_default=True,
+    metavar="WORD",
+    help=f"How to plan, one of {', '.join(METHODS)}.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Plans made at once; by default 2."
+)
+@as_of_option
+@as_json
+@database_options
+@click.pass_obj
+def capacity(
+    place: Place,
+    finish_by: dt.datetime,
+    max_late: int | None,
+    of: str,
+    capacity: int | None,
+    method: str,
+    workers: int | None,
+    as_of: dt.datetime | None,
+    as_json: bool,
+    database_url: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Find the capacity with which everything has left by a day; nothing is changed.
+
+    Plans show what is enough, and a bound shows what certainly is not.
+
+    \b
+    Examples:
+      sendplan capacity --finish-by 2026-12-31
+      sendplan capacity --finish-by 2026-12-31 --max-late 100 --capacity 60
+      sendplan capacity --finish-by 2026-12-31 --of capacity
+    """
+    from sendplan.io.console import emit_json, phases
+    from sendplan.io.console_studies import show_capacity
+    from sendplan.io.studies import capacity as study
+    from sendplan.io.studies import capacity_json
+
+    if capacity is not None and of == "capacity":
+        raise click.UsageError("--capacity is about new mailboxes, so it needs --of mailboxes")
+    with database(place, database_url, data_dir) as engine, phases() as report:
+        found = study(
+            engine,
+            finish_by.date(),
+            as_of or _clock(),
+            of=of,
+            max_late=max_late,
+            daily_capacity=capacity,
+            method=method,
+            workers=workers or Parameters.workers,
+            told=report,
+        )
+    if as_json:
+        emit_json(capacity_json(found))
+    else:
+        show_capacity(found)
 
 
 @main.command()

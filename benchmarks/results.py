@@ -8,7 +8,20 @@ from sendplan.benchmarks import machine
 from sendplan.benchmarks.copying import today
 
 PHASES = ("load", "build", "solve", "check", "store", "total")
-OTHERS = ("## How near to the best", "## Peers, side by side", "## Changes between nights")
+DISPATCHING = (
+    "## Dispatching: killed again and again",
+    "## Dispatching: on time",
+    "## Dispatching: starting",
+    "## Dispatching: how fast",
+)
+STUDIES = "## Studies"
+OTHERS = (
+    "## How near to the best",
+    "## Peers, side by side",
+    "## Changes between nights",
+    *DISPATCHING,
+    STUDIES,
+)
 """Sections that are measured by commands of their own, after all others."""
 
 NIGHTS = {

@@ -60,7 +60,7 @@ class Change:
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
             if name in _KEYS:
-                self._put(name, _key(name, value))
+                self._put(name, read_key(name, value))
             elif name.endswith("_ids") and value is not None:
                 self._put(name, _keys(name, value))
             elif name in self.TEXTS and not self._holds_text(name, value, field.default):
@@ -122,7 +122,8 @@ class Setting(Change):
             raise ProblemError([Fault(self.where, "nothing is given", [], remedy)])
 
 
-def _key(name: str, value: Any) -> int:
+def read_key(name: str, value: Any) -> int:
+    """Return an id as an integer, or say what is wrong with the field that holds it."""
     # Lists of contacts are long, and the contract takes its time.
     if type(value) is int and 0 < value < 2**62:
         return value
@@ -136,4 +137,4 @@ def _key(name: str, value: Any) -> int:
 def _keys(name: str, values: Any) -> tuple[int, ...]:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ProblemError([Fault(name, "must list ids", [repr(values)], "Write them as [1, 2]")])
-    return tuple(dict.fromkeys(_key(name, value) for value in values))
+    return tuple(dict.fromkeys(read_key(name, value) for value in values))

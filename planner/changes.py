@@ -6,7 +6,6 @@ A change says in one line what becomes different, as in ``RemoveMailbox(5)``. It
 is made, and what they meet when it is applied.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +18,17 @@ from sendplan.planner.contact_changes import StopContacts, SuppressContact
 from sendplan.planner.errors import ProblemError
 from sendplan.planner.place_names import country_faults, zone_faults
 from sendplan.planner.reading import NULL
+from sendplan.planner.study_changes import AddMailboxes, Arrivals, DaysOff, ScaleCapacities
 from sendplan.planner.vocabulary import MAX_STEPS, MailboxStatus
 
 __all__ = [
     "UNCHANGED",
     "AddMailbox",
+    "AddMailboxes",
     "AddStep",
+    "Arrivals",
     "Change",
+    "DaysOff",
     "LinkMailbox",
     "MoveStep",
     "RemoveMailbox",
@@ -156,31 +159,6 @@ class UnlinkMailbox(Change):
 
     sequence_id: int
     mailbox_id: int
-
-
-@dataclass(frozen=True, repr=False)
-class ScaleCapacities(Change):
-    """Daily capacities multiplied, to the nearest whole email; for studies only.
-
-    Ramps stay as they are, since no budget makes a mailbox warm up faster.
-
-    Parameters
-    ----------
-    factor : float
-        0 or more.
-    mailbox_ids : iterable of int, optional
-        All mailboxes by default.
-    """
-
-    WHERE = "capacities"
-
-    factor: float
-    mailbox_ids: Iterable[int] | None = None
-
-    def _refuse(self) -> None:
-        sound = isinstance(self.factor, int | float) and not isinstance(self.factor, bool)
-        if not sound or not math.isfinite(self.factor) or self.factor < 0:
-            raise self.fault("factor", "must be a finite number, at least 0", self.factor)
 
 
 # ---------------------------------------------------------------- steps

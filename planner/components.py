@@ -37,11 +37,27 @@ def components(work: Workload) -> np.ndarray:
         Number of each chain's component.
     """
     sequence = work.stages.sequence[work.chains.stage] if len(work.chains) else work.chains.stage
+    return np.asarray(sequence_components(work)[sequence])
+
+
+def sequence_components(work: Workload) -> np.ndarray:
+    """Find the groups of sequences that share mailboxes or contacts.
+
+    Parameters
+    ----------
+    work : Workload
+        The work.
+
+    Returns
+    -------
+    ndarray of int, shape (sequences,)
+        Number of each sequence's component, from 0.
+    """
+    sequence = work.stages.sequence[work.chains.stage] if len(work.chains) else work.chains.stage
     pools = work.fleet.pools
     mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
     linked = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
-    edges = [(linked, mailbox), (sequence, work.chains.contact)]
-    return np.asarray(connected(len(pools), edges)[sequence])
+    return connected(len(pools), [(linked, mailbox), (sequence, work.chains.contact)])
 
 
 def connected(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

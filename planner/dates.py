@@ -81,7 +81,7 @@ def _holidays(country: str, first_year: int, last_year: int) -> tuple[int, ...]:
 
 
 class SendingDays:
-    """The sending days of one calendar: weekdays less holidays.
+    """The sending days of one calendar: weekdays less holidays and days off.
 
     Parameters
     ----------
@@ -91,10 +91,17 @@ class SendingDays:
         Country whose public holidays are no sending days.
     first, last : int
         The days covered, both inclusive, in days since 1970-01-01.
+    days_off : tuple of int
+        Further days that are no sending days.
     """
 
     def __init__(
-        self, weekdays: tuple[int, ...], country: str | None, first: int, last: int
+        self,
+        weekdays: tuple[int, ...],
+        country: str | None,
+        first: int,
+        last: int,
+        days_off: tuple[int, ...] = (),
     ) -> None:
         days = np.arange(first, last + 1)
         allowed = np.zeros(8, dtype=bool)
@@ -105,6 +112,7 @@ class SendingDays:
             free = np.array(_holidays(country, years[0], years[1]), dtype=np.int64)
             free = free[(free >= first) & (free <= last)]
             sends[free - first] = False
+        sends[[day - first for day in days_off if first <= day <= last]] = False
         self.first = first
         self.last = last
         self.sends = sends
@@ -196,6 +204,11 @@ def instants_at(days: np.ndarray, seconds: int, zone: str) -> np.ndarray:
 def to_date(day: int) -> dt.date:
     """Return the date of a day number."""
     return dt.date.fromordinal(719_163 + int(day))
+
+
+def to_day(date: dt.date) -> int:
+    """Return the number of a date."""
+    return date.toordinal() - 719_163
 
 
 def to_dates(days: np.ndarray) -> pd.Series:

@@ -138,6 +138,10 @@ CONTRACTS: dict[str, dict[str, Column]] = {
         "contact_id": _key(),
         "send_day": Column("date", required=True),
     },
+    "days_off": {
+        "sequence_id": _key(),
+        "day": Column("date", required=True),
+    },
 }
 """What each frame of SPEC §8 carries; columns not named here are ignored."""
 

@@ -148,9 +148,7 @@ def insert(work: Workload, rules: Rules, placement: Placement, room: Room) -> No
         if not len(chain):
             return
         order = np.lexsort((chain, day, -rules.urgency[work.emails.stage[email]]))
-        won, mailbox = _winners(
-            work, rules, placement, room, chain[order], email[order], day[order]
-        )
+        won, mailbox = winners(work, rules, placement, room, chain[order], email[order], day[order])
         who = order[won]
         placement.mailbox[chain[who]] = mailbox
         placement.day[email[who]] = day[who]
@@ -233,7 +231,7 @@ def _next_true(flags: np.ndarray) -> np.ndarray:
     return np.asarray(np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1])
 
 
-def _winners(
+def winners(
     work: Workload,
     rules: Rules,
     placement: Placement,
@@ -245,6 +243,22 @@ def _winners(
     """Choose who gets the room there is; candidates come in order of precedence.
 
     Every filter ranks by that same order, so the first candidate always wins something.
+
+    Parameters
+    ----------
+    work, rules
+        The work and what may be used.
+    placement : Placement
+        Mailboxes of the chains that have one.
+    room : Room
+        The room there is.
+    chain, email, day : ndarray of int, shape (candidates,)
+        Who wants to send which email on which day; each would have room if it were alone.
+
+    Returns
+    -------
+    won, mailbox : ndarray of int
+        Places of the winners among the candidates, and their mailboxes.
     """
     size = room.mailbox.shape[1]
     stage = work.emails.stage[email]

@@ -19,7 +19,7 @@ from sendplan.planner.vocabulary import MAX_STEPS, EmailStatus
 if TYPE_CHECKING:
     from sendplan.planner.changes import Change
 
-OPTIONAL = ("scheduled_emails", "used", "contact_days")
+OPTIONAL = ("scheduled_emails", "used", "contact_days", "days_off")
 SORTED_BY = {
     "sequences": ["id"],
     "steps": ["id"],
@@ -29,6 +29,7 @@ SORTED_BY = {
     "scheduled_emails": ["enrollment_id", "step_id", "id"],
     "used": ["mailbox_id", "send_day"],
     "contact_days": ["contact_id", "send_day"],
+    "days_off": ["sequence_id", "day"],
 }
 
 
@@ -40,7 +41,7 @@ class Problem:
     ----------
     sequences, steps, mailboxes, sequence_mailboxes, enrollments : DataFrame
         Canonical frames, see `sendplan.planner.frames`.
-    scheduled_emails, used, contact_days : DataFrame
+    scheduled_emails, used, contact_days, days_off : DataFrame
         Canonical as well; empty where nothing was handed in.
     now : int
         Microseconds since 1970-01-01 UTC.
@@ -54,6 +55,7 @@ class Problem:
     scheduled_emails: pd.DataFrame
     used: pd.DataFrame
     contact_days: pd.DataFrame
+    days_off: pd.DataFrame
     now: int
 
     @classmethod
@@ -69,6 +71,7 @@ class Problem:
         scheduled_emails: pd.DataFrame | None = None,
         used: pd.DataFrame | None = None,
         contact_days: pd.DataFrame | None = None,
+        days_off: pd.DataFrame | None = None,
     ) -> "Problem":
         """Check frames with the columns of the tables and make a problem of them.
 
@@ -87,6 +90,8 @@ class Problem:
             Further use of mailbox-days: mailbox_id, send_day, used.
         contact_days : DataFrame, optional
             Days on which contacts get emails that are not in this problem: contact_id, send_day.
+        days_off : DataFrame, optional
+            Dates on which a sequence does not send, besides holidays: sequence_id, day.
 
         Returns
         -------
@@ -109,6 +114,7 @@ class Problem:
             "scheduled_emails": scheduled_emails,
             "used": used,
             "contact_days": contact_days,
+            "days_off": days_off,
         }
         frames: dict[str, pd.DataFrame] = {}
         faults: list[Fault] = []
@@ -159,6 +165,11 @@ class Problem:
     def horizon(self) -> dates.Horizon:
         """The days that a plan may use."""
         return dates.Horizon.at(self.now)
+
+    def days_off_of(self, sequence_id: int) -> tuple[int, ...]:
+        """Return a sequence's days off, in days since 1970-01-01, ascending."""
+        own = self.days_off["day"][(self.days_off["sequence_id"] == sequence_id).to_numpy()]
+        return tuple(int(day) for day in own)
 
     @cached_property
     def live_steps(self) -> pd.DataFrame:
@@ -220,6 +231,7 @@ REFERENCES = (
     ("sequence_mailboxes", "sequence_id", "sequences"),
     ("sequence_mailboxes", "mailbox_id", "mailboxes"),
     ("enrollments", "sequence_id", "sequences"),
+    ("days_off", "sequence_id", "sequences"),
     ("enrollments", "mailbox_id", "mailboxes"),
     ("enrollments", "current_step_id", "steps"),
 )

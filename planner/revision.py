@@ -4,7 +4,7 @@ New rows get the highest id of their frame + 1; nothing depends on its value, an
 give another. Frames are never written to: a changed one is built anew, the others are shared.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import refusals
+from sendplan.planner import refusals, study_revision
 from sendplan.planner.changes import (
     AddMailbox,
+    AddMailboxes,
     AddStep,
+    Arrivals,
     Change,
+    DaysOff,
     LinkMailbox,
     MoveStep,
     RemoveMailbox,
@@ -29,6 +32,7 @@ from sendplan.planner.changes import (
     SuppressContact,
     UnlinkMailbox,
 )
+from sendplan.planner.frame_rows import appended, next_id, row_of, with_values
 from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import EnrollmentStatus, MailboxStatus
 
@@ -79,17 +83,17 @@ def _frames(change: object, problem: "Problem") -> Frames:
 def _add_mailbox(change: AddMailbox, problem: "Problem") -> Frames:
     mailboxes, links = problem.mailboxes, problem.sequence_mailboxes
     for sequence_id in change.sequence_ids:
-        _row(problem.sequences, "sequence", sequence_id)
+        row_of(problem.sequences, "sequence", sequence_id)
     values = {**change.columns, "status": str(MailboxStatus.ACTIVE)}
     row = _known_address(mailboxes, change.email)
     if row is None:
-        mailbox_id = _next_id(mailboxes)
-        mailboxes = _appended(mailboxes, [{"id": mailbox_id, **values}])
+        mailbox_id = next_id(mailboxes)
+        mailboxes = appended(mailboxes, [{"id": mailbox_id, **values}])
     else:
         # The address stays as it was written: threads know it.
         del values["email"]
         mailbox_id = int(mailboxes["id"].iloc[row])
-        mailboxes = _with_values(mailboxes, row, values)
+        mailboxes = with_values(mailboxes, row, values)
         if change.sequence_ids:
             links = links[(links["mailbox_id"] != mailbox_id).to_numpy()]
     fresh = [{"sequence_id": key, "mailbox_id": mailbox_id} for key in change.sequence_ids]
@@ -112,22 +116,22 @@ def _known_address(mailboxes: pd.DataFrame, email: str | None) -> int | None:
 
 @_frames.register(RemoveMailbox)
 def _remove_mailbox(change: RemoveMailbox, problem: "Problem") -> Frames:
-    row = _row(problem.mailboxes, "mailbox", change.mailbox_id)
+    row = row_of(problem.mailboxes, "mailbox", change.mailbox_id)
     removed = {"status": str(MailboxStatus.REMOVED)}
-    return {"mailboxes": _with_values(problem.mailboxes, row, removed)}
+    return {"mailboxes": with_values(problem.mailboxes, row, removed)}
 
 
 @_frames.register(SetMailbox)
 def _set_mailbox(change: SetMailbox, problem: "Problem") -> Frames:
-    row = _row(problem.mailboxes, "mailbox", change.mailbox_id)
+    row = row_of(problem.mailboxes, "mailbox", change.mailbox_id)
     change.refuse_for(problem.mailboxes.iloc[row].to_dict())
-    return {"mailboxes": _with_values(problem.mailboxes, row, change.columns)}
+    return {"mailboxes": with_values(problem.mailboxes, row, change.columns)}
 
 
 @_frames.register(LinkMailbox)
 def _link_mailbox(change: LinkMailbox, problem: "Problem") -> Frames:
-    _row(problem.sequences, "sequence", change.sequence_id)
-    row = _row(problem.mailboxes, "mailbox", change.mailbox_id)
+    row_of(problem.sequences, "sequence", change.sequence_id)
+    row = row_of(problem.mailboxes, "mailbox", change.mailbox_id)
     if problem.mailboxes["status"].iloc[row] == MailboxStatus.REMOVED:
         raise refusals.removed_mailbox(change.mailbox_id)
     link = {"sequence_id": change.sequence_id, "mailbox_id": change.mailbox_id}
@@ -136,8 +140,8 @@ def _link_mailbox(change: LinkMailbox, problem: "Problem") -> Frames:
 
 @_frames.register(UnlinkMailbox)
 def _unlink_mailbox(change: UnlinkMailbox, problem: "Problem") -> Frames:
-    _row(problem.sequences, "sequence", change.sequence_id)
-    _row(problem.mailboxes, "mailbox", change.mailbox_id)
+    row_of(problem.sequences, "sequence", change.sequence_id)
+    row_of(problem.mailboxes, "mailbox", change.mailbox_id)
     links = problem.sequence_mailboxes
     gone = (links["sequence_id"] == change.sequence_id) & (links["mailbox_id"] == change.mailbox_id)
     return {"sequence_mailboxes": links[~gone].reset_index(drop=True)}
@@ -145,20 +149,7 @@ def _unlink_mailbox(change: UnlinkMailbox, problem: "Problem") -> Frames:
 
 def _linked(links: pd.DataFrame, fresh: list[dict[str, int]]) -> pd.DataFrame:
     key = ["sequence_id", "mailbox_id"]
-    return _appended(links, fresh).drop_duplicates(key).sort_values(key, ignore_index=True)
-
-
-@_frames.register(ScaleCapacities)
-def _scale_capacities(change: ScaleCapacities, problem: "Problem") -> Frames:
-    mailboxes = problem.mailboxes
-    chosen = np.ones(len(mailboxes), dtype=bool)
-    if change.mailbox_ids is not None:
-        for mailbox_id in change.mailbox_ids:
-            _row(mailboxes, "mailbox", mailbox_id)
-        chosen = mailboxes["id"].isin(change.mailbox_ids).to_numpy()
-    capacity = mailboxes["daily_capacity"].to_numpy()
-    scaled = np.floor(capacity * change.factor + 0.5).astype(np.int64)
-    return {"mailboxes": mailboxes.assign(daily_capacity=np.where(chosen, scaled, capacity))}
+    return appended(links, fresh).drop_duplicates(key).sort_values(key, ignore_index=True)
 
 
 # ---------------------------------------------------------------- steps
@@ -166,18 +157,18 @@ def _scale_capacities(change: ScaleCapacities, problem: "Problem") -> Frames:
 
 @_frames.register(AddStep)
 def _add_step(change: AddStep, problem: "Problem") -> Frames:
-    _row(problem.sequences, "sequence", change.sequence_id)
+    row_of(problem.sequences, "sequence", change.sequence_id)
     positions = _positions(problem, change.sequence_id)
     position = change.place(int((positions != NULL).sum()), _last(positions))
     step = {
-        "id": _next_id(problem.steps),
+        "id": next_id(problem.steps),
         "sequence_id": change.sequence_id,
         "position": position,
         "wait_days": change.columns["wait_days"],
         "removed_at": NULL,
     }
     shifted = problem.steps["position"].to_numpy() + (positions >= position)
-    frames = {"steps": _appended(problem.steps.assign(position=shifted), [step])}
+    frames = {"steps": appended(problem.steps.assign(position=shifted), [step])}
     if change.reopen:
         frames["enrollments"] = _reopened(problem.enrollments, change.sequence_id)
     return frames
@@ -189,7 +180,7 @@ def _reopened(enrollments: pd.DataFrame, sequence_id: int) -> pd.DataFrame:
         & (enrollments["status"] == EnrollmentStatus.COMPLETED)
     ).to_numpy()
     active = {"status": str(EnrollmentStatus.ACTIVE), "completed_at": NULL}
-    return _with_values(enrollments, completed, active)
+    return with_values(enrollments, completed, active)
 
 
 @_frames.register(RemoveStep)
@@ -198,7 +189,7 @@ def _remove_step(change: RemoveStep, problem: "Problem") -> Frames:
     positions = _positions(problem, problem.steps["sequence_id"].iloc[row])
     closed = problem.steps["position"].to_numpy() - (positions > positions[row])
     steps = problem.steps.assign(position=closed)
-    return {"steps": _with_values(steps, row, {"position": NULL, "removed_at": problem.now})}
+    return {"steps": with_values(steps, row, {"position": NULL, "removed_at": problem.now})}
 
 
 @_frames.register(MoveStep)
@@ -216,12 +207,12 @@ def _move_step(change: MoveStep, problem: "Problem") -> Frames:
 @_frames.register(SetStep)
 def _set_step(change: SetStep, problem: "Problem") -> Frames:
     row = _live_step(problem, change.step_id)
-    return {"steps": _with_values(problem.steps, row, change.columns)} if change.columns else {}
+    return {"steps": with_values(problem.steps, row, change.columns)} if change.columns else {}
 
 
 def _live_step(problem: "Problem", step_id: int) -> int:
     steps = problem.steps
-    row = _row(steps, "step", step_id)
+    row = row_of(steps, "step", step_id)
     if steps["position"].iloc[row] == NULL or steps["removed_at"].iloc[row] != NULL:
         raise refusals.removed_step(step_id)
     return row
@@ -243,9 +234,9 @@ def _last(positions: np.ndarray) -> int:
 
 @_frames.register(SetSequence)
 def _set_sequence(change: SetSequence, problem: "Problem") -> Frames:
-    row = _row(problem.sequences, "sequence", change.sequence_id)
+    row = row_of(problem.sequences, "sequence", change.sequence_id)
     change.refuse_for(problem.sequences.iloc[row].to_dict())
-    return {"sequences": _with_values(problem.sequences, row, change.columns)}
+    return {"sequences": with_values(problem.sequences, row, change.columns)}
 
 
 @_frames.register(SuppressContact)
@@ -259,13 +250,13 @@ def _stop_contacts(change: StopContacts, problem: "Problem") -> Frames:
     """Stop enrollments; their emails stay, as those of stopped ones are nobody's to plan."""
     people = problem.enrollments
     for sequence_id in change.sequence_ids or ():
-        _row(problem.sequences, "sequence", sequence_id)
+        row_of(problem.sequences, "sequence", sequence_id)
     own = people["contact_id"].isin(list(change.contact_ids)).to_numpy()
     stopped = own & (people["status"] == EnrollmentStatus.ACTIVE).to_numpy()
     if change.sequence_ids is not None:
         stopped &= people["sequence_id"].isin(list(change.sequence_ids)).to_numpy()
     if stopped.any():
-        people = _with_values(people, stopped, {"status": str(EnrollmentStatus.STOPPED)})
+        people = with_values(people, stopped, {"status": str(EnrollmentStatus.STOPPED)})
     if change.suppresses:
         people = _suppressed(people, own, problem.now)
     return _of_enrollments(problem, people)
@@ -274,48 +265,17 @@ def _stop_contacts(change: StopContacts, problem: "Problem") -> Frames:
 def _suppressed(people: pd.DataFrame, own: np.ndarray, now: int) -> pd.DataFrame:
     """Return enrollments suppressed where a mask says so, and since the first time."""
     fresh = own & (people["suppressed_at"] == NULL).to_numpy()
-    return _with_values(people, fresh, {"suppressed_at": now}) if fresh.any() else people
+    return with_values(people, fresh, {"suppressed_at": now}) if fresh.any() else people
 
 
 def _of_enrollments(problem: "Problem", people: pd.DataFrame) -> Frames:
     return {} if people is problem.enrollments else {"enrollments": people}
 
 
-# ---------------------------------------------------------------- rows
+# ---------------------------------------------------------------- for studies only
 
 
-def _row(frame: pd.DataFrame, noun: str, key: int) -> int:
-    """Return the place of an id in a frame."""
-    rows = np.flatnonzero(frame["id"].to_numpy() == key)
-    if not rows.size:
-        raise refusals.unknown(noun, key, frame["id"])
-    return int(rows[0])
-
-
-def _next_id(frame: pd.DataFrame) -> int:
-    return int(frame["id"].max()) + 1 if len(frame) else 1
-
-
-def _with_values(
-    frame: pd.DataFrame, where: int | np.ndarray, values: Mapping[str, Any]
-) -> pd.DataFrame:
-    """Return a frame with other values in one row, or in the rows that a mask marks."""
-    columns = {}
-    for name, value in values.items():
-        column = frame[name].to_numpy(copy=True)
-        column[where] = value
-        columns[name] = pd.Series(column, dtype=column.dtype)
-    return frame.assign(**columns)
-
-
-def _appended(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return a frame with rows at its end, of the same types."""
-    columns = {}
-    for name in frame.columns:
-        known = frame[name].to_numpy()
-        column = np.empty(len(known) + len(rows), dtype=known.dtype)
-        column[: len(known)] = known
-        for place, row in enumerate(rows, start=len(known)):
-            column[place] = row[name]
-        columns[name] = pd.Series(column, dtype=column.dtype)
-    return pd.DataFrame(columns)
+_frames.register(ScaleCapacities)(study_revision.scale_capacities)
+_frames.register(AddMailboxes)(study_revision.add_mailboxes)
+_frames.register(DaysOff)(study_revision.take_days_off)
+_frames.register(Arrivals)(study_revision.let_arrive)

@@ -59,7 +59,7 @@ class Search:
         self.of_chain = component[work.stages.sequence[work.chains.stage]]
         of_email = self.of_chain[work.emails.chain]
         parts = int(component.max(initial=0)) + 1
-        sink = self._sinks(known, of_email, parts)
+        sink = sinks(self.work, self.allowed, parameters, known, of_email, parts)
         weight = parameters.change_weight if with_moves else 0.0
         self.pieces: list[Piece] = pieces(
             apart,
@@ -92,23 +92,6 @@ class Search:
     def covers_everything(self) -> bool:
         """Whether every chain is in one of the parts."""
         return len(self.parts) == len(np.unique(self.of_chain))
-
-    def _sinks(self, known: Placement, of_email: np.ndarray, parts: int) -> np.ndarray:
-        """Return the day, by component, as of which all that leaves later is counted."""
-        if self.parameters.horizon_days is not None:
-            return np.full(parts, self.allowed.last + 1)
-        emails = np.bincount(of_email, minlength=parts)
-        end = np.zeros(parts, dtype=np.int64)
-        np.maximum.at(end, of_email, known.day)
-        margin = np.where(emails <= SMALL, WIDE_MARGIN + end, SINK_MARGIN)
-        sink = np.minimum(end + margin, self.allowed.last + 1)
-        # What finds no room within a year counts as of the day after the plan's end, and no plan
-        # ends before the ideal day of an email that can be placed.
-        left_out = np.zeros(parts, dtype=bool)
-        left_out[of_email[known.day == NONE]] = True
-        placed = self.work.emails.ideal[~left_out[of_email]]
-        sink[left_out] = max(int(placed.max(initial=1)), 1) + 1
-        return sink
 
     def run(self, crew: Crew, rival: float = np.inf) -> Stop:
         """Improve the parts, see `sendplan.planner.improvement.improve`."""
@@ -152,3 +135,45 @@ class Search:
                 " sendplan, please report it with the tables"
             )
         return float(min(bound, cost))
+
+
+def sinks(
+    work: Workload,
+    allowed: Rules,
+    parameters: Parameters,
+    known: Placement,
+    of_email: np.ndarray,
+    parts: int,
+) -> np.ndarray:
+    """Return the day, by component, as of which all that leaves later is counted.
+
+    Parameters
+    ----------
+    work, allowed, parameters
+        The work, what may be used, and how is planned.
+    known : Placement
+        A plan of it.
+    of_email : ndarray of int, shape (emails,)
+        Component of each email.
+    parts : int
+        Number of components.
+
+    Returns
+    -------
+    ndarray of int, shape (parts,)
+        No plan is cheaper than when what leaves later is counted as of that day.
+    """
+    if parameters.horizon_days is not None:
+        return np.full(parts, allowed.last + 1)
+    emails = np.bincount(of_email, minlength=parts)
+    end = np.zeros(parts, dtype=np.int64)
+    np.maximum.at(end, of_email, known.day)
+    margin = np.where(emails <= SMALL, WIDE_MARGIN + end, SINK_MARGIN)
+    sink = np.minimum(end + margin, allowed.last + 1)
+    # What finds no room within a year counts as of the day after the plan's end, and no plan
+    # ends before the ideal day of an email that can be placed.
+    left_out = np.zeros(parts, dtype=bool)
+    left_out[of_email[known.day == NONE]] = True
+    placed = work.emails.ideal[~left_out[of_email]]
+    sink[left_out] = max(int(placed.max(initial=1)), 1) + 1
+    return sink

@@ -65,14 +65,15 @@ def calendars_of(problem: Problem, state: Progress, order: np.ndarray) -> list[S
     begun = np.where(state.received_any[order], enrolled, horizon.origin)
     oldest = np.where(previous != NULL, previous, begun)
     first = int(min(oldest.min(initial=horizon.origin), horizon.origin))
-    distinct: dict[tuple[tuple[int, ...], str | None], SendingDays] = {}
+    distinct: dict[tuple[tuple[int, ...], str | None, tuple[int, ...]], SendingDays] = {}
     calendars = []
-    for weekdays, country in zip(
-        problem.sequences["send_days"], problem.sequences["holidays"], strict=True
+    last = horizon.origin + horizon.last
+    for sequence_id, weekdays, country in zip(
+        *(problem.sequences[name] for name in ("id", "send_days", "holidays")), strict=True
     ):
-        key = (weekdays, country)
+        key = (weekdays, country, problem.days_off_of(sequence_id))
         if key not in distinct:
-            distinct[key] = SendingDays(weekdays, country, first, horizon.origin + horizon.last)
+            distinct[key] = SendingDays(weekdays, country, first, last, key[2])
         calendars.append(distinct[key])
     return calendars
 

@@ -359,7 +359,8 @@ def _new(case: _Case) -> Iterator[pd.DataFrame]:
 
 def _calendar(problem: Problem, place: int, first: int, last: int) -> SendingDays:
     row = problem.sequences.iloc[place]
-    return SendingDays(row["send_days"], row["holidays"], first, last)
+    days_off = problem.days_off_of(row["id"])
+    return SendingDays(row["send_days"], row["holidays"], first, last, days_off)
 
 
 def _instants(case: _Case, days: np.ndarray, column: str) -> np.ndarray:

@@ -12,7 +12,8 @@ import psycopg2
 import pytest
 
 import sendplan
-from sendplan.benchmarks import nightly
+from sendplan.benchmarks import dispatching, nightly, results, studies
+from sendplan.benchmarks.accounts import Enrollment, Row, account, standing
 from sendplan.benchmarks.baselines import Order, Outcome, day_by_day
 from sendplan.benchmarks.copying import copy_in, read
 from sendplan.benchmarks.designs import DESIGNS
@@ -255,3 +256,151 @@ def test_binary_rows_come_back_as_they_went_in(database_url: str) -> None:
     for name, column in columns.items():
         np.testing.assert_array_equal(rows[name], column)
         assert rows[name].dtype == column.dtype
+
+
+SENT = Row("<1>", "sent", enrollment_id=1, position=1, mailbox_id=1, planned=True)
+FOLLOW_UP = SENT._replace(message_id="<2>", position=2)
+WAITING = SENT._replace(message_id=None, status="pending", enrollment_id=2)
+ROOM = {1: 3}
+
+
+def faults(
+    accepted: list[str],
+    rows: list[Row],
+    capacity: int = 3,
+    enrollments: tuple[Enrollment, ...] = (),
+) -> dict[str, int]:
+    found = account(accepted, rows, {1: capacity}, enrollments).faults
+    return {fault: count for fault, count in found.items() if count}
+
+
+def test_an_account_without_faults_is_sound() -> None:
+    uncertain = SENT._replace(message_id="<3>", status="uncertain", enrollment_id=3)
+    unheard = uncertain._replace(message_id="<4>", enrollment_id=4)
+    rows = [SENT, FOLLOW_UP, uncertain, unheard, WAITING]
+    full = account(["<1>", "<3>", "<2>"], rows, {1: 4}, [])
+    assert full.sound
+    assert (full.uncertain_accepted, full.uncertain_not_accepted) == (1, 1)
+    # The two sent and the two uncertain ones use the day up, so that the fifth has to wait.
+    assert (full.standing.full, full.standing.no_room) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "rows", "fault"),
+    [
+        (["<1>", "<1>", "<2>"], [SENT, FOLLOW_UP], "accepted more than once"),
+        (["<1>", "<9>"], [SENT], "accepted, but unknown to the tables"),
+        (
+            ["<1>"],
+            [SENT._replace(status="failed")],
+            "accepted, but neither sent nor uncertain",
+        ),
+        ([], [SENT], "sent, but never accepted"),
+        (["<1>"], [SENT, FOLLOW_UP._replace(status="claimed")], "still in hand"),
+        (["<1>"], [SENT, WAITING], "pending, though it could have left"),
+        (["<2>", "<1>"], [SENT, FOLLOW_UP], "follow-ups accepted before the step before"),
+        (
+            ["<1>", "<2>"],
+            [SENT, FOLLOW_UP._replace(planned=False)],
+            "provisional, but no longer pending",
+        ),
+    ],
+)
+def test_an_account_finds_what_must_not_be(
+    accepted: list[str], rows: list[Row], fault: str
+) -> None:
+    assert faults(accepted, rows)[fault] == 1
+    assert faults(["<1>", "<2>"], [SENT, FOLLOW_UP]) == {}
+
+
+def test_an_account_counts_what_a_mailbox_sent_by_the_tables_and_by_the_log() -> None:
+    above = {f"mailbox-days above capacity, by the {where}" for where in ("tables", "log")}
+    assert set(faults(["<1>", "<2>"], [SENT, FOLLOW_UP], capacity=1)) == above
+
+
+@pytest.mark.parametrize(
+    ("position", "status", "rows", "astray"),
+    [
+        (1, "active", [SENT, FOLLOW_UP._replace(status="pending")], False),
+        (2, "completed", [SENT, FOLLOW_UP], False),
+        (0, "active", [SENT, FOLLOW_UP._replace(status="pending")], True),
+        (2, "active", [SENT, FOLLOW_UP], True),
+        (1, "active", [SENT], True),
+    ],
+    ids=["before its follow-up", "at its end", "left behind", "not completed", "without a row"],
+)
+def test_an_enrollment_stands_at_its_last_sent_email_and_goes_on(
+    position: int, status: str, rows: list[Row], astray: bool
+) -> None:
+    sent = [str(row.message_id) for row in rows if row.status == "sent"]
+    found = faults(sent, rows, enrollments=(Enrollment(1, 2, position, status),))
+    assert ("enrollments that do not stand where they should" in found) == astray
+
+
+def test_what_waits_for_another_email_is_not_free_to_leave() -> None:
+    behind = WAITING._replace(position=2)
+    first = WAITING._replace(status="uncertain")
+    stand = standing([first, behind, WAITING._replace(enrollment_id=3)], ROOM)
+    assert (stand.behind, stand.free, stand.left) == (1, 1, 1)
+
+
+def test_sections_on_dispatching_outlive_the_other_benchmarks() -> None:
+    sections = [f"{heading}\n\nfigures\n" for heading in results.DISPATCHING]
+    text = "# The nightly run, measured\n"
+    for section in sections:
+        text = results.with_section(text, section)
+    assert results.others(text).split("\n\n", 1)[0].strip() == results.DISPATCHING[0]
+    assert all(section in results.others(text) for section in sections)
+
+
+def dispatch_benchmark(server: str, output: Path, *options: str) -> tuple[int, str]:
+    code = dispatching.main(["--server", server, "--output", str(output), *options])
+    return code, output.read_text()
+
+
+def test_killed_dispatchers_lose_nothing_at_the_smallest_size(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    code, text = dispatch_benchmark(
+        empty_database_url,
+        tmp_path / "RESULTS.md",
+        *("--only", "kills", "--emails", "200", "--mailboxes", "10"),
+        *("--seconds", "4", "--every", "2", "--lease", "1"),
+    )
+    assert "| emails planned | 200 |" in text
+    assert (code, "Everything is accounted for." in text) == (0, True)
+
+
+def test_dispatch_benchmarks_run_at_the_smallest_size(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    code, text = dispatch_benchmark(
+        empty_database_url,
+        tmp_path / "RESULTS.md",
+        *("--only", "punctuality,start,throughput", "--mailboxes", "5", "--each", "3"),
+        *("--within", "1", "--rest", "1", "--answers", "0.01", "--rows", "9", "--starts", "1"),
+        *("--messages", "20", "--connections", "2", "--runs", "1"),
+    )
+    assert code == 0
+    # The mailboxes have 2, 3, 4, 5 and 1 emails, 15 in all, and each has one in the burst.
+    assert "| answers after 10 ms, spread | 15 |" in text
+    assert "| answers after 10 ms, burst | 5 |" in text
+    assert "| 9 rows |" in text
+    assert "| aiosmtpd | 2 |" in text
+
+
+def test_unknown_measurements_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        dispatching.main(["--only", "kill"])
+    assert "there is no kill: choose among kills, punctuality" in capsys.readouterr().err
+
+
+def test_studies_are_measured_at_the_smallest_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "RESULTS.md"
+    studies.main(["--contacts", "400", "--mailboxes", "2", "--output", str(output)])
+    text = output.read_text()
+    assert "| 20 scenarios, and the problem as it is |" in text
+    assert text.count("to finish by") >= 2
+    assert capsys.readouterr().out == ""

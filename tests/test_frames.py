@@ -77,6 +77,7 @@ SOUND: dict[str, dict[str, list[Any]]] = {
     },
     "used": {"mailbox_id": [5, 6], "send_day": [date(2026, 3, 2)] * 2, "used": [1, 2]},
     "contact_days": {"contact_id": [5, 6], "send_day": [date(2026, 3, 2)] * 2},
+    "days_off": {"sequence_id": [1, 1], "day": [date(2026, 12, 24), date(2026, 12, 25)]},
 }
 ALL_COLUMNS = [(name, column) for name, contract in CONTRACTS.items() for column in contract]
 

@@ -55,11 +55,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_all_code_and_the_migrations(wheel: Path) -> None:
+def test_the_wheel_holds_all_code_the_migrations_and_the_page(wheel: Path) -> None:
     kept = {
         f"sendplan/{path.relative_to(ROOT)}"
         for part in CODE
-        for pattern in ("*.py", "*.mako")
+        for pattern in ("*.py", "*.mako", "page.*")
         for path in (ROOT / part).rglob(pattern)
     }
     kept |= {f"sendplan/{name}" for name in (*AT_THE_ROOT, "py.typed")}

@@ -1,0 +1,90 @@
+"""What a person reads of one email: what became of it, or why its slot is what it is."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from sendplan.io.console import emit_json
+from sendplan.planner.explanation_texts import paragraphs
+from sendplan.planner.vocabulary import EmailStatus
+
+if TYPE_CHECKING:
+    from sendplan.io.explaining import ExplainedEmail
+
+
+def show_explained(found: "ExplainedEmail", *, as_json: bool) -> None:
+    """Print an explanation as a few paragraphs, or as one JSON object with all facts."""
+    if as_json:
+        emit_json(found.to_json())
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("\n\n".join(_texts(found)), markup=False)
+
+
+def _texts(found: "ExplainedEmail") -> Iterator[str]:
+    row = found.row
+    place = f"step {row['position']}" if row["position"] else "a removed step"
+    sequence = row["sequence"] or f"sequence {row['sequence_id']}"
+    yield f"Email {row['id']} to {row['contact']}: {place} of {sequence}, {row['status']}."
+    if row["status"] != EmailStatus.PENDING:
+        yield _fate(row)
+        return
+    if found.explanation is None:
+        yield (
+            f"The enrollment is {row['enrollment_status']}"
+            + (f" ({row['stop_reason']})" if row["stop_reason"] else "")
+            + ": nothing more is sent, and the next plan cancels this email."
+        )
+        return
+    yield from paragraphs(found.explanation)
+    if found.explanation.send_at is None and row["send_at"] is not None and row["plan_run_id"]:
+        yield (
+            f"It still has a slot, on {row['send_at']:%a %d %b %Y at %H:%M} UTC; `sendplan recalc`"
+            " takes it away."
+        )
+    if row["retry_at"] is not None or row["last_error"]:
+        yield _tried(row)
+
+
+def _fate(row: dict[str, Any]) -> str:
+    """Say what became of an email that is not pending any more."""
+    slot = f"its slot was {row['send_at']:%a %d %b %Y %H:%M:%S} UTC" if row["send_at"] else None
+    box = f"from {row['mailbox']}" if row["mailbox"] else None
+    message = f"Message-ID {row['message_id']}" if row["message_id"] else None
+    status = row["status"]
+    if status == EmailStatus.SENT:
+        parts = [f"It left on {row['sent_at']:%a %d %b %Y at %H:%M:%S} UTC", box, slot]
+        if row["send_at"] is not None:
+            seconds = (row["sent_at"] - row["send_at"]).total_seconds()
+            parts.append(f"{abs(seconds):,.0f} s {'late' if seconds >= 0 else 'early'}")
+        return f"{_joined([*parts, message])}."
+    if status in (EmailStatus.CLAIMED, EmailStatus.SENDING):
+        return f"{_joined(['A dispatcher has it in hand', box, slot, message])}."
+    if status == EmailStatus.UNCERTAIN:
+        head = _joined(["Nobody knows whether it has left", box, slot, message])
+        return (
+            f"{head}. {row['last_error'] or 'No reason was stored.'}\n"
+            "Look for its Message-ID among the mailbox's sent messages, then say what you found:"
+            f" `sendplan uncertain --sent {row['id']}` or `--not-sent {row['id']}`."
+        )
+    if status == EmailStatus.FAILED:
+        tries = f"after {row['attempts']} attempts" if row["attempts"] else None
+        head = _joined(["It failed", tries, box, slot])
+        return f"{head}. {row['last_error'] or 'No reason was stored.'} The thread ends there."
+    why = row["stop_reason"] or row["suppressed_reason"]
+    ended = row["enrollment_status"] != "active"
+    state = f"the enrollment is {row['enrollment_status']}" if ended else None
+    if not row["position"]:
+        state = "its step was removed"
+    return f"{_joined(['It was cancelled and will not be sent', state, why])}."
+
+
+def _tried(row: dict[str, Any]) -> str:
+    again = f" Not before {row['retry_at']:%a %d %b %H:%M} UTC." if row["retry_at"] else ""
+    error = f": {row['last_error']}" if row["last_error"] else ""
+    return f"It was tried {row['attempts']} times{error}.{again}"
+
+
+def _joined(parts: list[str | None]) -> str:
+    return ", ".join(part for part in parts if part)

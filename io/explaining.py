@@ -1,0 +1,127 @@
+"""One email explained: what the tables say of it, and why its slot is what it is."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from sendplan.io.database import translated_errors
+from sendplan.io.errors import DataError, Problem
+from sendplan.io.load import load_around
+from sendplan.io.recalc import recalc_parameters
+from sendplan.planner.explained import Explanation
+from sendplan.planner.explanations import explain_slots
+from sendplan.planner.problem import Problem as Planning
+from sendplan.planner.standing import slots_of, standing_rows
+from sendplan.planner.vocabulary import EmailStatus
+
+EMAIL = """
+    SELECT email.id, email.status, email.enrollment_id, email.step_id, email.mailbox_id,
+           email.send_day, email.send_at, email.sent_at, email.plan_run_id, email.unplaced_reason,
+           email.attempts, email.last_error, email.message_id, email.retry_at,
+           step.position, sequence.id AS sequence_id, sequence.name AS sequence,
+           contact.email AS contact, enrollment.status AS enrollment_status,
+           enrollment.stop_reason, contact.suppressed_reason,
+           mailbox.email AS mailbox, mailbox.paused_reason,
+           run.as_of AS planned_as_of, run.kind AS run_kind
+    FROM scheduled_emails AS email
+    JOIN enrollments AS enrollment ON enrollment.id = email.enrollment_id
+    JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id
+    JOIN contacts AS contact ON contact.id = enrollment.contact_id
+    JOIN steps AS step ON step.id = email.step_id
+    LEFT JOIN mailboxes AS mailbox ON mailbox.id = email.mailbox_id
+    LEFT JOIN plan_runs AS run ON run.id = email.plan_run_id
+    WHERE email.id = :id
+"""
+
+LAST_ID = "SELECT min(id) AS least, max(id) AS most FROM scheduled_emails"
+
+LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class ExplainedEmail:
+    """An email, and why its slot is what it is.
+
+    Parameters
+    ----------
+    row : dict
+        What the tables say of it.
+    as_of : aware datetime
+        The moment from which its slot is explained: that of the run that gave it.
+    explanation : Explanation or None
+        None where its fate is decided: only a pending email has a slot to explain.
+    """
+
+    row: dict[str, Any]
+    as_of: dt.datetime
+    explanation: Explanation | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``explain --json`` prints."""
+        facts = None if self.explanation is None else self.explanation.to_json()
+        return {"email": self.row, "as_of": self.as_of, "explanation": facts}
+
+
+def explain_email(
+    engine: Engine, email_id: int, now: dt.datetime, as_of: dt.datetime | None = None
+) -> ExplainedEmail:
+    """Explain an email of the stored plan; nothing is written.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    email_id : int
+        A row of ``scheduled_emails``.
+    now : aware datetime
+        The moment.
+    as_of : aware datetime, optional
+        The moment from which its slot is explained; by default that of the run that gave it.
+
+    Returns
+    -------
+    ExplainedEmail
+        From the component of its sequence only.
+
+    Raises
+    ------
+    DataError
+        If there is no such email, or the tables hold what cannot be planned.
+    DatabaseError
+        If the database cannot be read.
+    """
+    row = _row(engine, email_id)
+    moment = as_of or row["planned_as_of"] or now
+    if row["status"] != EmailStatus.PENDING:
+        return ExplainedEmail(row, moment, None)
+    problem = load_around(engine, moment, [row["sequence_id"]]).problem(moment)
+    parameters = recalc_parameters(engine, moment)
+    return ExplainedEmail(row, moment, _explained(problem, row, parameters))
+
+
+def _explained(problem: Planning, row: dict[str, Any], parameters: Any) -> Explanation | None:
+    ids = problem.enrollments["id"].to_numpy()
+    if not (ids == row["enrollment_id"]).any():
+        # The enrollment has ended, and so has whatever was planned for it.
+        return None
+    slots = slots_of(problem.scheduled_emails.iloc[standing_rows(problem)])
+    return explain_slots(
+        problem, slots, row["enrollment_id"], row["step_id"], parameters, row["unplaced_reason"]
+    )
+
+
+def _row(engine: Engine, email_id: int) -> dict[str, Any]:
+    with translated_errors("reading the email"), engine.connect() as connection:
+        known = abs(email_id) <= LARGEST_ID
+        found = connection.execute(text(EMAIL), {"id": email_id}).mappings() if known else None
+        row = found.one_or_none() if found is not None else None
+        if row is not None:
+            return dict(row)
+        ids = connection.execute(text(LAST_ID)).one()
+    if ids.most is None:
+        remedy = "nothing has been planned yet; run `sendplan plan`"
+    else:
+        remedy = f"ids go from {ids.least} to {ids.most}"
+    raise DataError([Problem("scheduled_emails", f"there is no email {email_id}", remedy)])

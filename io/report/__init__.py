@@ -1,0 +1,1 @@
+"""The report: the stored plan as one page that needs nothing but a browser."""

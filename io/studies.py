@@ -1,0 +1,184 @@
+"""Studies on the live database: read once, planned as often as wanted, and never written."""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Engine
+
+from sendplan.io.changes import translated_faults
+from sendplan.io.database import translated_errors
+from sendplan.io.load import load, reading
+from sendplan.io.scenarios import Scenario, wanted_scenario
+from sendplan.planner.capacity_need import CapacityNeed
+from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
+from sendplan.planner.comparison import Comparison, compare
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.plan import Plan
+
+
+def what_if(
+    engine: Engine,
+    scenarios: Mapping[str, Scenario],
+    now: dt.datetime,
+    parameters: Mapping[str, Any],
+    *,
+    workers: int = Parameters.workers,
+    done: Callable[[str], None] = lambda name: None,
+) -> Comparison:
+    """Plan the pending work as it is and under several scenarios; nothing is written.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    scenarios : mapping
+        By name, as `sendplan.io.scenarios` reads them.
+    now : aware datetime
+        The moment of planning.
+    parameters : mapping
+        How to plan, by the names of `Parameters`.
+    workers : int
+        How many scenarios are planned at once.
+    done : callable
+        Is told the name of each scenario once it has been planned.
+
+    Returns
+    -------
+    Comparison
+        The work as it is first.
+
+    Raises
+    ------
+    DataError
+        If a scenario names what does not exist or does not fit, or the tables cannot be planned.
+    DatabaseError
+        If the database cannot be read.
+    """
+    with translated_faults(), reading(engine) as connection:
+        changes = {
+            name: wanted_scenario(connection, given, now) for name, given in scenarios.items()
+        }
+    problem = load(engine, now).problem(now)
+    with translated_faults():
+        return compare(
+            problem, changes, workers=workers, clock=time.perf_counter, done=done, **parameters
+        )
+
+
+def capacity(
+    engine: Engine,
+    finish_by: dt.date,
+    now: dt.datetime,
+    *,
+    of: str = "mailboxes",
+    max_late: int | None = None,
+    daily_capacity: int | None = None,
+    method: str = "greedy",
+    workers: int = Parameters.workers,
+    told: Callable[[str], None] = lambda message: None,
+) -> CapacityNeed:
+    """Find what capacity the pending work needs to end by a day; nothing is written.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    finish_by : date
+        The day.
+    now : aware datetime
+        The moment of planning.
+    of : str
+        ``"mailboxes"`` or ``"capacity"``.
+    max_late, daily_capacity, method, workers, told
+        See `sendplan.planner.capacity_search.fewest_mailboxes`.
+
+    Raises
+    ------
+    DataError
+        If the tables cannot be planned.
+    DatabaseError
+        If the database cannot be read.
+    """
+    with translated_errors("reading the pending work"):
+        problem = load(engine, now).problem(now)
+    if of == "capacity":
+        return smallest_capacity(
+            problem, finish_by, max_late, method=method, workers=workers, told=told
+        )
+    return fewest_mailboxes(
+        problem,
+        finish_by,
+        max_late,
+        daily_capacity=daily_capacity,
+        method=method,
+        workers=workers,
+        told=told,
+    )
+
+
+def comparison_json(found: Comparison) -> dict[str, Any]:
+    """Return the object that ``what-if --json`` prints."""
+    use = dict(zip(found.plans, found.frame["use"].tolist(), strict=True))
+    return {
+        "as_of": next(iter(found.plans.values())).as_of.isoformat(),
+        "scenarios": [
+            {
+                "scenario": name,
+                "changes": [repr(change) for change in found.changes[name]],
+                **_figures(plan),
+                "late_days": int(plan.delays["lateness"].sum()),
+                "use": use[name],
+                "seconds": found.seconds[name],
+            }
+            for name, plan in found.plans.items()
+        ],
+    }
+
+
+def capacity_json(found: CapacityNeed) -> dict[str, Any]:
+    """Return the object that ``capacity --json`` prints."""
+    return {
+        "of": found.of,
+        "finish_by": found.finish_by.isoformat(),
+        "max_late": found.max_late,
+        "needed": found.needed,
+        "at_least": found.at_least,
+        "proven": found.proven,
+        "daily_capacity": found.daily_capacity,
+        "obstacle": None
+        if found.obstacle is None
+        else {"kind": found.obstacle.kind, "text": found.obstacle.text},
+        "verdict": found.verdict,
+        "changes": [repr(change) for change in found.changes],
+        "plan": None if found.plan is None else _figures(found.plan),
+        "pools": _pools(found),
+    }
+
+
+def _pools(found: CapacityNeed) -> list[dict[str, Any]]:
+    if found.pools is None:
+        return []
+    columns = (found.pools[name].tolist() for name in ("sequences", "mailboxes", "at_least"))
+    return [
+        {"sequences": [int(key) for key in keys], "mailboxes": count, "at_least": least}
+        for keys, count, least in zip(*columns, strict=True)
+    ]
+
+
+def _figures(plan: Plan) -> dict[str, Any]:
+    return {
+        "finish_day": plan.finish_day.isoformat() if plan.finish_day else None,
+        "emails": len(plan.sends),
+        "unplaced": len(plan.unplaced),
+        "blocked": plan.blocked,
+        "late_follow_ups": plan.late_follow_ups,
+        "slip_days": plan.slip_days,
+        "cost": plan.cost,
+        "lower_bound": plan.lower_bound,
+        "gap": plan.gap,
+        "moved": plan.moved,
+        "method": plan.method,
+        "status": str(plan.status),
+    }

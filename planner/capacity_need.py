@@ -1,0 +1,92 @@
+"""The answer to how much capacity is needed: what does, and what certainly does not."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from sendplan.planner.capacity_bounds import Obstacle
+from sendplan.planner.change import Change
+from sendplan.planner.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class CapacityNeed:
+    """What capacity a target needs; shows as a sentence.
+
+    Parameters
+    ----------
+    of : str
+        ``"mailboxes"``: numbers are new mailboxes; ``"capacity"``: percent of today's capacities.
+    finish_by : date
+        The day by which every email must have left.
+    max_late : int or None
+        How many follow-ups may be late.
+    needed : int or None
+        What does, as `plan` shows; None if nothing that was tried does.
+    at_least : int or None
+        Whatever is below this certainly does not do; None if nothing does.
+    daily_capacity : int or None
+        Emails a day of each new mailbox.
+    obstacle : Obstacle or None
+        Why nothing does.
+    changes : tuple of Change
+        What makes the problem one that `plan` is a plan of.
+    plan : Plan or None
+        The plan that does it.
+    pools : DataFrame or None
+        By pool of sequences that share mailboxes: sequences, mailboxes (new ones) and at_least.
+    """
+
+    of: str
+    finish_by: dt.date
+    max_late: int | None
+    needed: int | None
+    at_least: int | None
+    daily_capacity: int | None = None
+    obstacle: Obstacle | None = None
+    changes: tuple[Change, ...] = ()
+    plan: Plan | None = field(default=None, repr=False)
+    pools: pd.DataFrame | None = field(default=None, repr=False)
+
+    @property
+    def proven(self) -> bool:
+        """Whether less than what is needed certainly does not do, or nothing does."""
+        return self.at_least is None or self.needed == self.at_least
+
+    @property
+    def verdict(self) -> str:
+        """The answer in words."""
+        late = ""
+        if self.max_late is not None:
+            late = f" with at most {self.max_late:,} late follow-ups"
+            if self.max_late == 0:
+                late = " with no late follow-up"
+        goal = f"to finish by {self.finish_by:%d %b %Y}{late}"
+        if self.obstacle is not None:
+            what = "number of mailboxes is" if self.of == "mailboxes" else "capacity is"
+            return f"No {what} enough {goal}: {self.obstacle.text}."
+        if self.needed is None:
+            tried = f"No plan was found {goal}, whatever was added"
+            if not self.at_least:
+                return f"{tried}, though no bound says that there is none."
+            return f"{tried}; less than {self._size(self.at_least)} certainly does not do."
+        if self.of == "mailboxes" and self.needed == 0:
+            return f"The mailboxes that are there are enough {goal}."
+        verb = "is" if self.of == "mailboxes" and self.needed == 1 else "are"
+        text = f"{self._size(self.needed)} {verb} enough {goal}; "
+        if self.proven:
+            return f"{text}less certainly does not do."
+        if not self.at_least:
+            return f"{text}whether fewer would do, no bound tells."
+        return f"{text}less than {self._size(self.at_least)} certainly does not do."
+
+    def _size(self, number: int | None) -> str:
+        if self.of == "capacity":
+            return f"{number}% of today's capacities"
+        noun = "more mailbox" if number == 1 else "more mailboxes"
+        return f"{number:,} {noun} of {self.daily_capacity} emails a day"
+
+    def __repr__(self) -> str:
+        """Return the answer in words."""
+        return self.verdict

@@ -1,0 +1,372 @@
+"""The capacity that is needed: the fewest mailboxes, or the least of each, that reach a target.
+
+Plans say what does; `sendplan.planner.capacity_bounds` says what cannot. Between the two lies what
+nobody knows, and where they meet the answer is proven.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner.brackets import Bracket
+from sendplan.planner.capacity_bounds import (
+    LeastMailboxes,
+    Target,
+    least_mailboxes,
+    obstacle,
+    shortfall,
+    waits_alone,
+)
+from sendplan.planner.capacity_need import CapacityNeed
+from sendplan.planner.change import Change
+from sendplan.planner.errors import MethodError
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.plan import Plan
+from sendplan.planner.problem import Problem
+from sendplan.planner.side_by_side import StudyWorkers, at_work, study_workers
+from sendplan.planner.solver import plan_with
+from sendplan.planner.study_changes import AddMailboxes, ScaleCapacities
+from sendplan.planner.study_revision import Pools, usual_capacity
+from sendplan.planner.vocabulary import BLOCKED
+
+MOST_MAILBOXES = 2_000
+"""New mailboxes of a pool beyond what is proven to be needed, after which the search gives up."""
+
+MOST_PERCENT = 10_000
+"""Of today's capacities, after which the search gives up."""
+
+HURRIED = (1.0, 0.0)
+"""What a day of slip costs in plans that only have to end early: less, and more starts at once."""
+
+RETRIES = 5
+"""How often mailboxes are added where pools that share contacts do less well together."""
+
+
+def fewest_mailboxes(
+    problem: Problem,
+    finish_by: Any,
+    max_late: int | None = None,
+    *,
+    daily_capacity: int | None = None,
+    method: str = "greedy",
+    workers: int = Parameters.workers,
+    executor: Executor | None = None,
+    told: Callable[[str], None] = lambda message: None,
+    **parameters: Any,
+) -> CapacityNeed:
+    """Find the fewest new mailboxes with which everything has left by a day.
+
+    Each new mailbox sends for one pool: the sequences that share mailboxes today. It has no ramp.
+
+    Parameters
+    ----------
+    problem : Problem
+        What must be planned.
+    finish_by : date or str
+        The day by which every email must have left.
+    max_late : int, optional
+        How many follow-ups may be late; by default that does not matter.
+    daily_capacity : int, optional
+        Emails a day of each new mailbox; by default the median of the active mailboxes.
+    method : str
+        How the plans are made that are tried, see `sendplan.solve`.
+    workers : int
+        How many plans are made at once, in processes of their own; the answer may depend on it
+        where more mailboxes do not always make a better plan.
+    executor : Executor, optional
+        Who works instead of such processes.
+    told : callable, optional
+        Is told how the search goes, in words.
+    **parameters
+        Others of `Parameters`.
+
+    Returns
+    -------
+    CapacityNeed
+        What does, with its plan, and what certainly does not.
+
+    Raises
+    ------
+    MethodError
+        If a parameter does not exist or is out of range, or the day has passed.
+    """
+    target, how, day = _asked(problem, finish_by, max_late, method, parameters)
+    size = usual_capacity(problem) if daily_capacity is None else daily_capacity
+    if not isinstance(size, int) or size < 1:
+        raise MethodError(f"daily_capacity is {size!r}; it must be a whole number above 0")
+    answer = CapacityNeed("mailboxes", day, max_late, None, None, daily_capacity=size)
+    told("Bounding what is needed")
+    least = least_mailboxes(problem, how, target, size)
+    if least.by_pool is None:
+        found = obstacle(problem, how, target, least.threads)
+        return replace(answer, obstacle=found)
+    with study_workers(executor, workers, [problem]) as crew:
+        search = _MailboxSearch(problem, how, target, size, least, crew, workers, told)
+        count = search.run()
+    fewest = int(least.by_pool.sum())
+    if count is None:
+        return replace(answer, at_least=fewest)
+    changes = search.changes(count)
+    plan = _plan_that_does(problem.with_(*changes), how, target)
+    return replace(
+        answer,
+        needed=int(count.sum()),
+        at_least=fewest,
+        changes=changes,
+        plan=plan,
+        pools=pd.DataFrame(
+            {
+                "sequences": [tuple(search.pools.sequence_ids(p)) for p in range(len(count))],
+                "mailboxes": count,
+                "at_least": least.by_pool,
+            }
+        ),
+    )
+
+
+class _MailboxSearch:
+    """Numbers of new mailboxes by pool; one plan of everything tells of all pools at once."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        parameters: Parameters,
+        target: Target,
+        daily_capacity: int,
+        least: LeastMailboxes,
+        crew: StudyWorkers[Problem],
+        abreast: int,
+        told: Callable[[str], None],
+    ) -> None:
+        assert least.by_pool is not None
+        self.problem, self.parameters, self.target = problem, parameters, target
+        self.daily_capacity, self.least = daily_capacity, least.by_pool
+        self.crew, self.abreast, self.told = crew, abreast, told
+        self.pools = Pools(problem)
+
+    def run(self) -> np.ndarray | None:
+        """Return numbers that do, or None."""
+        apart = not self.target.max_late or len(self.least) == 1
+        count = self._pool_by_pool(self.target) if apart else self._together()
+        for _ in range(RETRIES if count is not None else 0):
+            assert count is not None
+            short = self._tried([count], self.target)[0]
+            if short.sum() <= self.target.allowed:
+                return count
+            count = count + (short > 0)
+        return None
+
+    def changes(self, count: np.ndarray) -> tuple[Change, ...]:
+        """Return the changes that add these numbers."""
+        return tuple(
+            AddMailboxes(
+                int(number),
+                self.daily_capacity,
+                sequence_ids=self.pools.sequence_ids(pool).tolist(),
+            )
+            for pool, number in enumerate(count)
+            if number
+        )
+
+    def _pool_by_pool(self, target: Target) -> np.ndarray | None:
+        """Search where each pool has to do for itself."""
+        brackets = [Bracket(int(low) - 1, None, int(low) + MOST_MAILBOXES) for low in self.least]
+        while not all(bracket.closed for bracket in brackets):
+            points = [bracket.points(self.abreast) for bracket in brackets]
+            columns = max(len(each) for each in points)
+            rest = [bracket.low if b is None else b for bracket in brackets for b in [bracket.high]]
+            trials = [
+                np.array(
+                    [
+                        each[min(number, len(each) - 1)] if each else one
+                        for each, one in zip(points, rest, strict=True)
+                    ]
+                )
+                for number in range(columns)
+            ]
+            for trial, short in zip(trials, self._tried(trials, target), strict=True):
+                for pool, bracket in enumerate(brackets):
+                    if points[pool]:
+                        bracket.told(int(trial[pool]), does=short[pool] <= target.allowed)
+        if any(bracket.high is None for bracket in brackets):
+            return None
+        return np.array([bracket.high for bracket in brackets])
+
+    def _together(self) -> np.ndarray | None:
+        """Search where pools share what may be late: more for those that fall short by more."""
+        base = self._pool_by_pool(replace(self.target, max_late=None))
+        if base is None:
+            return None
+        weight = self._tried([base], self.target)[0].astype(float)
+        if weight.sum() <= self.target.allowed:
+            return base
+
+        def numbers(total: int) -> np.ndarray:
+            upto = np.cumsum(weight) * total / weight.sum()
+            return np.asarray(base + np.diff(np.floor(upto + 0.5).astype(int), prepend=0))
+
+        bracket = Bracket(0, None, MOST_MAILBOXES)
+        while not bracket.closed:
+            totals = bracket.points(self.abreast)
+            trials = [numbers(total) for total in totals]
+            for total, short in zip(totals, self._tried(trials, self.target), strict=True):
+                bracket.told(total, does=short.sum() <= self.target.allowed)
+        return None if bracket.high is None else numbers(bracket.high)
+
+    def _tried(self, trials: list[np.ndarray], target: Target) -> list[np.ndarray]:
+        """Plan with numbers of new mailboxes, and return by how much each pool falls short."""
+        for trial in trials:
+            self.told(f"Trying {int(trial.sum()):,} more mailboxes")
+        futures = [
+            self.crew.submit(0, _short_by_sequence, self.changes(trial), self.parameters, target)
+            for trial in trials
+        ]
+        results = _in_order(futures)
+        return [np.bincount(self.pools.of_sequence, result, len(self.pools)) for result in results]
+
+
+def smallest_capacity(
+    problem: Problem,
+    finish_by: Any,
+    max_late: int | None = None,
+    *,
+    method: str = "greedy",
+    workers: int = Parameters.workers,
+    executor: Executor | None = None,
+    told: Callable[[str], None] = lambda message: None,
+    **parameters: Any,
+) -> CapacityNeed:
+    """Find by how much all capacities must be scaled so that everything has left by a day.
+
+    Parameters
+    ----------
+    problem, finish_by, max_late, method, workers, executor, told, **parameters
+        As in `fewest_mailboxes`.
+
+    Returns
+    -------
+    CapacityNeed
+        In percent of today's capacities, see `sendplan.changes.ScaleCapacities`; it may be less
+        than 100.
+
+    Raises
+    ------
+    MethodError
+        As in `fewest_mailboxes`.
+    """
+    target, how, day = _asked(problem, finish_by, max_late, method, parameters)
+    answer = CapacityNeed("capacity", day, max_late, None, None)
+    if (waits := waits_alone(problem, how, target)) is not None:
+        return replace(answer, obstacle=waits)
+    with study_workers(executor, workers, [problem]) as crew:
+
+        def smallest(
+            task: Callable[..., Any], holds: Callable[[Any], bool], low: int
+        ) -> int | None:
+            # Today's capacities are tried first: what is asked for is rarely far away.
+            bracket = Bracket(low, None, MOST_PERCENT, step=max(100 - low, 1))
+            while not bracket.closed:
+                points = bracket.points(workers)
+                futures = [
+                    crew.submit(0, task, (ScaleCapacities(point / 100),), how, target)
+                    for point in points
+                ]
+                for point, result in zip(points, _in_order(futures), strict=True):
+                    bracket.told(point, does=holds(result))
+            return bracket.high
+
+        told("Bounding what is needed")
+        least = smallest(_shortfall, lambda short: not target.missed(short), 0)
+        if least is None:
+            return replace(answer, obstacle=obstacle(problem, how, target, {}))
+        told(f"Looking for plans with {least}% of the capacities and more")
+        needed = smallest(
+            _short_by_sequence, lambda short: short.sum() <= target.allowed, least - 1
+        )
+    if needed is None:
+        return replace(answer, at_least=least)
+    changes = (ScaleCapacities(needed / 100),)
+    plan = _plan_that_does(problem.with_(*changes), how, target)
+    return replace(answer, needed=needed, at_least=least, changes=changes, plan=plan)
+
+
+def _asked(
+    problem: Problem,
+    finish_by: Any,
+    max_late: int | None,
+    method: str,
+    parameters: dict[str, Any],
+) -> tuple[Target, Parameters, dt.date]:
+    day = pd.Timestamp(finish_by).date()
+    last = (day - dt.date(1970, 1, 1)).days - problem.horizon.origin
+    today = 1
+    if not today <= last <= problem.horizon.last:
+        raise MethodError(
+            f"finish_by is {day}; it must lie between {problem.now_at.date()}, the day of planning,"
+            " and a year later"
+        )
+    if max_late is not None and (not isinstance(max_late, int) or max_late < 0):
+        raise MethodError(f"max_late is {max_late!r}; it must be a whole number, at least 0")
+    if "horizon_days" in parameters:
+        raise MethodError("horizon_days cannot be given: finish_by says how far plans may go")
+    try:
+        # What leaves later than this is left out, and so falls short.
+        how = Parameters(method, horizon_days=last - today, **{**parameters, "workers": 1})
+    except TypeError as error:
+        raise MethodError(f"a parameter is unknown: {error}") from None
+    return Target(last, max_late, hurried=max_late is None), how, day
+
+
+def _in_order(futures: list[Future[Any]]) -> list[Any]:
+    for future in at_work(futures):
+        future.result()
+    return [future.result() for future in futures]
+
+
+def _shortfall(
+    problem: Problem, changes: tuple[Change, ...], parameters: Parameters, target: Target
+) -> float:
+    return shortfall(problem.with_(*changes), parameters, target)
+
+
+def _short_by_sequence(
+    problem: Problem, changes: tuple[Change, ...], parameters: Parameters, target: Target
+) -> np.ndarray:
+    """Plan, and return by how much each sequence falls short in the plan that does best."""
+    changed = problem.with_(*changes)
+    plans = _plans(changed, parameters, target)
+    return min((_short_of(changed, plan, target) for plan in plans), key=np.sum)
+
+
+def _plans(problem: Problem, parameters: Parameters, target: Target) -> Iterator[Plan]:
+    """Plan, and more hurriedly where that does not do and it does not matter who is late."""
+    weights = [parameters.slip_weight]
+    if target.hurried:
+        weights += [weight for weight in HURRIED if weight < parameters.slip_weight]
+    for weight in weights:
+        plan = plan_with(problem, replace(parameters, slip_weight=weight))
+        yield plan
+        if _short_of(problem, plan, target).sum() <= target.allowed:
+            return
+
+
+def _plan_that_does(problem: Problem, parameters: Parameters, target: Target) -> Plan:
+    """Return the plan that tells of a number that it does: the last that was tried."""
+    return list(_plans(problem, parameters, target))[-1]
+
+
+def _short_of(problem: Problem, plan: Plan, target: Target) -> np.ndarray:
+    sequences = pd.Index(problem.sequences["id"])
+    weights = target.weights
+    late = sequences.get_indexer(plan.delays["sequence_id"][plan.delays["late"]])
+    short = np.bincount(late, minlength=len(sequences)) * weights.late
+    open_ones = plan.unplaced["enrollment_id"][~plan.unplaced["reason"].isin(BLOCKED)]
+    people = pd.Index(problem.enrollments["id"]).get_indexer(open_ones)
+    of_people = problem.enrollments["sequence_id"].to_numpy()[people]
+    left_out = np.bincount(sequences.get_indexer(of_people), minlength=len(sequences))
+    return np.asarray(short + left_out * weights.left_out)

@@ -1,0 +1,212 @@
+"""Chance: what contacts and servers will do with the emails of one simulated future.
+
+Every answer belongs to an email, the one step of the one enrollment, and is drawn before anything
+is sent, so that all policies meet the same contacts: whoever would reply to step 2 does so under
+each, only sooner or later. Everything follows from the seed and the number of the run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from numbers import Real
+
+import numpy as np
+
+from sendplan.planner.errors import MethodError
+from sendplan.planner.parameters import MAX_SEED
+from sendplan.planner.problem import Problem
+from sendplan.planner.study_changes import Arrivals
+from sendplan.planner.vocabulary import MAX_HORIZON_DAYS
+from sendplan.planner.workload import Workload
+
+MOST_ATTEMPTS = 5
+"""After so many failed attempts an email is given up, and its chain with it."""
+
+ByStep = float | Sequence[float]
+"""A rate for every step, or one for each step in order; the last one holds for those behind."""
+
+
+class _Stream(IntEnum):
+    """What is drawn; each has random numbers of its own, so that one rate changes nothing else."""
+
+    FAILURE = 0
+    BOUNCE = 1
+    REPLY = 2
+    REPLY_DELAY = 3
+    ARRIVAL = 4
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How likely things are that no plan can know.
+
+    Parameters
+    ----------
+    reply, bounce, failure : float or sequence of float
+        For each email that is tried or received, by step; see `sendplan.simulate`.
+    reply_days : float
+        Days until a reply, on average.
+    arrivals : tuple of Arrivals
+        New contacts.
+    """
+
+    reply: ByStep
+    bounce: ByStep
+    failure: ByStep
+    reply_days: float
+    arrivals: tuple[Arrivals, ...] = ()
+    _by_step: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no rate.
+
+        Raises
+        ------
+        MethodError
+            Naming the rate, its value and what is allowed.
+        """
+        by_step = {}
+        for name in ("reply", "bounce", "failure"):
+            given = getattr(self, name)
+            several = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
+            rates = list(given) if several else [given]
+            if not rates:
+                raise MethodError(f"{name}_rate is empty; give a number, or one for each step")
+            for rate in rates:
+                _within(f"{name}_rate", rate, 1)
+            # Lists and tuples of the same rates are the same rates.
+            object.__setattr__(self, name, tuple(float(rate) for rate in rates))
+            by_step[name] = np.array(rates, dtype=float)
+        _within("reply_days", self.reply_days, MAX_HORIZON_DAYS)
+        for change in self.arrivals:
+            if not isinstance(change, Arrivals):
+                raise MethodError(f"arrivals has {change!r}; give changes.Arrivals")
+        object.__setattr__(self, "_by_step", by_step)
+
+    def at(self, name: str, ordinal: np.ndarray) -> np.ndarray:
+        """Return a rate by the step's number within its sequence, from 0."""
+        rates = self._by_step[name]
+        return np.asarray(rates[np.minimum(ordinal, len(rates) - 1)])
+
+
+def _within(name: str, value: object, most: float) -> None:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) <= most:  # type: ignore[arg-type]
+        raise MethodError(f"{name} is {value!r}; it must lie between 0 and {most}")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What will become of each email of a workload, if it is sent.
+
+    Parameters
+    ----------
+    failures : ndarray of int, shape (emails,)
+        Attempts that fail before one succeeds; with `MOST_ATTEMPTS` none does.
+    bounced, replied : ndarray of bool, shape (emails,)
+        Whether it bounces, and whether it is answered; never both.
+    reply_delay : ndarray of int, shape (emails,)
+        Whole days until the answer.
+    """
+
+    failures: np.ndarray
+    bounced: np.ndarray
+    replied: np.ndarray
+    reply_delay: np.ndarray
+
+
+def draw(work: Workload, rates: Rates, seed: int, run: int) -> Draws:
+    """Draw what becomes of the emails.
+
+    Parameters
+    ----------
+    work : Workload
+        The emails.
+    rates : Rates
+        How likely what is.
+    seed, run : int
+        Two runs of a seed have nothing in common; the same run of the same seed is the same
+        whatever the rates: with a higher one, more contacts reply, but no other ones.
+
+    Returns
+    -------
+    Draws
+        Aligned with ``work.emails``.
+    """
+    enrollment = work.chains.enrollment[work.emails.chain]
+    ordinal = work.problem.live_steps.groupby("sequence_id").cumcount().to_numpy()
+    ordinal = ordinal[work.stages.step[work.emails.stage]] if len(enrollment) else enrollment
+    people = len(work.problem.enrollments)
+
+    def uniform(stream: _Stream) -> np.ndarray:
+        """One number an email, which steps added behind it do not change."""
+        result = np.zeros(len(enrollment))
+        for step in np.unique(ordinal):
+            here = ordinal == step
+            numbers = _generator(seed, run, stream, int(step)).random(people)
+            result[here] = numbers[enrollment[here]]
+        return result
+
+    failing, failure = uniform(_Stream.FAILURE), rates.at("failure", ordinal)
+    # The n-th failure in a row is as likely as the n-th power of one.
+    failures = np.sum([failing < failure**n for n in range(1, MOST_ATTEMPTS + 1)], axis=0)
+    bounced = uniform(_Stream.BOUNCE) < rates.at("bounce", ordinal)
+    replied = (uniform(_Stream.REPLY) < rates.at("reply", ordinal)) & ~bounced
+    return Draws(failures, bounced, replied, _delay(uniform(_Stream.REPLY_DELAY), rates.reply_days))
+
+
+def _delay(uniform: np.ndarray, mean: float) -> np.ndarray:
+    """Return days of a geometric distribution that begins with 0."""
+    if not mean:
+        return np.zeros(len(uniform), dtype=np.int64)
+    days = np.floor(np.log1p(-uniform) / np.log(mean / (1 + mean)))
+    return np.asarray(np.minimum(days, MAX_HORIZON_DAYS).astype(np.int64))
+
+
+def _generator(seed: int, run: int, stream: _Stream, step: int = 0) -> np.random.Generator:
+    return np.random.default_rng([seed, run, int(stream), step])
+
+
+def with_arrivals(problem: Problem, arrivals: Sequence[Arrivals], seed: int, run: int) -> Problem:
+    """Add the contacts to come, in numbers drawn for each day.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is known at the beginning.
+    arrivals : sequence of Arrivals
+        Who comes; their `per_day` is the mean of a Poisson distribution.
+    seed, run : int
+        As in `draw`.
+
+    Returns
+    -------
+    Problem
+        The new enrollments come last; until they come, nobody is to know of them.
+
+    Raises
+    ------
+    ProblemError
+        If contacts are to come to a sequence that there is not.
+    """
+    for number, change in enumerate(arrivals):
+        counts = _generator(seed, run, _Stream.ARRIVAL, number).poisson(change.per_day, change.days)
+        most = int(counts.max())
+        more = problem.with_(replace(change, per_day=most))
+        comes = np.arange(most) < counts[:, None]
+        kept = np.append(np.ones(len(problem.enrollments), dtype=bool), comes)
+        problem = replace(more, enrollments=more.enrollments[kept].reset_index(drop=True))
+    return problem
+
+
+def check_seed(seed: int, runs: int) -> None:
+    """Refuse a seed, or a number of runs, that nothing can be drawn for.
+
+    Raises
+    ------
+    MethodError
+        Naming the value and what is allowed.
+    """
+    for name, value, least in (("seed", seed, 0), ("runs", runs, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SEED:
+            raise MethodError(f"{name} is {value!r}; give a whole number, {least} or more")

@@ -1,0 +1,267 @@
+"""The deadline: how far every plan must fall short if all emails are to have left by a day.
+
+The mailboxes of a pool are taken as one, and contacts as a flow. A plan falls short by one for each
+follow-up that is late, and by more for each email that leaves after the day. With prices on the
+room, every chain can be sent its own cheapest way in one pass over stages and days; what that comes
+to, less the prices of the room there is, is at most the shortfall of any plan (weak duality, see
+`sendplan.planner.lagrangian`). It falls by exactly price × emails where room is added: so the
+prices of one relaxation say how much room is needed at the least, whatever solver proposed them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sendplan.planner.components import mailbox_components
+from sendplan.planner.deadline_model import proposed_prices
+from sendplan.planner.fleet import UNLIMITED
+from sendplan.planner.rules import Rules
+from sendplan.planner.stages import NONE, Stages
+from sendplan.planner.workload import Workload
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a plan falls short by.
+
+    Parameters
+    ----------
+    late : float
+        For each late follow-up; 0 where it does not matter how many there are.
+    left_out : float
+        For each email that leaves after the day.
+    """
+
+    late: float
+    left_out: float
+
+    @classmethod
+    def of(cls, max_late: int | None) -> "Weights":
+        """Weigh so that a plan does what is asked if it falls short by `max_late` at most."""
+        return cls(0.0, 1.0) if max_late is None else cls(1.0, max_late + 1.0)
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """Chains as a flow that must have run out by the last day, pool by pool.
+
+    Parameters
+    ----------
+    stages : Stages
+        The stages.
+    onward : ndarray of int, shape (stages, days)
+        First day on which a stage's email may leave, by the day of the email before it; the number
+        of days stands for every day after the last.
+    arriving : ndarray of int, shape (stages, days + 1)
+        Chains by the first day on which they may go on.
+    pool : ndarray of int, shape (stages,)
+        Pool of each stage.
+    room : ndarray of int, shape (pools, days)
+        Emails that may leave.
+    new_room : ndarray of int, shape (sequences, days)
+        First emails that may leave.
+    """
+
+    stages: Stages
+    onward: np.ndarray
+    arriving: np.ndarray
+    pool: np.ndarray
+    room: np.ndarray
+    new_room: np.ndarray
+
+    @property
+    def days(self) -> int:
+        """Return the number of days that may be used, from index 0 on."""
+        return int(self.room.shape[1])
+
+    def widened(self, room: np.ndarray) -> "Deadline":
+        """Return one pool with more room, by day."""
+        return replace(self, room=np.minimum(self.room + room, UNLIMITED))
+
+    def at(self, pool: int) -> "Deadline":
+        """Return one pool alone, with the stages that chains of it can come to."""
+        chosen = (self.pool == pool)[self.stages.path[:, 0]]
+        reached = np.zeros(len(chosen) + 1, dtype=bool)
+        reached[self.stages.path[chosen & self.arriving.any(axis=1)]] = True
+        kept = np.flatnonzero(reached[:-1])
+        number = np.full(len(chosen) + 1, NONE)
+        number[kept] = np.arange(len(kept))
+        stages = replace(
+            self.stages,
+            **{
+                name: getattr(self.stages, name)[kept]
+                for name in ("sequence", "step", "remaining", "is_first", "ready", "sends")
+            },
+            following=number[self.stages.following[kept]],
+            path=number[self.stages.path[kept]],
+        )
+        return replace(
+            self,
+            stages=stages,
+            onward=self.onward[kept],
+            arriving=self.arriving[kept],
+            pool=np.zeros(len(kept), dtype=np.int64),
+            room=self.room[[pool]],
+        )
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What every plan of a pool falls short by: at least `short` less `relief` a new mailbox."""
+
+    short: float
+    relief: float
+
+    def at(self, mailboxes: int) -> float:
+        """Return the least shortfall with some mailboxes more."""
+        return max(self.short - self.relief * mailboxes, 0.0)
+
+
+def deadline(work: Workload, allowed: Rules, last: int) -> Deadline:
+    """Take the mailboxes of each pool as one, up to a day.
+
+    Parameters
+    ----------
+    work, allowed
+        The work, and what may be used.
+    last : int
+        The day by which everything must have left.
+    """
+    pools = work.fleet.pools
+    pool_of = mailbox_components(pools)
+    count = int(pool_of.max(initial=-1)) + 1
+    room = np.zeros((count, last + 1), dtype=np.int64)
+    for pool in range(count):
+        members = [pools[place] for place in np.flatnonzero(pool_of == pool)]
+        boxes = np.unique(np.concatenate(members)).astype(np.int64)
+        room[pool] = np.minimum(allowed.room[boxes, : last + 1].sum(axis=0), UNLIMITED)
+    arriving = np.zeros((len(work.stages.step), last + 2), dtype=np.int64)
+    first = np.minimum(allowed.first_release, last + 1)
+    np.add.at(arriving, (work.chains.stage, first), 1)
+    return Deadline(
+        work.stages,
+        np.minimum(allowed.release[:, : last + 1], last + 1),
+        arriving,
+        pool_of[work.stages.sequence],
+        room,
+        np.minimum(allowed.new_room[:, : last + 1], UNLIMITED),
+    )
+
+
+def bound_threads(work: Workload, allowed: Rules, last: int) -> Iterator[tuple[int, int, Deadline]]:
+    """Give the threads of each mailbox alone, which no other mailbox can help with.
+
+    Parameters
+    ----------
+    work, allowed, last
+        As in `deadline`.
+
+    Yields
+    ------
+    tuple of int, int and Deadline
+        The pool, the mailbox, and its threads as a pool of their own.
+    """
+    chains = work.chains
+    everything = deadline(work, allowed, last)
+    pool_of = mailbox_components(work.fleet.pools)[work.stages.sequence]
+    bound = np.flatnonzero(chains.mailbox != NONE)
+    bound = bound[np.argsort(chains.mailbox[bound], kind="stable")]
+    boxes, begins = np.unique(chains.mailbox[bound], return_index=True)
+    ends = np.append(begins, len(bound))[1:]
+    for box, begin, end in zip(boxes.tolist(), begins, ends, strict=True):
+        own = bound[begin:end]
+        arriving = np.zeros_like(everything.arriving)
+        np.add.at(
+            arriving, (chains.stage[own], np.minimum(allowed.first_release[own], last + 1)), 1
+        )
+        alone = replace(
+            everything,
+            arriving=arriving,
+            pool=np.zeros_like(everything.pool),
+            room=allowed.room[[box], : last + 1],
+            # How many first emails may leave is not this mailbox's alone.
+            new_room=np.full_like(everything.new_room, UNLIMITED),
+        )
+        yield int(pool_of[chains.stage[own[0]]]), box, alone.at(0)
+
+
+def least_shortfall(pool: Deadline, weights: Weights, new_mailbox: np.ndarray) -> Cut:
+    """Bound the shortfall of every plan of one pool.
+
+    Parameters
+    ----------
+    pool : Deadline
+        One pool alone.
+    weights : Weights
+        What a plan falls short by.
+    new_mailbox : ndarray of int, shape (days,)
+        The room that a new mailbox of the pool would bring.
+
+    Returns
+    -------
+    Cut
+        True of every number of new mailboxes, and tight at the pool's room as it is.
+    """
+    free = np.zeros(pool.days), np.zeros(pool.new_room.shape)
+    if not _overfull(pool):
+        return Cut(priced_shortfall(pool, weights, *free), 0.0)
+    room_price, new_price = proposed_prices(pool, weights.late, weights.left_out) or free
+    short = priced_shortfall(pool, weights, room_price, new_price)
+    cut = Cut(short, float(room_price @ new_mailbox))
+    alone = priced_shortfall(pool, weights, *free)
+    return cut if cut.short > alone else Cut(alone, 0.0)
+
+
+def _overfull(pool: Deadline) -> bool:
+    """Tell whether the chains do not all fit if each goes as soon as it can."""
+    stages, load = pool.stages, np.zeros_like(pool.room)
+    new = np.zeros_like(pool.new_room)
+    waiting = pool.arriving.copy()
+    for left in range(int(stages.remaining.max(initial=0)), 0, -1):
+        for stage in np.flatnonzero(stages.remaining == left):
+            now = waiting[stage, : pool.days]
+            load[0] += now
+            if stages.is_first[stage]:
+                new[stages.sequence[stage]] += now
+            if (after := stages.following[stage]) != NONE:
+                np.add.at(waiting[after], pool.onward[after], now)
+    return bool((load > pool.room).any() or (new > pool.new_room).any())
+
+
+def priced_shortfall(
+    pool: Deadline, weights: Weights, room_price: np.ndarray, new_price: np.ndarray
+) -> float:
+    """Return what every plan of one pool falls short by, given prices of room.
+
+    Parameters
+    ----------
+    pool : Deadline
+        One pool alone.
+    weights : Weights
+        What a plan falls short by.
+    room_price : ndarray of float, shape (days,)
+        Price of an email of a day; negative ones count as 0.
+    new_price : ndarray of float, shape (sequences, days)
+        Price of a first email of a sequence and day.
+    """
+    stages, days = pool.stages, pool.days
+    room_price = np.maximum(room_price, 0)
+    new_price = np.where(pool.new_room >= UNLIMITED, 0, np.maximum(new_price, 0))
+    best = np.zeros((len(stages.step), days + 1))
+    for left in range(1, int(stages.remaining.max(initial=0)) + 1):
+        level = np.flatnonzero(stages.remaining == left)
+        best[level, days] = weights.left_out * left
+        sent = np.where(stages.sends[level, :days], room_price, np.inf)
+        first = stages.is_first[level]
+        sent[first] += new_price[stages.sequence[level[first]]]
+        goes_on = stages.following[level] != NONE
+        after = stages.following[level[goes_on]]
+        sent[goes_on] += np.take_along_axis(best[after], pool.onward[after], axis=1)
+        # From the day after on, and late; first emails are never late.
+        waited = np.minimum.accumulate(sent[:, ::-1], axis=1)[:, ::-1]
+        waited = np.append(waited[:, 1:], np.full((len(level), 1), np.inf), axis=1)
+        waited += np.where(first, 0.0, weights.late)[:, None]
+        best[level, :days] = np.minimum(np.minimum(sent, waited), weights.left_out * left)
+    short = float((pool.arriving * best).sum())
+    return short - float(room_price @ pool.room[0]) - float((new_price * pool.new_room).sum())

@@ -1,0 +1,187 @@
+"""The linear programme behind a deadline: it proposes prices, which are then judged without it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ortools.math_opt import model_pb2
+from ortools.math_opt.python import mathopt
+from ortools.math_opt.solvers import highs_pb2
+
+from sendplan.planner.fleet import UNLIMITED
+from sendplan.planner.stages import NONE
+
+if TYPE_CHECKING:
+    from sendplan.planner.deadline import Deadline
+
+FEW = 8_000
+"""Variables up to which the simplex method is as fast as any."""
+
+
+class _Rows:
+    """A matrix in the making, entry by entry."""
+
+    def __init__(self) -> None:
+        self.row: list[np.ndarray] = []
+        self.column: list[np.ndarray] = []
+        self.value: list[np.ndarray] = []
+
+    def add(self, row: np.ndarray, column: np.ndarray, value: float) -> None:
+        """Add entries where both the row and the column exist."""
+        row, column = np.broadcast_arrays(row, column)
+        there = (row != NONE) & (column != NONE)
+        self.row.append(row[there])
+        self.column.append(column[there])
+        self.value.append(np.full(int(there.sum()), value))
+
+    def sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the entries by row and column, each once."""
+        row, column = np.concatenate(self.row), np.concatenate(self.column)
+        value = np.concatenate(self.value)
+        key = row * (int(column.max(initial=0)) + 1) + column
+        keys, first, place = np.unique(key, return_index=True, return_inverse=True)
+        total = np.bincount(place, value, len(keys))
+        kept = total != 0
+        return row[first][kept], column[first][kept], total[kept]
+
+
+def proposed_prices(
+    pool: "Deadline", late: float, left_out: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Solve the relaxation of one pool, in which emails may be divided.
+
+    Parameters
+    ----------
+    pool : Deadline
+        One pool alone.
+    late, left_out : float
+        What a late follow-up and an email that leaves after the last day weigh.
+
+    Returns
+    -------
+    tuple of ndarray of float or None
+        Prices of room by day, and of first emails by sequence and day; None if the solver gave up.
+    """
+    stages, days = pool.stages, pool.days
+    count = len(stages.step)
+    may_send = stages.sends[:, :days] & _reached(pool)
+    counted = ~stages.is_first & (late > 0)
+    # Variables: emails that leave as soon as they may, those that have waited, those that wait.
+    number = _numbered([may_send, may_send & counted[:, None], _reached(pool)])
+    prompt, waited, queue = number
+    rows = _numbered(
+        [
+            _reached(pool),
+            may_send & counted[:, None],
+            np.ones((1, days), dtype=bool),
+            pool.new_room < UNLIMITED,
+        ]
+    )
+    balance, at_once, room, new = rows
+    matrix = _Rows()
+    for sends in (prompt, waited):
+        matrix.add(balance, sends, 1.0)
+        matrix.add(np.broadcast_to(room, sends.shape), sends, 1.0)
+    matrix.add(balance, queue, 1.0)
+    matrix.add(balance[:, 1:], queue[:, :-1], -1.0)
+    matrix.add(at_once, prompt, 1.0)
+    first = np.flatnonzero(stages.is_first)
+    matrix.add(new[stages.sequence[first]], prompt[first], 1.0)
+    cost = np.zeros(int(max(table.max(initial=NONE) for table in number)) + 1)
+    cost[waited[waited != NONE]] = late
+    ends = queue[:, -1]
+    cost[ends[ends != NONE]] = (left_out * stages.remaining)[ends != NONE]
+    for stage in range(count):
+        after = stages.following[stage]
+        if after == NONE:
+            continue
+        onward = pool.onward[after]
+        within = onward < days
+        place = np.minimum(onward, days - 1)
+        for sends in (prompt[stage], waited[stage]):
+            matrix.add(np.where(within, balance[after, place], NONE), sends, -1.0)
+            matrix.add(np.where(within, at_once[after, place], NONE), sends, -1.0)
+            lost = sends[~within & (sends != NONE)]
+            cost[lost] += left_out * stages.remaining[after]
+    size = int(max(table.max(initial=NONE) for table in rows)) + 1
+    lower, upper = np.full(size, -np.inf), np.full(size, np.inf)
+    arriving = pool.arriving[:, :days]
+    lower[balance[balance != NONE]] = upper[balance[balance != NONE]] = arriving[balance != NONE]
+    upper[at_once[at_once != NONE]] = arriving[at_once != NONE]
+    upper[room[0]] = pool.room[0]
+    upper[new[new != NONE]] = pool.new_room[new != NONE]
+    duals = _duals(cost, matrix.sorted(), lower, upper)
+    if duals is None:
+        return None
+    padded = np.append(np.maximum(-duals, 0.0), 0.0)
+    return padded[room[0]], padded[new]
+
+
+def _reached(pool: "Deadline") -> np.ndarray:
+    """Tell on which days there can be chains at each stage; shape (stages, days)."""
+    stages, days = pool.stages, pool.days
+    first = np.where(pool.arriving.any(axis=1), (pool.arriving > 0).argmax(axis=1), days)
+    for left in range(int(stages.remaining.max(initial=0)), 1, -1):
+        for stage in np.flatnonzero(stages.remaining == left):
+            after = stages.following[stage]
+            if first[stage] < days:
+                first[after] = min(first[after], pool.onward[after, first[stage]])
+    return np.asarray(np.arange(days) >= first[:, None])
+
+
+def _numbered(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Give numbers to what is true in some tables, one after the other; `NONE` elsewhere."""
+    result, begin = [], 0
+    for table in tables:
+        numbers = np.full(table.shape, NONE)
+        numbers[table] = np.arange(begin, begin + int(table.sum()))
+        begin += int(table.sum())
+        result.append(numbers)
+    return result
+
+
+def _duals(
+    cost: np.ndarray,
+    matrix: tuple[np.ndarray, np.ndarray, np.ndarray],
+    lower: np.ndarray,
+    upper: np.ndarray,
+) -> np.ndarray | None:
+    proto = model_pb2.ModelProto()
+    proto.variables.ids.extend(range(len(cost)))
+    proto.variables.lower_bounds.extend(np.zeros(len(cost)))
+    proto.variables.upper_bounds.extend(np.full(len(cost), np.inf))
+    proto.variables.integers.extend([False] * len(cost))
+    used = np.flatnonzero(cost)
+    proto.objective.linear_coefficients.ids.extend(used)
+    proto.objective.linear_coefficients.values.extend(cost[used])
+    rows = proto.linear_constraints
+    rows.ids.extend(range(len(lower)))
+    rows.lower_bounds.extend(lower)
+    rows.upper_bounds.extend(upper)
+    row, column, value = matrix
+    proto.linear_constraint_matrix.row_ids.extend(row)
+    proto.linear_constraint_matrix.column_ids.extend(column)
+    proto.linear_constraint_matrix.coefficients.extend(value)
+    result = _solved(proto, interior=len(cost) > FEW) or _solved(proto, interior=False)
+    if result is None:
+        return None
+    duals = np.zeros(len(lower))
+    for constraint, price in result.dual_values().items():
+        duals[constraint.id] = price
+    return duals
+
+
+def _solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResult | None:
+    parameters, solver = mathopt.SolveParameters(), mathopt.SolverType.GLOP
+    if interior:
+        solver = mathopt.SolverType.HIGHS
+        options = highs_pb2.HighsOptionsProto()
+        options.string_options["solver"] = "ipm"
+        options.string_options["run_crossover"] = "off"
+        parameters = mathopt.SolveParameters(highs=options)
+    try:
+        result = mathopt.solve(mathopt.Model.from_model_proto(proto), solver, params=parameters)
+    except (RuntimeError, ValueError, AttributeError):
+        # As in `sendplan.planner.linear`: a solver that gives up is an error to MathOpt.
+        return None
+    return result if result.has_dual_feasible_solution() else None

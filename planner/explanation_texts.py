@@ -1,0 +1,308 @@
+"""Explanations in words: a few short paragraphs, one for each thing that a person asks."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from zoneinfo import ZoneInfo
+
+from sendplan.planner.explained import (
+    Alternative,
+    DayBetween,
+    Exchange,
+    Explanation,
+    Load,
+    Minute,
+    Ready,
+    Sender,
+)
+from sendplan.planner.vocabulary import WaitUnit
+
+SHOWN_CONTENTS = 3
+"""Kinds of emails that a full day is described with."""
+
+SHOWN_DAYS = 12
+"""Days described one by one."""
+
+
+def paragraphs(facts: Explanation) -> Iterator[str]:
+    """Give the paragraphs of an explanation.
+
+    Parameters
+    ----------
+    facts : Explanation
+        What is to be said.
+    """
+    yield _headline(facts)
+    if facts.why is not None:
+        yield " ".join(filter(None, (facts.why, facts.remedy)))
+    if facts.ready is not None:
+        yield _ready(facts.ready) + _behind(facts)
+    if facts.days:
+        yield "\n".join(_days(facts))
+    if facts.exchange is not None:
+        yield _exchange(facts.exchange, facts)
+    if facts.sender is not None:
+        yield _sender(facts.sender, facts)
+    if facts.minute is not None and facts.send_at is not None:
+        yield _minute(facts.minute, facts)
+
+
+def _headline(facts: Explanation) -> str:
+    place = f"Step {facts.position}" if facts.position else "A removed step"
+    who = f"{place} of {facts.sequence}, enrollment {facts.enrollment_id}"
+    if facts.send_at is None:
+        return f"{who}: no slot."
+    local = facts.send_at.astimezone(ZoneInfo(facts.timezone))
+    zone = "UTC" if facts.timezone == "UTC" else facts.timezone
+    text = f"{who}: leaves on {local:%a %d %b %Y} at {local:%H:%M:%S} ({zone}) from {facts.mailbox}"
+    if facts.slip:
+        return f"{text}, {_many(facts.slip, 'day')} after its ready day."
+    if facts.follow_up:
+        return f"{text}, on its ready day."
+    if facts.lateness:
+        return f"{text}, {_many(facts.lateness, 'day')} after its ready day."
+    return f"{text}, on its ready day."
+
+
+def _ready(ready: Ready) -> str:
+    """Say where the ready day comes from."""
+    head = f"Ready on {_date(ready.day)}: "
+    if ready.wait_days is None:
+        body = f"enrolled on {_date(ready.since_day)}"
+        if ready.after_hours:
+            body += ", after that day's window had closed"
+    else:
+        unit = "sending day" if ready.wait_unit == WaitUnit.SENDING else "day"
+        name = f"step {ready.previous_position}" if ready.previous_position else "the step before"
+        verb = {"planned": "leaves", "claimed": "is being sent", "sending": "is being sent"}
+        left = verb.get(ready.previous_state or "", "left")
+        if ready.previous_state is None:
+            body = f"{_many(ready.wait_days, unit)} after the enrolment"
+        else:
+            wait = "no wait" if not ready.wait_days else f"a wait of {_many(ready.wait_days, unit)}"
+            body = f"{name} {left} on {_date(ready.since_day)}, then {wait}"
+    if ready.since == "now":
+        body += f", which was over already; {_date(ready.day)} is the first day left to use"
+    if ready.closed:
+        body += f", past {_closed(ready.closed)}"
+    return f"{head}{body}."
+
+
+def _behind(facts: Explanation) -> str:
+    """Say where an email is late though it does not slip."""
+    before = (facts.lateness or 0) - (facts.slip or 0)
+    if not facts.follow_up or before <= 0:
+        return ""
+    return (
+        f" That is {_many(before, 'day')} behind its ideal day, since emails of the thread before"
+        " it leave later than they might; ask about those."
+    )
+
+
+def _closed(closed: tuple[tuple[dt.date, str], ...]) -> str:
+    return ", ".join(
+        why if why == f"{date:%A}" else f"{date:%a %d %b} ({why})" for date, why in closed
+    )
+
+
+def _days(facts: Explanation) -> Iterator[str]:
+    """Say what was in the way on each day; days that are full for one reason make one line."""
+    yield "Why not earlier:"
+    days = [day for day in facts.days if day.obstacles != ("closed",)]
+    lines = [
+        (run, _full(run) if run[0].obstacles == ("full",) else _day(run[0], facts))
+        for run in _runs(days)
+    ]
+    for run, words in lines[:SHOWN_DAYS]:
+        first, last = run[0].day, run[-1].day
+        when = f"{first:%a %d %b}" if first == last else f"{first:%a %d %b} to {last:%a %d %b}"
+        yield f"  {when}: {words}"
+    hidden = [day for run, _ in lines[SHOWN_DAYS:] for day in run]
+    if hidden:
+        full = sum(1 for day in hidden if "full" in day.obstacles)
+        yield f"  … and {_many(len(hidden), 'day')} more, {full} of them full"
+
+
+def _runs(days: Sequence[DayBetween]) -> list[list[DayBetween]]:
+    """Bring days in a row together that lack nothing but room, in the same mailboxes."""
+    runs: list[list[DayBetween]] = []
+    for day in days:
+        joins = bool(runs) and day.obstacles == ("full",) == runs[-1][-1].obstacles
+        if joins and bool(_sending(day)) == bool(_sending(runs[-1][-1])):
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return runs
+
+
+def _sending(day: DayBetween) -> list[Load]:
+    return [load for load in day.loads if load.capacity]
+
+
+def _day(day: DayBetween, facts: Explanation) -> str:
+    """Say what was in the way on one day."""
+    texts = []
+    for obstacle in day.obstacles:
+        if obstacle == "window":
+            texts.append("its window is over")
+        elif obstacle == "in_flight":
+            texts.append("the email before it, which is being sent, leaves no time")
+        elif obstacle == "contact":
+            texts.append(f"the contact gets {day.contact_gets} that day, and one is the most")
+        elif obstacle == "max_new" and day.new is not None:
+            texts.append(f"{day.new[0]} first emails of the sequence, of {day.new[1]} allowed")
+        elif obstacle == "full":
+            texts.append(_full([day]))
+        elif obstacle == "min_gap":
+            texts.append("min_gap_seconds leaves no second free")
+    if day.alternative is not None:
+        texts.append(_alternative(day.alternative, facts))
+    elif not texts:
+        texts.append("room; not looked into, since other emails of the thread have no slot")
+    return "; ".join(texts)
+
+
+def _full(run: Sequence[DayBetween]) -> str:
+    """Say what fills some days in a row."""
+    boxes = run[0].loads
+    if not boxes:
+        return "no mailbox to send from"
+    loads = [load for day in run for load in day.loads]
+    capacity = sum(load.capacity for load in loads)
+    ramp = any(load.ramp for load in loads)
+    if not capacity:
+        return f"the mailbox sends nothing{' yet, by its ramp' if ramp else ' that day'}"
+    used = sum(load.used for load in loads)
+    total = used + sum(load.planned for load in loads)
+    kinds: Counter[tuple[str, int, bool]] = Counter()
+    for day in run:
+        for kind in day.contents:
+            kinds[kind.sequence, kind.position, kind.first] += kind.emails
+    ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    parts = [
+        f"{count:,} of step {position} of {sequence}{' (first emails)' if first else ''}"
+        for (sequence, position, first), count in ranked[:SHOWN_CONTENTS]
+    ]
+    if rest := sum(count for _, count in ranked[SHOWN_CONTENTS:]):
+        parts.append(f"{rest:,} others")
+    if used:
+        parts.append(f"{used:,} sent or in flight")
+    who = f"all {len(boxes)} mailboxes are full" if len(boxes) > 1 else "full"
+    limit = ", ramps included" if ramp and len(boxes) > 1 else ", by its ramp" if ramp else ""
+    return f"{who}, {total:,} of {capacity:,}{limit}: {', '.join(parts)}"
+
+
+def _alternative(way: Alternative, facts: Explanation) -> str:
+    where = ""
+    if way.mailbox_id != facts.mailbox_id:
+        where = f" at {facts.names.get(way.mailbox_id, way.mailbox_id)}"
+    late = [
+        f"step {one.position} {'would slip ' if not number else ''}by {_many(one.slip, 'day')}"
+        for number, one in enumerate(one for one in way.follow_ups if one.slip)
+    ]
+    if way.cost > 0:
+        reason = f", since then {_listed(late)}" if late else ""
+        return f"room{where}, but the plan would cost {_number(way.cost)} more{reason}"
+    if way.cost < 0:
+        return f"room{where}; the plan would even cost {_number(-way.cost)} less"
+    return f"room{where}; the plan would cost the same"
+
+
+def _exchange(exchange: Exchange, facts: Explanation) -> str:
+    """Say who would have to yield, and what that would cost."""
+    other = exchange.yields
+    where = f"{other.to_day:%a %d %b}"
+    if other.to_mailbox_id != other.from_mailbox_id:
+        where += f" at {facts.names.get(other.to_mailbox_id, other.to_mailbox_id)}"
+    more = len(exchange.moves) - 2
+    also = f"; {_many(more, 'other email')} of the two threads would move, too" if more > 0 else ""
+    if exchange.cost > 0:
+        price = f"the plan would cost {_number(exchange.cost)} more"
+    elif exchange.cost < 0:
+        price = f"the plan would cost {_number(-exchange.cost)} less"
+    else:
+        price = "the plan would cost the same"
+    return (
+        f"To leave on {_date(exchange.day)}, one of {exchange.might_yield} emails would have to"
+        f" yield. Cheapest: step {other.position} of {other.sequence}, enrollment"
+        f" {other.enrollment_id}, which would leave on {where}{also}; {price}."
+    )
+
+
+def _sender(sender: Sender, facts: Explanation) -> str:
+    """Say why the mailbox is what it is."""
+    name = facts.mailbox
+    if sender.why == "bound":
+        return f"From {name}, since the thread has begun there and keeps its sender."
+    if sender.why == "only":
+        return f"From {name}, the only active mailbox of the sequence."
+    if sender.why == "thread":
+        return (
+            f"From {name}, since the whole thread has one sender and its first email leaves there."
+        )
+    if not sender.others:
+        return f"From {name}."
+    known = [cost for _, cost in sender.others if cost is not None]
+    dearer = [cost for cost in known if cost > 0]
+    cheaper = [cost for cost in known if cost < 0]
+    parts = []
+    if same := len(known) - len(dearer) - len(cheaper):
+        parts.append(f"{same} would do as well")
+    if dearer:
+        least, most = _number(min(dearer)), _number(max(dearer))
+        price = least if least == most else f"{least} to {most}"
+        parts.append(f"{len(dearer)} would cost {price} more")
+    if cheaper:
+        parts.append(f"{len(cheaper)} would cost up to {_number(-min(cheaper))} less")
+    if missing := len(sender.others) - len(known):
+        parts.append(f"{missing} {'has' if missing == 1 else 'have'} no room")
+    others = _many(len(sender.others), "other mailbox").replace("boxs", "boxes")
+    return f"From {name}; of the {others}, {_listed(parts)}."
+
+
+def _minute(minute: Minute, facts: Explanation) -> str:
+    """Say why the minute is what it is."""
+    zone = ZoneInfo(facts.timezone)
+    opens, closes = minute.opens.astimezone(zone), minute.closes.astimezone(zone)
+    how = {
+        "even": "spread evenly over",
+        "widest": "spread as widely as their windows allow, its own being",
+        "gap": "kept min_gap_seconds apart within",
+        "kept": "which keep the times that they had, within",
+    }[minute.spread]
+    gaps = [
+        f"{_span(gap)} {word}"
+        for gap, word in (
+            (minute.gap_before, "after the one before"),
+            (minute.gap_after, "before the next"),
+        )
+        if gap is not None
+    ]
+    text = (
+        f"Number {minute.number} of the {minute.of} emails of that mailbox and day, {how}"
+        f" {opens:%H:%M} to {closes:%H:%M}"
+    )
+    return f"{text}: {', '.join(gaps)}." if gaps else f"{text}."
+
+
+def _span(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes} min {rest} s" if rest and minutes < 60 else f"{minutes} min"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _date(day: dt.date) -> str:
+    return f"{day:%a %d %b}"

@@ -1,0 +1,275 @@
+"""Explanations: why an email leaves on its day, from its mailbox, at its minute, or not at all."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner.alternatives import Alternatives, Slots
+from sendplan.planner.dates import SECOND
+from sendplan.planner.day_facts import Days
+from sendplan.planner.explained import DayBetween, Exchange, Explanation, Move, Ready, Sender
+from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.minute_facts import minute_facts
+from sendplan.planner.objective import delays
+from sendplan.planner.outcome import horizon_end
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.plan import Plan
+from sendplan.planner.planned import email_numbers
+from sendplan.planner.problem import Problem
+from sendplan.planner.ready_facts import ready_day, ready_facts
+from sendplan.planner.stages import NONE
+from sendplan.planner.unplaced_facts import obstruction
+from sendplan.planner.vocabulary import Reason
+
+EXCHANGES = 5
+"""Full days for which it is tried whether somebody else could yield."""
+
+
+def explain(
+    problem: Problem,
+    plan: Plan,
+    enrollment_id: int,
+    step_id: int,
+    *,
+    horizon_days: int | None = None,
+    slip_weight: float = Parameters.slip_weight,
+    one_a_day: bool = True,
+) -> Explanation:
+    """Say why an email leaves on its day, from its mailbox, at its minute, or not at all.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was planned.
+    plan : Plan
+        A plan of it.
+    enrollment_id, step_id : int
+        The email.
+    horizon_days, slip_weight, one_a_day
+        How it was planned, see `sendplan.solve`.
+
+    Returns
+    -------
+    Explanation
+        Facts; printed, a few paragraphs.
+
+    Raises
+    ------
+    ValueError
+        If the problem has no such enrollment, or its sequence no such step.
+    """
+    parameters = Parameters(
+        "greedy", horizon_days=horizon_days, slip_weight=slip_weight, one_a_day=one_a_day
+    )
+    unplaced = plan.unplaced
+    own = (unplaced["enrollment_id"] == enrollment_id) & (unplaced["step_id"] == step_id)
+    told = str(unplaced["reason"][own].iloc[0]) if own.any() else None
+    return explain_slots(problem, plan.sends, enrollment_id, step_id, parameters, told)
+
+
+def explain_slots(
+    problem: Problem,
+    sends: pd.DataFrame,
+    enrollment_id: int,
+    step_id: int,
+    parameters: Parameters,
+    told: str | None,
+) -> Explanation:
+    """Say the same of slots that are no plan's, such as those that are stored.
+
+    Parameters
+    ----------
+    problem, sends
+        What was planned, and slots as in ``Plan.sends``.
+    enrollment_id, step_id : int
+        The email.
+    parameters : Parameters
+        How it was planned.
+    told : str or None
+        The reason that the plan gave if it has no slot; None if no plan has seen it.
+    """
+    inquiry = Inquiry(problem, sends, parameters)
+    _require(problem, enrollment_id, step_id)
+    email = int(email_numbers(inquiry.work, np.array([enrollment_id]), np.array([step_id]))[0])
+    if email == NONE or inquiry.day[email] == NONE:
+        return _without_slot(inquiry, enrollment_id, step_id, email, told)
+    return _with_slot(inquiry, email)
+
+
+def _require(problem: Problem, enrollment_id: int, step_id: int) -> None:
+    """Refuse an email that the problem knows nothing of."""
+    here = problem.enrollments[(problem.enrollments["id"] == enrollment_id).to_numpy()]
+    if not len(here):
+        raise ValueError(f"enrollment {enrollment_id} is not in the problem; look up its id")
+    steps = problem.steps[(problem.steps["id"] == step_id).to_numpy()]
+    sequence_id = int(here["sequence_id"].iloc[0])
+    if not len(steps) or int(steps["sequence_id"].iloc[0]) != sequence_id:
+        raise ValueError(
+            f"step {step_id} is not one of sequence {sequence_id}, in which enrollment"
+            f" {enrollment_id} is"
+        )
+
+
+def _with_slot(inquiry: Inquiry, email: int) -> Explanation:
+    work = inquiry.work
+    chain, day = int(work.emails.chain[email]), int(inquiry.day[email])
+    mailbox = int(inquiry.mailbox[chain])
+    of_chain = slice(int(work.chains.offset[chain]), int(work.chains.offset[chain + 1]))
+    complete = bool((inquiry.day[of_chain] != NONE).all())
+    alternatives = Alternatives(inquiry, email) if complete else None
+    ready = ready_day(inquiry, email)
+    days = Days(inquiry, email, alternatives).between(ready, day) if ready != NONE else ()
+    end = horizon_end(inquiry.allowed, inquiry.parameters, inquiry.day)
+    delay = delays(work, inquiry.placement, end, inquiry.parameters.slip_weight)
+    sender = _sender(inquiry, email, alternatives)
+    mailbox_id = int(inquiry.problem.mailboxes["id"].iloc[mailbox])
+    return Explanation(
+        **_identity(inquiry, *_ids(inquiry, email)),
+        state="planned",
+        mailbox_id=mailbox_id,
+        mailbox=inquiry.mailbox_name(mailbox),
+        send_day=inquiry.date(day),
+        send_at=inquiry.moment(int(inquiry.second[email]) * SECOND),
+        lateness=int(delay.lateness[email]),
+        slip=int(delay.slip[email]),
+        cost=float(delay.cost[email]),
+        ready=ready_facts(inquiry, email),
+        days=days,
+        sender=sender,
+        exchange=_exchange(inquiry, alternatives, days) if alternatives is not None else None,
+        minute=minute_facts(inquiry, email),
+        names=_names(inquiry, email),
+    )
+
+
+def _ids(inquiry: Inquiry, email: int) -> tuple[int, int]:
+    return inquiry.enrollment_id(email), inquiry.step(email)[0]
+
+
+def _identity(inquiry: Inquiry, enrollment_id: int, step_id: int) -> dict[str, Any]:
+    """Return what an explanation says of the email itself."""
+    problem = inquiry.problem
+    place = int(np.flatnonzero((problem.enrollments["id"] == enrollment_id).to_numpy())[0])
+    sequence_id = int(problem.enrollments["sequence_id"].iloc[place])
+    sequence = int(np.flatnonzero((problem.sequences["id"] == sequence_id).to_numpy())[0])
+    steps = problem.live_steps
+    position = steps["position"].to_numpy()[(steps["id"] == step_id).to_numpy()]
+    email = int(email_numbers(inquiry.work, np.array([enrollment_id]), np.array([step_id]))[0])
+    follow_up = bool(inquiry.state.received_any[place])
+    if email != NONE:
+        follow_up = not inquiry.work.stages.is_first[inquiry.work.emails.stage[email]]
+    return {
+        "enrollment_id": enrollment_id,
+        "step_id": step_id,
+        "sequence_id": sequence_id,
+        "position": int(position[0]) if len(position) else None,
+        "sequence": inquiry.sequence_name(sequence),
+        "follow_up": bool(follow_up),
+        "timezone": str(inquiry.state.zones[place]),
+    }
+
+
+def _names(inquiry: Inquiry, email: int) -> dict[int, str]:
+    """Name the mailboxes that an explanation may speak of."""
+    pool = inquiry.work.fleet.pools[inquiry.sequence(email)].tolist()
+    own = int(inquiry.mailbox[inquiry.work.emails.chain[email]])
+    places = {*pool, own} - {NONE}
+    ids = inquiry.problem.mailboxes["id"].to_numpy()
+    return {int(ids[place]): inquiry.mailbox_name(place) for place in sorted(places)}
+
+
+def _sender(inquiry: Inquiry, email: int, alternatives: Alternatives | None) -> Sender:
+    work = inquiry.work
+    chain = int(work.emails.chain[email])
+    ids = inquiry.problem.mailboxes["id"].to_numpy()
+    mailbox = int(inquiry.mailbox[chain])
+    own = int(ids[mailbox])
+    if work.chains.mailbox[chain] != NONE:
+        return Sender(own, "bound")
+    if len(work.fleet.pools[inquiry.sequence(email)]) == 1:
+        return Sender(own, "only")
+    if work.emails.order[email] > 0:
+        return Sender(own, "thread")
+    others: list[tuple[int, float | None]] = []
+    if alternatives is not None:
+        least = alternatives.costs.min(axis=1)
+        for box, cost in zip(alternatives.boxes.tolist(), least.tolist(), strict=True):
+            if box != mailbox:
+                others.append((int(ids[box]), round(cost, 6) if np.isfinite(cost) else None))
+        others.sort(key=lambda other: (other[1] is None, other[1] or 0.0, other[0]))
+    return Sender(own, "chosen", tuple(others))
+
+
+def _exchange(
+    inquiry: Inquiry, alternatives: Alternatives, days: tuple[DayBetween, ...]
+) -> Exchange | None:
+    """Look for the cheapest exchange with one other email, on the first days that lack room."""
+    crowded = [
+        day.day
+        for day in days
+        if day.obstacles and set(day.obstacles) <= {"full", "min_gap", "max_new"}
+    ][:EXCHANGES]
+    best: tuple[Slots, int, int] | None = None
+    best_day = None
+    for date in crowded:
+        index = inquiry.index(date)
+        found = alternatives.in_exchange(index)
+        if found is not None and (best is None or found[0].cost < best[0].cost - 1e-9):
+            best, best_day = found, date
+    if best is None or best_day is None:
+        return None
+    slots, other, might_yield = best
+    moves = {
+        int(email): _move(inquiry, int(email), int(box), int(day))
+        for email, box, day in zip(slots.email, slots.mailbox, slots.day, strict=True)
+    }
+    if other not in moves:
+        return None
+    return Exchange(
+        day=best_day,
+        yields=moves[other],
+        cost=round(slots.cost, 6),
+        moves=tuple(moves.values()),
+        might_yield=might_yield,
+        days_tried=tuple(crowded),
+    )
+
+
+def _move(inquiry: Inquiry, email: int, mailbox: int, day: int) -> Move:
+    ids = inquiry.problem.mailboxes["id"].to_numpy()
+    step_id, position = inquiry.step(email)
+    return Move(
+        enrollment_id=inquiry.enrollment_id(email),
+        step_id=step_id,
+        position=position,
+        sequence=inquiry.sequence_name(inquiry.sequence(email)),
+        from_day=inquiry.date(int(inquiry.day[email])),
+        to_day=inquiry.date(day),
+        from_mailbox_id=int(ids[inquiry.mailbox[inquiry.work.emails.chain[email]]]),
+        to_mailbox_id=int(ids[mailbox]),
+    )
+
+
+def _without_slot(
+    inquiry: Inquiry, enrollment_id: int, step_id: int, email: int, told: str | None
+) -> Explanation:
+    """Explain why an email is not planned, and what would mend that."""
+    found = obstruction(inquiry, enrollment_id, step_id, email, told)
+    ready: Ready | None = None
+    days: tuple[DayBetween, ...] = ()
+    if email != NONE:
+        ready = ready_facts(inquiry, email)
+        if found.reason == Reason.NO_ROOM:
+            begin, end = ready_day(inquiry, email), inquiry.allowed.last + 1
+            days = Days(inquiry, email, None).between(begin, end)
+    return Explanation(
+        **_identity(inquiry, enrollment_id, step_id),
+        state=found.state,
+        reason=found.reason,
+        why=found.text,
+        remedy=found.remedy,
+        ready=ready,
+        days=days,
+        names=found.names if email == NONE else _names(inquiry, email),
+    )

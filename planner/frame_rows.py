@@ -1,0 +1,53 @@
+"""Rows of canonical frames: found by id, changed and appended without touching the frame."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner import refusals
+
+
+def row_of(frame: pd.DataFrame, noun: str, key: int) -> int:
+    """Return the place of an id in a frame.
+
+    Raises
+    ------
+    ProblemError
+        If the frame does not have it.
+    """
+    rows = np.flatnonzero(frame["id"].to_numpy() == key)
+    if not rows.size:
+        raise refusals.unknown(noun, key, frame["id"])
+    return int(rows[0])
+
+
+def next_id(frame: pd.DataFrame) -> int:
+    """Return an id above all that the frame has."""
+    return int(frame["id"].max()) + 1 if len(frame) else 1
+
+
+def with_values(
+    frame: pd.DataFrame, where: int | np.ndarray, values: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return a frame with other values in one row, or in the rows that a mask marks."""
+    columns = {}
+    for name, value in values.items():
+        column = frame[name].to_numpy(copy=True)
+        column[where] = value
+        columns[name] = pd.Series(column, dtype=column.dtype)
+    return frame.assign(**columns)
+
+
+def appended(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return a frame with rows at its end, of the same types."""
+    columns = {}
+    for name in frame.columns:
+        known = frame[name].to_numpy()
+        column = np.empty(len(known) + len(rows), dtype=known.dtype)
+        column[: len(known)] = known
+        for place, row in enumerate(rows, start=len(known)):
+            column[place] = row[name]
+        columns[name] = pd.Series(column, dtype=column.dtype)
+    return pd.DataFrame(columns)

@@ -1,0 +1,132 @@
+"""The inquiry: a problem and the slots of a plan, laid out so that one email can be asked about."""
+
+import datetime as dt
+from functools import cached_property
+
+import holidays
+import numpy as np
+import pandas as pd
+
+from sendplan.planner import dates
+from sendplan.planner.board import Board
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.planned import email_numbers, planned
+from sendplan.planner.problem import Problem
+from sendplan.planner.progress import Progress, progress
+from sendplan.planner.rules import Rules, rules
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload, workload
+
+
+class Inquiry:
+    """What is asked about.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was to be planned.
+    sends : DataFrame
+        Slots, as in ``Plan.sends``; those of emails that are not to be planned are ignored.
+    parameters : Parameters
+        How it was planned.
+
+    Attributes
+    ----------
+    work, allowed, state
+        The problem as methods see it.
+    day : ndarray of int, shape (emails,)
+        Day of each email, `NONE` where it has no slot.
+    mailbox : ndarray of int, shape (chains,)
+        Mailbox of each chain, `NONE` where it has none.
+    second : ndarray of int64, shape (emails,)
+        Second at which each email leaves.
+    """
+
+    def __init__(self, problem: Problem, sends: pd.DataFrame, parameters: Parameters) -> None:
+        self.problem, self.parameters = problem, parameters
+        self.work: Workload = workload(problem)
+        self.allowed: Rules = rules(self.work, parameters)
+        known = email_numbers(self.work, sends["enrollment_id"], sends["step_id"]) != NONE
+        found = planned(self.work, sends[known])
+        self.placement, self.second = found.placement, found.at
+        self.day, self.mailbox = found.placement.day, found.placement.mailbox
+
+    @cached_property
+    def state(self) -> Progress:
+        """Where each enrollment stands."""
+        return progress(self.problem)
+
+    @cached_property
+    def board(self) -> Board:
+        """The slots as a board, on which chains are taken up to see what else they could do.
+
+        It must be left as it was found.
+        """
+        return Board(self.work, self.allowed, self.parameters, self.placement)
+
+    @cached_property
+    def planned(self) -> np.ndarray:
+        """Slots by mailbox and day."""
+        result = np.zeros(self.work.fleet.capacity.shape, dtype=np.int64)
+        sent = self.day != NONE
+        np.add.at(result, (self.mailbox[self.work.emails.chain[sent]], self.day[sent]), 1)
+        return result
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """Position of each live step."""
+        return np.asarray(self.problem.live_steps["position"].to_numpy())
+
+    @cached_property
+    def _names(self) -> list[str]:
+        rows = zip(self.problem.sequences["id"], self.problem.sequences["name"], strict=True)
+        return [name if isinstance(name, str) else f"sequence {key}" for key, name in rows]
+
+    def date(self, day: int) -> dt.date:
+        """Return the date of a day index."""
+        return dates.to_date(int(day) + self.problem.horizon.origin)
+
+    def index(self, date: dt.date) -> int:
+        """Return the day index of a date."""
+        return dates.to_day(date) - self.problem.horizon.origin
+
+    def moment(self, microseconds: int) -> dt.datetime:
+        """Return a point in time, aware, in UTC."""
+        return dt.datetime.fromtimestamp(int(microseconds) // dates.SECOND, dt.UTC)
+
+    def step(self, email: int) -> tuple[int, int]:
+        """Return the id and the position of an email's step."""
+        place = int(self.work.stages.step[self.work.emails.stage[email]])
+        return int(self.problem.live_steps["id"].iloc[place]), int(self.positions[place])
+
+    def enrollment_id(self, email: int) -> int:
+        """Return the id of an email's enrollment."""
+        place = self.work.chains.enrollment[self.work.emails.chain[email]]
+        return int(self.problem.enrollments["id"].iloc[int(place)])
+
+    def sequence(self, email: int) -> int:
+        """Return the place of an email's sequence."""
+        return int(self.work.stages.sequence[self.work.emails.stage[email]])
+
+    def sequence_name(self, sequence: int) -> str:
+        """Return what a sequence is called."""
+        return self._names[sequence]
+
+    def mailbox_name(self, mailbox: int) -> str:
+        """Return what a mailbox is called."""
+        row = self.problem.mailboxes.iloc[mailbox]
+        return str(row["email"]) if isinstance(row["email"], str) else f"mailbox {row['id']}"
+
+    def why_closed(self, sequence: int, date: dt.date) -> str | None:
+        """Say why a date is no sending day of a sequence; None if it is one."""
+        row = self.problem.sequences.iloc[sequence]
+        if date.isoweekday() not in row["send_days"]:
+            return f"{date:%A}"
+        country = row["holidays"]
+        if isinstance(country, str):
+            free = holidays.country_holidays(country, years=date.year, language="en_US")
+            if date in free:
+                return str(free[date])
+        if dates.to_day(date) in self.problem.days_off_of(int(row["id"])):
+            return "day off"
+        return None

@@ -1,0 +1,266 @@
+"""Looking ahead: a future lived through with a plan for the whole horizon, made anew each night.
+
+The planner is the very one that `sendplan.solve` calls. Each night it is given what a database
+would hold by then: what has been sent, who has left, who has come, and the slots of the plan
+before. Nights are left out that change nothing: those after days on which all went as planned,
+since that plan goes on, and those before days on which nobody may send.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner.course import Course
+from sendplan.planner.dates import DAY
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.plan import Plan
+from sendplan.planner.problem import Problem
+from sendplan.planner.reading import NULL, microseconds
+from sendplan.planner.solver import plan_with
+from sendplan.planner.stages import NONE
+from sendplan.planner.vocabulary import (
+    IN_FLIGHT,
+    MAX_HORIZON_DAYS,
+    OCCUPYING,
+    EmailStatus,
+    EnrollmentStatus,
+)
+
+STILL_COUNTS = 3 * DAY
+"""For how long a sent email can stand in the way of others: mailbox, contact and gap of its day."""
+
+_RUN = 1
+"""The plan_run_id of slots; any number makes them the planner's own."""
+
+
+def live_looking_ahead(course: Course, parameters: Parameters) -> None:
+    """Live through one future, re-planning every night.
+
+    Parameters
+    ----------
+    course : Course
+        At its beginning; changed in place.
+    parameters : Parameters
+        How to plan.
+    """
+    _LookAhead(course, parameters).run()
+
+
+class _LookAhead:
+    """One future, and the slots of its emails as last planned."""
+
+    def __init__(self, course: Course, parameters: Parameters) -> None:
+        self.course, self.parameters = course, parameters
+        work = course.work
+        self.now = work.problem.now
+        self.diary = Diary(course)
+        emails = len(work.emails)
+        self.slot_day = np.full(emails, NONE)
+        self.slot_mailbox = np.full(emails, NONE)
+        self.slot_at = np.full(emails, NULL)
+
+    def run(self) -> None:
+        upset = True
+        for night in range(MAX_HORIZON_DAYS + 1):
+            now = self.now + night * DAY
+            upset |= self.course.begin(night)
+            upset |= bool((self.course.comes_in == night).any())
+            if upset and (night == 0 or self._may_send(now)):
+                plan = plan_with(self._problem(night), self.parameters)
+                self._take(plan)
+                self.course.nights_planned += 1
+                # What a given horizon was too short for has another chance tomorrow.
+                rolls = self.parameters.horizon_days is not None
+                upset = rolls and len(plan.unplaced) > plan.blocked
+            upset |= self._send_until(now + DAY, night)
+            if not upset and not self._waiting().any() and not (self.course.comes_in > night).any():
+                return
+
+    def _waiting(self) -> np.ndarray:
+        """Tell which slots are still to be used."""
+        course, emails = self.course, self.course.work.emails
+        open_chain = course.unfinished[emails.chain]
+        return np.asarray(open_chain & (course.day == NONE) & (self.slot_at != NULL))
+
+    def _may_send(self, now: int) -> bool:
+        """Tell whether any window opens before the next night."""
+        work = self.course.work
+        windows, chains = work.windows, work.chains
+        open_then = (windows.opens < now + DAY) & (windows.closes > now)
+        stage_of = np.zeros(len(windows.opens), dtype=np.int64)
+        stage_of[chains.window] = chains.stage
+        return bool((open_then & work.stages.sends[stage_of, :-1]).any())
+
+    def _problem(self, night: int) -> Problem:
+        return self.diary.problem(night, self.slot_mailbox, self.slot_day, self.slot_at)
+
+    def _take(self, plan: Plan) -> None:
+        """Take over the slots of a plan."""
+        sends, work = plan.sends, self.course.work
+        email = self.diary.emails_of(sends["enrollment_id"], sends["step_id"])
+        self.slot_at[:] = NULL
+        self.slot_at[email] = microseconds(sends["send_at"])
+        day = sends["send_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
+        self.slot_day[email] = day - work.problem.horizon.origin
+        mailboxes = pd.Index(work.problem.mailboxes["id"])
+        self.slot_mailbox[email] = mailboxes.get_indexer(sends["mailbox_id"])
+
+    def _send_until(self, moment: int, night: int) -> bool:
+        """Send what is due before a moment; tell whether anything went otherwise than planned."""
+        course, failed = self.course, False
+        within = self.slot_day <= course.work.problem.horizon.last
+        due = self._waiting() & (self.slot_at < moment) & within
+        while due.any():
+            # Of a chain with several emails due, the later ones wait for the earlier.
+            email = np.flatnonzero(due)
+            email = email[course.next_email(course.work.emails.chain[email]) == email]
+            if not len(email):
+                return failed
+            sent = course.attempt(email, self.slot_mailbox[email], self.slot_day[email], night)
+            self.diary.sent_at[email[sent]] = self.slot_at[email[sent]]
+            self.slot_at[email[~sent]] = NULL
+            failed |= not sent.all()
+            due[email] = False
+        return failed
+
+
+class Diary:
+    """What a database would hold on a night.
+
+    Parameters
+    ----------
+    course : Course
+        What has happened.
+
+    Attributes
+    ----------
+    sent_at : ndarray of int64, shape (emails,)
+        When each email left, in microseconds; `NULL` if it has not.
+    """
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.problem_then = problem = course.work.problem
+        self.sent_at = np.full(len(course.work.emails), NULL)
+        self._history = _history(problem)
+        emails, chains = course.work.emails, course.work.chains
+        self._width = len(problem.live_steps) + 1
+        step = course.work.stages.step[emails.stage] if len(emails) else emails.stage
+        self._step_id = problem.live_steps["id"].to_numpy()[step]
+        self._enrollment = chains.enrollment[emails.chain]
+        key = self._enrollment * self._width + step
+        self._by_key = np.argsort(key)
+        self._keys = key[self._by_key]
+
+    def emails_of(self, enrollment_id: pd.Series, step_id: pd.Series) -> np.ndarray:
+        """Return the emails with these ids; ndarray of int."""
+        problem = self.problem_then
+        enrollment = pd.Index(problem.enrollments["id"]).get_indexer(enrollment_id)
+        step = pd.Index(problem.live_steps["id"]).get_indexer(step_id)
+        return np.asarray(
+            self._by_key[np.searchsorted(self._keys, enrollment * self._width + step)]
+        )
+
+    def problem(self, night: int, mailbox: np.ndarray, day: np.ndarray, at: np.ndarray) -> Problem:
+        """Return the problem of a night.
+
+        Parameters
+        ----------
+        night : int
+            Counted from 0.
+        mailbox, day, at : ndarray of int, shape (emails,)
+            The slots of the plan so far; `at` is `NULL` where there is none.
+
+        Returns
+        -------
+        Problem
+            On the first night what was given, less who is to come later. On later ones, enrollments
+            with nothing to come and emails too old to stand in the way of any are left out.
+        """
+        then = self.problem_then
+        seen = self.course.comes_in <= night
+        if night == 0:
+            if seen.all():
+                return then
+            return replace(then, enrollments=then.enrollments[seen].reset_index(drop=True))
+        now = then.now + night * DAY
+        course = self.course
+        unfinished = np.zeros(len(then.enrollments), dtype=bool)
+        unfinished[course.work.chains.enrollment[course.unfinished]] = True
+        rows = pd.concat([self._history, self._rows(mailbox, day, at, now)], ignore_index=True)
+        place = pd.Index(then.enrollments["id"]).get_indexer(rows["enrollment_id"])
+        moment = np.maximum(rows["sent_at"].to_numpy(), rows["send_at"].to_numpy())
+        recent = moment > now - STILL_COUNTS
+        kept = unfinished.copy()
+        kept[place[recent & (place >= 0)]] = True
+        kept &= seen
+        rows = rows[recent | np.append(kept, False)[place]]
+        return replace(
+            then,
+            now=now,
+            enrollments=self._people()[kept].reset_index(drop=True),
+            scheduled_emails=rows.sort_values(["enrollment_id", "step_id"], ignore_index=True),
+        )
+
+    def _people(self) -> pd.DataFrame:
+        """Return the enrollments as they stand by now."""
+        course, people = self.course, self.problem_then.enrollments
+        chains = course.work.chains
+        columns = {
+            name: people[name].to_numpy().copy()
+            for name in ("status", "current_step_id", "last_sent_day", "mailbox_id")
+        }
+        columns["status"][chains.enrollment[~course.going]] = str(EnrollmentStatus.STOPPED)
+        begun = np.flatnonzero(course.done)
+        newest = chains.offset[begun] + course.done[begun] - 1
+        who = chains.enrollment[begun]
+        origin = self.problem_then.horizon.origin
+        columns["current_step_id"][who] = self._step_id[newest]
+        columns["last_sent_day"][who] = course.day[newest] + origin
+        columns["mailbox_id"][who] = self._mailbox_id(course.mailbox[begun])
+        return people.assign(**columns)
+
+    def _rows(self, mailbox: np.ndarray, day: np.ndarray, at: np.ndarray, now: int) -> pd.DataFrame:
+        """Return the emails sent so far, and the slots still to come."""
+        course, then = self.course, self.problem_then
+        sent = course.day != NONE
+        waits = ~sent & course.unfinished[course.work.emails.chain] & (at != NULL) & (at >= now)
+        email = np.flatnonzero(sent | waits)
+        gone = sent[email]
+        sender = np.where(gone, course.mailbox[course.work.emails.chain[email]], mailbox[email])
+        status = np.where(gone, str(EmailStatus.SENT), str(EmailStatus.PENDING)).astype(object)
+        values = {
+            "enrollment_id": self.problem_then.enrollments["id"].to_numpy()[
+                self._enrollment[email]
+            ],
+            "step_id": self._step_id[email],
+            "mailbox_id": self._mailbox_id(sender),
+            "send_day": np.where(gone, course.day[email], day[email]) + then.horizon.origin,
+            "send_at": np.where(gone, self.sent_at[email], at[email]),
+            "sent_at": self.sent_at[email],
+            "plan_run_id": np.full(len(email), _RUN),
+            "unplaced_reason": np.full(len(email), None, dtype=object),
+            "id": np.full(len(email), NULL),
+            "status": status,
+        }
+        columns = then.scheduled_emails.columns
+        return pd.DataFrame({name: pd.Series(values[name]) for name in columns})
+
+    def _mailbox_id(self, place: np.ndarray) -> np.ndarray:
+        return np.asarray(self.problem_then.mailboxes["id"].to_numpy()[place])
+
+
+def _history(problem: Problem) -> pd.DataFrame:
+    """Return the rows that had left by the beginning; those in flight then arrive as planned."""
+    rows = problem.scheduled_emails
+    rows = rows[rows["status"].isin(OCCUPYING).to_numpy()]
+    flying = rows["status"].isin(IN_FLIGHT).to_numpy()
+    send_at, sent_at = rows["send_at"].to_numpy(), rows["sent_at"].to_numpy()
+    # A row without times counts as of now, which moves on from here.
+    landed = np.where(send_at == NULL, problem.now, send_at)
+    timeless = (sent_at == NULL) & (send_at == NULL)
+    return rows.assign(
+        status=np.where(flying, str(EmailStatus.SENT), rows["status"].to_numpy()).astype(object),
+        sent_at=np.where(flying | timeless, landed, sent_at),
+    )

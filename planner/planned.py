@@ -1,0 +1,88 @@
+"""A plan's slots read back as a placement, so that it can be questioned."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner.dates import SECOND
+from sendplan.planner.placement import Placement
+from sendplan.planner.reading import microseconds
+from sendplan.planner.stages import NONE
+from sendplan.planner.workload import Workload
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Where a plan puts the emails of some work.
+
+    Parameters
+    ----------
+    placement : Placement
+        Days and mailboxes.
+    at : ndarray of int64, shape (emails,)
+        Second at which each email leaves, `NONE` where it has no slot.
+    """
+
+    placement: Placement
+    at: np.ndarray
+
+
+def email_numbers(
+    work: Workload, enrollment_id: np.ndarray | pd.Series, step_id: np.ndarray | pd.Series
+) -> np.ndarray:
+    """Find emails of some work by their ids.
+
+    Parameters
+    ----------
+    work : Workload
+        The work.
+    enrollment_id, step_id : array of int, shape (rows,)
+        Pairs of ids.
+
+    Returns
+    -------
+    ndarray of int, shape (rows,)
+        Places in ``work.emails``, `NONE` where an email is not among them.
+    """
+    problem, emails, chains = work.problem, work.emails, work.chains
+    enrollment = pd.Index(problem.enrollments["id"]).get_indexer(enrollment_id)
+    step = pd.Index(problem.live_steps["id"]).get_indexer(step_id)
+    width = len(problem.live_steps) + 1
+    key = chains.enrollment[emails.chain] * width + work.stages.step[emails.stage]
+    wanted = np.where((enrollment >= 0) & (step >= 0), enrollment * width + step, NONE)
+    return np.asarray(pd.Index(key).get_indexer(wanted))
+
+
+def planned(work: Workload, sends: pd.DataFrame) -> Planned:
+    """Read slots as a placement.
+
+    Parameters
+    ----------
+    work : Workload
+        The work that was planned.
+    sends : DataFrame
+        ``Plan.sends``.
+
+    Raises
+    ------
+    ValueError
+        If a slot belongs to no email of the work: the plan is of another problem.
+    """
+    email = email_numbers(work, sends["enrollment_id"], sends["step_id"])
+    lost = email == NONE
+    if lost.any():
+        row = sends[lost].iloc[0]
+        raise ValueError(
+            f"{int(lost.sum())} slots of the plan are not among the emails to be planned, such as"
+            f" enrollment {row['enrollment_id']}, step {row['step_id']}; pass the problem that the"
+            " plan was made for"
+        )
+    placement = Placement.empty(work)
+    day = sends["send_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    placement.day[email] = day - work.problem.horizon.origin
+    mailbox = pd.Index(work.problem.mailboxes["id"]).get_indexer(sends["mailbox_id"])
+    placement.mailbox[work.emails.chain[email]] = mailbox
+    at = np.full(len(work.emails), NONE, dtype=np.int64)
+    at[email] = microseconds(sends["send_at"]) // SECOND
+    return Planned(placement, at)

@@ -1,0 +1,155 @@
+"""Where the ready day of an email comes from."""
+
+import datetime as dt
+
+import numpy as np
+
+from sendplan.planner.dates import local_days
+from sendplan.planner.explained import Ready
+from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.reading import NULL
+from sendplan.planner.stages import NONE
+from sendplan.planner.vocabulary import EmailStatus, WaitUnit
+
+ONE_DAY = dt.timedelta(days=1)
+
+
+def ready_facts(inquiry: Inquiry, email: int) -> Ready | None:
+    """Derive the ready day of an email.
+
+    Parameters
+    ----------
+    inquiry : Inquiry
+        The plan.
+    email : int
+        The email.
+
+    Returns
+    -------
+    Ready or None
+        None behind an email without a slot.
+    """
+    ready = ready_day(inquiry, email)
+    if ready == NONE:
+        return None
+    if inquiry.work.emails.order[email] > 0:
+        before = inquiry.day[email - 1]
+        step_id, position = inquiry.step(email - 1)
+        return _after(inquiry, email, inquiry.date(before), ready, (step_id, position, "planned"))
+    return _at_first(inquiry, email, ready)
+
+
+def ready_day(inquiry: Inquiry, email: int) -> int:
+    """Return the ready day of an email, `NONE` behind one without a slot."""
+    work = inquiry.work
+    if work.emails.order[email] == 0:
+        return int(work.chains.ready[work.emails.chain[email]])
+    before = inquiry.day[email - 1]
+    return NONE if before == NONE else int(work.stages.ready[work.emails.stage[email], before])
+
+
+def _at_first(inquiry: Inquiry, email: int, ready: int) -> Ready:
+    """Derive the ready day of the first email that a thread has still to send."""
+    work, state = inquiry.work, inquiry.state
+    chain = work.emails.chain[email]
+    place = int(work.chains.enrollment[chain])
+    previous = int(state.previous_day[place])
+    if state.received_any[place] and previous != NULL:
+        since = dt.date.fromordinal(719_163 + previous)
+        return _after(inquiry, email, since, ready, _received(inquiry, place))
+    enrolled_at = np.array([inquiry.problem.enrollments["enrolled_at"].iloc[place]])
+    enrolled = int(local_days(enrolled_at, str(state.zones[place]))[0])
+    window = work.chains.window[chain]
+    last = inquiry.problem.horizon.last
+    index = min(max(enrolled - inquiry.problem.horizon.origin, 0), last)
+    after_hours = bool(enrolled_at[0] >= work.windows.closes[window, index])
+    since = dt.date.fromordinal(719_163 + enrolled)
+    if state.received_any[place]:
+        # Nobody knows when the step before left, so that the wait runs from the enrolment.
+        begin = since + after_hours * ONE_DAY
+        return _after(inquiry, email, begin, ready, (None, None, None))
+    start = since + after_hours * ONE_DAY
+    return _floored(inquiry, email, ready, "enrolment", since, start, after_hours=after_hours)
+
+
+def _received(inquiry: Inquiry, place: int) -> tuple[int | None, int | None, str | None]:
+    """Return step, position and status of the newest email that an enrollment got."""
+    rows = inquiry.state.rows
+    own = rows[(rows["enrollment"] == place).to_numpy()]
+    if not len(own):
+        step_id = int(inquiry.problem.enrollments["current_step_id"].iloc[place])
+        status = str(EmailStatus.SENT)
+    else:
+        step_id, status = int(own["step_id"].iloc[-1]), str(own["status"].iloc[-1])
+    steps = inquiry.problem.live_steps
+    position = steps["position"].to_numpy()[(steps["id"] == step_id).to_numpy()]
+    known = None if step_id == NULL else step_id
+    return known, int(position[0]) if len(position) else None, status
+
+
+def _after(
+    inquiry: Inquiry,
+    email: int,
+    since: dt.date,
+    ready: int,
+    previous: tuple[int | None, int | None, str | None],
+) -> Ready:
+    """Derive a ready day that a wait gives."""
+    sequence = inquiry.sequence(email)
+    stage = inquiry.work.emails.stage[email]
+    step = inquiry.problem.live_steps.iloc[int(inquiry.work.stages.step[stage])]
+    unit, wait = str(inquiry.problem.sequences["wait_unit"].iloc[sequence]), int(step["wait_days"])
+    counted = unit == WaitUnit.SENDING and wait > 0
+    start = since + (ONE_DAY if counted else wait * ONE_DAY)
+    found = _floored(
+        inquiry, email, ready, "previous", since, start, left=wait - 1 if counted else 0
+    )
+    step_id, position, state = previous
+    return Ready(
+        **{
+            **{name: getattr(found, name) for name in ("day", "since", "since_day", "closed")},
+            "previous_step_id": step_id,
+            "previous_position": position,
+            "previous_state": state,
+            "wait_days": wait,
+            "wait_unit": unit,
+        }
+    )
+
+
+def _floored(
+    inquiry: Inquiry,
+    email: int,
+    ready: int,
+    since: str,
+    since_day: dt.date,
+    start: dt.date,
+    *,
+    left: int = 0,
+    after_hours: bool = False,
+) -> Ready:
+    """Walk from a day to the ready day, and note what is left out on the way.
+
+    `left` sending days are counted before the ready day. A day before the first usable one is
+    none: then the ready day comes from there.
+    """
+    sequence, day = inquiry.sequence(email), inquiry.date(ready)
+    closed: list[tuple[dt.date, str]] = []
+    at = start
+    while at < day:
+        why = inquiry.why_closed(sequence, at)
+        if why is not None:
+            closed.append((at, why))
+        elif left:
+            left -= 1
+        else:
+            break
+        at += ONE_DAY
+    if at == day and not left:
+        return Ready(day, since, since_day, after_hours, closed=tuple(closed))
+    # The wait was over, or the enrolment was, before the first day that could still be used.
+    window = inquiry.work.chains.window[inquiry.work.emails.chain[email]]
+    first = inquiry.date(int(inquiry.work.windows.first_day[window]))
+    behind = [first + number * ONE_DAY for number in range((day - first).days)]
+    reasons = [(date, inquiry.why_closed(sequence, date) or "") for date in behind]
+    return Ready(day, "now", since_day, after_hours, closed=tuple(reasons))

@@ -1,0 +1,303 @@
+"""What simulated futures amount to: figures and loads, over all of them and side by side."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from sendplan.planner import dates
+from sendplan.planner.chance import Rates
+from sendplan.planner.course import Course
+from sendplan.planner.errors import MethodError
+from sendplan.planner.stages import NONE
+
+QUANTILES = (0.1, 0.5, 0.9)
+FIGURES = (
+    "emails", "replies", "bounces", "failures", "given_up", "late_follow_ups", "slip_days",
+    "lateness_days", "spared", "unsent", "nights_planned",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One simulated future, in figures.
+
+    Parameters
+    ----------
+    finish : int or None
+        Day on which the last email left, in days since 1970-01-01; None if none did.
+    emails, replies, bounces : int
+        Emails sent, and how many of them were answered or bounced.
+    failures, given_up : int
+        Attempts that failed for the time being, and emails that never got through.
+    late_follow_ups, slip_days, lateness_days : int
+        As in a plan, of the emails sent; what failures cost is part of it.
+    spared : int
+        Emails not sent since the contact had replied or bounced, or an email was given up.
+    unsent : int
+        Emails for which 366 days were not enough.
+    nights_planned : int
+        Nights on which was planned.
+    day, position, count : ndarray of int
+        How many emails of which step left on which day (since 1970-01-01).
+    """
+
+    finish: int | None
+    emails: int
+    replies: int
+    bounces: int
+    failures: int
+    given_up: int
+    late_follow_ups: int
+    slip_days: int
+    lateness_days: int
+    spared: int
+    unsent: int
+    nights_planned: int
+    day: np.ndarray
+    position: np.ndarray
+    count: np.ndarray
+
+
+def run_of(course: Course) -> Run:
+    """Put a future that has been lived through into figures.
+
+    Parameters
+    ----------
+    course : Course
+        At its end.
+
+    Returns
+    -------
+    Run
+        Slip runs from the days on which emails really left.
+    """
+    work, day = course.work, course.day
+    emails, stages, origin = work.emails, work.stages, work.problem.horizon.origin
+    sent = np.flatnonzero(day != NONE)
+    ready = work.chains.ready[emails.chain]
+    behind = sent[emails.order[sent] > 0]
+    ready[behind] = stages.ready[emails.stage[behind], day[behind - 1]]
+    follows = sent[~stages.is_first[emails.stage[sent]]]
+    slip = day[follows] - ready[follows]
+    positions = work.problem.live_steps["position"].to_numpy()
+    position = positions[stages.step[emails.stage[sent]]] if len(sent) else sent
+    pairs, count = np.unique(np.stack([day[sent] + origin, position]), axis=1, return_counts=True)
+    open_ones = course.unfinished
+    left = course.length - course.done
+    return Run(
+        finish=int(day[sent].max()) + origin if len(sent) else None,
+        emails=len(sent),
+        replies=course.replies,
+        bounces=course.bounces,
+        failures=course.failures,
+        given_up=course.given_up,
+        late_follow_ups=int((slip > 0).sum()),
+        slip_days=int(slip.sum()),
+        lateness_days=int((day[sent] - emails.ideal[sent]).sum()),
+        spared=int(left[~open_ones].sum()),
+        unsent=int(left[open_ones].sum()),
+        nights_planned=course.nights_planned,
+        day=pairs[0],
+        position=pairs[1],
+        count=count,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """Many simulated futures of one problem under one policy.
+
+    Print it, or look at `frame`, `load`, `days` and `quantiles`; `compare` puts several side by
+    side.
+
+    Parameters
+    ----------
+    policy : str
+        How was decided what is sent.
+    seed : int
+        Seed of all chance.
+    rates : Rates
+        How likely replies, bounces and failures were, and who came.
+    runs : tuple of Run
+        The futures.
+    room : Series
+        Emails that all mailboxes together may send, by day.
+    """
+
+    policy: str
+    seed: int
+    rates: Rates
+    runs: tuple[Run, ...]
+    room: pd.Series
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row a future: run, finish_day, and the figures of `Run`."""
+        rows = [[getattr(run, name) for name in FIGURES] for run in self.runs]
+        frame = pd.DataFrame(rows, columns=list(FIGURES))
+        finish = [
+            np.datetime64("NaT") if run.finish is None else np.datetime64(run.finish, "D")
+            for run in self.runs
+        ]
+        frame.insert(0, "finish_day", np.array(finish, dtype="datetime64[s]"))
+        frame.insert(0, "run", np.arange(len(self.runs)))
+        return frame
+
+    @cached_property
+    def load(self) -> pd.DataFrame:
+        """What leaves when: run, send_day, position of the step, emails; no rows without any."""
+        sizes = [len(run.day) for run in self.runs]
+        return pd.DataFrame(
+            {
+                "run": np.repeat(np.arange(len(self.runs)), sizes),
+                "send_day": dates.to_dates(np.concatenate([run.day for run in self.runs])),
+                "position": np.concatenate([run.position for run in self.runs]),
+                "emails": np.concatenate([run.count for run in self.runs]),
+            }
+        )
+
+    def days(self, quantiles: Sequence[float] = QUANTILES) -> pd.DataFrame:
+        """Return the load of each day over all futures.
+
+        Parameters
+        ----------
+        quantiles : sequence of float
+            Which to give, between 0 and 1.
+
+        Returns
+        -------
+        DataFrame
+            One row a day up to the last on which anything is sent: send_day, capacity (what the
+            mailboxes may send), mean, and the quantiles as ``p10``, ``p50`` …
+        """
+        last = max((run.finish for run in self.runs if run.finish is not None), default=None)
+        days = self.room.index.to_numpy()
+        days = days[:0] if last is None else days[days <= np.datetime64(last, "D")]
+        sent = self.load.pivot_table(
+            index="send_day", columns="run", values="emails", aggfunc="sum", fill_value=0
+        ).reindex(index=pd.DatetimeIndex(days), columns=np.arange(len(self.runs)), fill_value=0)
+        result = pd.DataFrame(
+            {
+                "send_day": days,
+                "capacity": self.room.reindex(days).to_numpy(),
+                "mean": sent.mean(axis=1).to_numpy(),
+            }
+        )
+        for share in quantiles:
+            result[_name(share)] = _quantile(sent.to_numpy(), share)
+        return result
+
+    def quantiles(self, quantiles: Sequence[float] = QUANTILES) -> pd.DataFrame:
+        """Return the distribution of every figure.
+
+        Parameters
+        ----------
+        quantiles : sequence of float
+            Which to give, between 0 and 1.
+
+        Returns
+        -------
+        DataFrame
+            One row a figure: the quantiles as ``p10``, ``p50`` …, each the value of some future
+            that so many of the others do not exceed.
+        """
+        figures = self.frame.drop(columns="run")
+        finish = figures["finish_day"].dropna().to_numpy().astype("datetime64[D]").astype(np.int64)
+        rows: dict[str, list[object]] = {
+            "finish_day": [
+                dates.to_date(int(_quantile(finish[None], share)[0])) if len(finish) else None
+                for share in quantiles
+            ]
+        }
+        for name in FIGURES:
+            values = figures[name].to_numpy()[None]
+            rows[name] = [int(_quantile(values, share)[0]) for share in quantiles]
+        columns = [_name(share) for share in quantiles]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=object)
+
+    def finished_by(self, day: dt.date | str) -> float:
+        """Return the share of the futures in which everything has been sent by the end of a day.
+
+        Parameters
+        ----------
+        day : date or str
+            Such as ``"2027-01-15"``.
+        """
+        until = np.datetime64(str(pd.Timestamp(day).date()), "D").astype(np.int64)
+        over = [not run.unsent and (run.finish is None or run.finish <= until) for run in self.runs]
+        return sum(over) / len(over)
+
+    def compare(self, *others: "Simulation", labels: Sequence[str] | None = None) -> pd.DataFrame:
+        """Put simulations side by side.
+
+        Parameters
+        ----------
+        *others : Simulation
+            Of the same seed and as many runs, so that they met the same contacts.
+        labels : sequence of str, optional
+            What to call them, this one first; by default their policies.
+
+        Returns
+        -------
+        DataFrame
+            One row each: finish_day in the middle (p50) and at worst but for a tenth (p90), the
+            means of the figures, and finishes_later, the mean of days after this one's finish.
+
+        Raises
+        ------
+        MethodError
+            If their futures are not the same, or the labels are not as many.
+        """
+        every = (self, *others)
+        for other in others:
+            if (other.seed, len(other.runs)) != (self.seed, len(self.runs)):
+                raise MethodError(
+                    f"seed {self.seed} with {len(self.runs)} runs and seed {other.seed} with "
+                    f"{len(other.runs)} runs are different futures; simulate both with the same"
+                )
+        names = [each.policy for each in every] if labels is None else list(labels)
+        if len(names) != len(every):
+            raise MethodError(f"{len(names)} labels for {len(every)} simulations; give one each")
+        rows = []
+        for each in every:
+            finish = each.quantiles((0.5, 0.9)).loc["finish_day"]
+            means = each.frame[list(FIGURES)].mean()
+            later = (each.frame["finish_day"] - self.frame["finish_day"]).dt.days.mean()
+            rows.append(
+                {
+                    "finish_day_p50": finish["p50"],
+                    "finish_day_p90": finish["p90"],
+                    "finishes_later": later,
+                    **means.to_dict(),
+                }
+            )
+        return pd.DataFrame(rows, index=pd.Index(names, name="policy"))
+
+    def __str__(self) -> str:
+        """Return the distribution as plain text."""
+        return f"{self._title}\n{self.quantiles().to_string()}"
+
+    def __repr__(self) -> str:
+        """Return the same: a notebook and a prompt show what is in it."""
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        """Return the distribution as a notebook shows it."""
+        return f"<p>{self._title}</p>{self.quantiles().to_html()}"
+
+    @property
+    def _title(self) -> str:
+        return f"{self.policy}: {len(self.runs)} simulated futures, seed {self.seed}"
+
+
+def _name(share: float) -> str:
+    return f"p{100 * share:g}"
+
+
+def _quantile(values: np.ndarray, share: float) -> np.ndarray:
+    """Return a quantile of each row that is one of its values."""
+    return np.asarray(np.quantile(values, share, axis=1, method="inverted_cdf"))

@@ -1,0 +1,188 @@
+"""Why an email has no slot, and what would mend that."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.reading import NULL
+from sendplan.planner.stages import NONE
+from sendplan.planner.vocabulary import (
+    OCCUPYING,
+    EmailStatus,
+    EnrollmentStatus,
+    MailboxStatus,
+    Reason,
+    SequenceStatus,
+)
+
+NOT_PLANNED = "not_planned"
+"""No plan has seen the email yet."""
+
+
+@dataclass(frozen=True)
+class Obstruction:
+    """What keeps an email from having a slot.
+
+    Parameters
+    ----------
+    state : str
+        ``"unplaced"``, or ``"idle"`` where nothing is to be planned.
+    reason : str
+        A word of `Reason`, or another one.
+    text : str
+        What that means here, as a sentence.
+    remedy : str or None
+        What would mend it.
+    names : dict
+        Names of the mailboxes spoken of, by id.
+    """
+
+    state: str
+    reason: str
+    text: str
+    remedy: str | None = None
+    names: dict[int, str] = field(default_factory=dict)
+
+
+def obstruction(
+    inquiry: Inquiry, enrollment_id: int, step_id: int, email: int, told: str | None
+) -> Obstruction:
+    """Find what keeps an email from having a slot.
+
+    Parameters
+    ----------
+    inquiry : Inquiry
+        The plan.
+    enrollment_id, step_id : int
+        The email.
+    email : int
+        Its number, `NONE` where it is not to be planned.
+    told : str or None
+        The reason that the plan gave.
+    """
+    if email != NONE:
+        return _left_out(inquiry, email, told)
+    place = int(np.flatnonzero((inquiry.problem.enrollments["id"] == enrollment_id).to_numpy())[0])
+    return (
+        _step_is_over(inquiry, enrollment_id, place, step_id)
+        or _stopped(inquiry, place)
+        or _blocked(inquiry, place)
+        or Obstruction("idle", "passed", "The contact has passed this step, and does not get it.")
+    )
+
+
+def _left_out(inquiry: Inquiry, email: int, told: str | None) -> Obstruction:
+    """Tell why an email that might be planned has no slot."""
+    behind = inquiry.work.emails.order[email] > 0 and inquiry.day[email - 1] == NONE
+    if told is None:
+        return Obstruction(
+            "unplaced",
+            NOT_PLANNED,
+            "No plan has given it a slot yet.",
+            "The next plan does: `sendplan plan`, or `sendplan recalc` where a change is queued.",
+        )
+    if behind:
+        position = inquiry.step(email - 1)[1]
+        return Obstruction(
+            "unplaced",
+            Reason.BEHIND_UNPLACED,
+            f"The email before it, step {position}, has no slot, and it has to wait for that one.",
+            f"Ask why step {position} has none.",
+        )
+    return Obstruction(
+        "unplaced",
+        Reason.NO_ROOM,
+        "Within the horizon there is no day with room for it.",
+        "A longer horizon, more capacity or another mailbox for the sequence makes room.",
+    )
+
+
+def _step_is_over(
+    inquiry: Inquiry, enrollment_id: int, place: int, step_id: int
+) -> Obstruction | None:
+    """Tell whether the email has left, is about to, or belongs to a removed step."""
+    rows = inquiry.problem.scheduled_emails
+    own = rows[((rows["enrollment_id"] == enrollment_id) & (rows["step_id"] == step_id)).to_numpy()]
+    status = [str(word) for word in own["status"] if word != EmailStatus.CANCELLED]
+    if status and status[-1] in (*OCCUPYING, EmailStatus.FAILED):
+        return Obstruction("idle", status[-1], f"The email is {status[-1]}.")
+    steps = inquiry.problem.steps
+    step = steps[(steps["id"] == step_id).to_numpy()]
+    if int(step["removed_at"].iloc[0]) != NULL or int(step["position"].iloc[0]) == NULL:
+        return Obstruction("idle", "step_removed", "The step was removed from its sequence.")
+    live = inquiry.problem.live_steps
+    mine = live[(live["sequence_id"] == step["sequence_id"].iloc[0]).to_numpy()]
+    ordinal = int(np.flatnonzero((mine["id"] == step_id).to_numpy())[0])
+    if inquiry.state.remaining[place] & (np.int64(1) << ordinal):
+        return None
+    return Obstruction("idle", "passed", "The contact has received this step, or passed it.")
+
+
+def _stopped(inquiry: Inquiry, place: int) -> Obstruction | None:
+    """Tell whether nothing more is to go to the contact."""
+    problem = inquiry.problem
+    row = problem.enrollments.iloc[place]
+    if row["status"] != EnrollmentStatus.ACTIVE:
+        word = str(row["status"])
+        return Obstruction("idle", word, f"The enrollment is {word}: nothing more is sent.")
+    if row["suppressed_at"] != NULL:
+        return Obstruction("idle", "suppressed", "The contact is suppressed: nothing is sent.")
+    sequence = int(np.flatnonzero((problem.sequences["id"] == row["sequence_id"]).to_numpy())[0])
+    if problem.sequences["status"].iloc[sequence] != SequenceStatus.ACTIVE:
+        name = inquiry.sequence_name(sequence)
+        return Obstruction(
+            "idle",
+            "sequence_paused",
+            f"The sequence {name} is paused.",
+            f'Resume it: `sendplan sequence resume "{name}"`.',
+        )
+    if inquiry.state.failed[place]:
+        return Obstruction(
+            "idle", "behind_failed", "An earlier email of the thread failed: it ends there."
+        )
+    return None
+
+
+def _blocked(inquiry: Inquiry, place: int) -> Obstruction | None:
+    """Tell what keeps every plan from placing the email."""
+    blocked = inquiry.work.blocked
+    own = blocked[(blocked["enrollment"] == place).to_numpy()]
+    if not len(own):
+        return None
+    reason = Reason(own["reason"].iloc[0])
+    problem = inquiry.problem
+    if reason == Reason.MAILBOX_PAUSED:
+        ids = problem.mailboxes["id"].to_numpy()
+        box = int(np.flatnonzero(ids == inquiry.state.mailbox_id[place])[0])
+        name = inquiry.mailbox_name(box)
+        return Obstruction(
+            "unplaced",
+            reason,
+            f"The thread has begun at {name}, which is paused, and waits for it.",
+            f"Resume it: `sendplan mailbox resume {name}`. Removing it would move the thread to"
+            " another mailbox.",
+            {int(ids[box]): name},
+        )
+    if reason == Reason.BEHIND_UNCERTAIN:
+        rows = problem.scheduled_emails
+        mine = rows["enrollment_id"] == problem.enrollments["id"].iloc[place]
+        row = rows[(mine & (rows["status"] == EmailStatus.UNCERTAIN)).to_numpy()].iloc[0]
+        known = row["id"] != NULL
+        which = f"email {row['id']}" if known else f"the email of step {row['step_id']}"
+        flags = f"--sent {row['id']}`, or `--not-sent {row['id']}" if known else "--sent ID"
+        return Obstruction(
+            "unplaced",
+            reason,
+            f"Nobody knows whether {which} of the thread has left; until then it rests.",
+            f"Look for it in the mailbox's sent messages, then `sendplan uncertain {flags}`.",
+        )
+    statuses = set(problem.mailboxes["status"])
+    paused = MailboxStatus.PAUSED in statuses
+    return Obstruction(
+        "unplaced",
+        reason,
+        "No active mailbox is linked to the sequence.",
+        f"{'Resume or link' if paused else 'Link'} one:"
+        " `sendplan sequence set NAME --link MAILBOX`.",
+    )
