@@ -15,10 +15,10 @@ from sqlalchemy import Engine
 from sendplan.io.database import connect
 from sendplan.io.dispatch import claims, recovery, transitions
 from sendplan.tests import dispatch_facts as facts
-from sendplan.tests.dispatch_machine import DispatchMachine
+from sendplan.tests.dispatch_machine import NEXT_SLOT, DispatchMachine
 from sendplan.tests.methods import FACTOR, examples
 
-HISTORIES, MOVES = 14, 60
+HISTORIES, MOVES = 12, 60
 
 PLANNING = ("it_is_planned_anew", "overdue_ones_are_handed_over", "all_is_well_again")
 """Rules that take most of the time, and that dispatchers can go wrong without."""
@@ -79,6 +79,27 @@ def test_whatever_happens_no_email_is_accepted_twice_and_none_is_lost(run: Run) 
     }
     too_few = {what: seen[what] for what, times in least.items() if seen[what] < times * FACTOR}
     assert too_few == {}
+
+
+def test_a_success_written_twice_does_not_take_its_enrollment_back(filled: Engine) -> None:
+    machine = DispatchMachine.on(filled)
+    history = machine()
+    history.begin_anew()
+    first, other = history.dispatchers[:2]
+    history.wait(NEXT_SLOT)
+    history.claim(first, 1)
+    [attempt] = first.in_hand
+    history.go_on(first, attempt, None, None)
+    history.go_on(first, attempt, None, None)
+    # Its commit goes through, and the connection breaks before anybody hears of it.
+    history.record(attempt, first, heard=False)
+    thread = attempt.claim.enrollment_id
+    while len(history.log.of(thread)) < 2:
+        history.wait(NEXT_SLOT)
+        history.send_due(other)
+    # The enrollment stands at its second step by now, and stays there.
+    history.record(attempt, first)
+    machine.close_sessions()
 
 
 # ---------------------------------------------------------------- policies to be caught

@@ -248,6 +248,11 @@ class Claimer:
             more=len(due) == limit,
         )
 
+    @property
+    def contended(self) -> bool:
+        """Whether somebody else has just held a mailbox that emails are due from."""
+        return bool(self._contended)
+
     def rest(self, mailbox_id: int, until: dt.datetime) -> None:
         """Claim nothing for a mailbox before a moment."""
         self._resting[mailbox_id] = until

@@ -202,7 +202,8 @@ class _Dispatcher:
             else:
                 looks_in_vain += 1
                 # Another dispatcher may just have held what we wanted.
-                if self._settings.once and looks_in_vain >= LOOKS_IN_VAIN:
+                again = claimed.more or self._claimer.contended
+                if self._settings.once and (looks_in_vain >= LOOKS_IN_VAIN or not again):
                     return
             self._pause(claimed)
 

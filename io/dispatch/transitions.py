@@ -72,11 +72,17 @@ SUCCEED = Prepared(
         FROM unnest($1, $2, $3) AS left_at (id, token, moment)
         WHERE email.id = left_at.id AND email.claim_token = left_at.token
           AND email.status IN ('{EmailStatus.SENDING}', '{EmailStatus.SENT}')
-        RETURNING email.id, email.enrollment_id, email.step_id, email.mailbox_id
+        RETURNING email.id, email.enrollment_id, email.step_id, email.mailbox_id, email.sent_at
     ), advanced AS (
         UPDATE enrollments AS enrollment
         SET current_step_id = done.step_id, mailbox_id = done.mailbox_id
         FROM done WHERE enrollment.id = done.enrollment_id
+          -- Written once more, it may have been followed by others in the meantime.
+          AND NOT EXISTS (
+              SELECT FROM scheduled_emails AS newer
+              WHERE newer.enrollment_id = done.enrollment_id
+                AND newer.status = '{EmailStatus.SENT}' AND newer.sent_at > done.sent_at
+          )
     )
     SELECT done.id, done.enrollment_id, EXISTS (
         SELECT FROM scheduled_emails AS later
