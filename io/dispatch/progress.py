@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 from sendplan.io.dispatch.room import Capacity, taken
 from sendplan.planner.single_days import ONE_DAY, UNREADABLE, SendingDays, instant_at, local_day
-from sendplan.planner.vocabulary import MAX_HORIZON_DAYS, EmailStatus, EnrollmentStatus
+from sendplan.planner.vocabulary import (
+    IN_FLIGHT,
+    MAX_HORIZON_DAYS,
+    EmailStatus,
+    EnrollmentStatus,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
 logger = logging.getLogger(__name__)
+
+IN_FLIGHT_WORDS = ", ".join(f"'{word}'" for word in IN_FLIGHT)
 
 NEXT_STEP = f"""
     SELECT step.id, step.position, step.wait_days
@@ -71,6 +78,7 @@ AHEAD = f"""
       AND enrollment.status = '{EnrollmentStatus.ACTIVE}'
 """
 
+# What is still under way will end it: a success that is written twice may find another email so.
 COMPLETE = f"""
     UPDATE enrollments AS enrollment
     SET status = '{EnrollmentStatus.COMPLETED}', completed_at = (
@@ -78,6 +86,11 @@ COMPLETE = f"""
         WHERE email.enrollment_id = enrollment.id AND email.status = '{EmailStatus.SENT}'
     )
     WHERE id = ANY(%(enrollment_ids)s) AND status = '{EnrollmentStatus.ACTIVE}'
+      AND NOT EXISTS (
+          SELECT FROM scheduled_emails AS open
+          WHERE open.enrollment_id = enrollment.id
+            AND open.status IN ({IN_FLIGHT_WORDS}, '{EmailStatus.UNCERTAIN}')
+      )
 """
 
 CANCEL = f"""
