@@ -189,7 +189,7 @@ class Ledger:
             begun = found
         except psycopg2.Error as error:
             # Whether it was committed is open, so none may leave.
-            logger.warning("The ledger could not write", extra={"reason": reason(error)})
+            _warn(error)
         finally:
             for entry in wanted:
                 entry.answer.set_result(entry.claim.email_id in begun)
@@ -202,7 +202,7 @@ class Ledger:
                     recorded = _succeed(cursor, accepted)
             except Exception as error:
                 # One by one, so that what cannot be written holds nobody else up.
-                logger.warning("The ledger could not write", extra={"reason": reason(error)})
+                _warn(error)
                 for entry in accepted:
                     self._end(entry)
             else:
@@ -242,7 +242,8 @@ class Ledger:
             held = persistently(attempt, self._giving_up.is_set, _GIVEN_UP)
         except Exception as error:
             # The row stays as it is, and is uncertain once its lease has run out.
-            logger.error("Could not be recorded", extra=_extra(entry) | {"reason": reason(error)})
+            extra = _extra(entry) | {"reason": reason(error)}
+            logger.error("Could not be recorded", extra=extra, exc_info=_surprise(error))
             self._over(entry)
             return False
         if held is _GIVEN_UP:
@@ -333,3 +334,13 @@ def _extra(entry: _Ending) -> dict[str, object]:
     if entry.outcome.detail:
         told["detail"] = entry.outcome.detail
     return told
+
+
+def _warn(error: Exception) -> None:
+    extra = {"reason": reason(error)}
+    logger.warning("The ledger could not write", extra=extra, exc_info=_surprise(error))
+
+
+def _surprise(error: Exception) -> bool:
+    """Tell whether an error is one of ours, and where it comes from must be told, too."""
+    return not isinstance(error, psycopg2.Error)

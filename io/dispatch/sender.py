@@ -16,7 +16,7 @@ from sendplan.io.dispatch.ledger import Ledger
 from sendplan.io.dispatch.lines import Line
 from sendplan.io.dispatch.messages import SenderError, compose
 from sendplan.io.dispatch.outbox import Outbox
-from sendplan.io.dispatch.outcomes import Message, Outcome, Transport, Verdict
+from sendplan.io.dispatch.outcomes import Outcome, Transport, Verdict
 from sendplan.io.dispatch.smtp import ANSWER_TIMEOUT, TIMEOUT, SmtpTransport
 from sendplan.io.dispatch.transport_urls import parse_url, read_reference
 from sendplan.io.errors import DataError, Problem
@@ -76,17 +76,9 @@ class Sender:
         return [mailbox_id for mailbox_id, until in list(self._held.items()) if until > now]
 
     def send(self, line: Line, claim: Claim) -> None:
-        """Send an email and leave its outcome to the ledger; raises nothing.
-
-        What fails for a reason that nobody thought of is given back, so that it is tried again by
-        whoever comes next, and a limited number of times.
-        """
+        """Send an email, and leave its outcome to the ledger."""
         began = time.monotonic()
-        try:
-            outcome = self._outcome(line, claim)
-        except Exception as error:
-            logger.exception("Sending failed", extra={"email_id": claim.email_id})
-            outcome = Outcome(Verdict.TEMPORARY, f"sendplan failed: {type(error).__name__}")
+        outcome = self._outcome(line, claim)
         self._ledger.end(claim, outcome, self._clock())
         self._heed(line, claim, outcome)
         if time.monotonic() - began > self._patience:
@@ -98,6 +90,25 @@ class Sender:
         self._ledger.end(claim, Outcome(Verdict.WITHDRAWN), self._clock())
 
     def _outcome(self, line: Line, claim: Claim) -> Outcome:
+        """Try to send an email; what nobody thought of is an outcome, too."""
+        begun = False
+
+        def begin() -> bool:
+            nonlocal begun
+            now = self._clock()
+            in_time = now < claim.closes and now <= claim.send_at + self._grace
+            begun = in_time and self._ledger.begin(claim)
+            return begun
+
+        try:
+            return self._attempt(line, claim, begin)
+        except Exception as error:
+            logger.exception("Sending failed", extra={"email_id": claim.email_id})
+            # Who knows how far it came, once it could leave.
+            verdict = Verdict.UNCERTAIN if begun else Verdict.TEMPORARY
+            return Outcome(verdict, f"sendplan failed: {type(error).__name__}")
+
+    def _attempt(self, line: Line, claim: Claim, begin: Callable[[], bool]) -> Outcome:
         try:
             message = compose(claim.texts, self._installation, self._clock())
         except FlawedTemplateError as error:
@@ -110,14 +121,6 @@ class Sender:
             transport = self._transport(line, claim)
         except DataError as error:
             return Outcome(Verdict.UNREACHABLE, _line(error))
-        return self._deliver(transport, claim, message)
-
-    def _deliver(self, transport: Transport, claim: Claim, message: Message) -> Outcome:
-        def begin() -> bool:
-            now = self._clock()
-            in_time = now < claim.closes and now <= claim.send_at + self._grace
-            return in_time and self._ledger.begin(claim)
-
         return transport.deliver(message, begin)
 
     def _transport(self, line: Line, claim: Claim) -> Transport:
