@@ -42,17 +42,16 @@ A whole file, with everything optional::
 import datetime as dt
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sendplan.io.addresses import AddressError, address
 from sendplan.io.campaign_sequences import Sequence, Step, read_sequence
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import Problem
 from sendplan.io.texts import read_text, shown
-from sendplan.io.toml_lines import TomlLines
-from sendplan.io.toml_tables import Findings, TomlTable
+from sendplan.io.toml_documents import toml_document
+from sendplan.io.toml_tables import TomlTable
 from sendplan.planner.vocabulary import MailboxStatus
 
 __all__ = ["Campaign", "Mailbox", "Ramp", "Sequence", "Step", "parse", "read_campaign"]
@@ -144,31 +143,15 @@ def parse(
     DataError
         With everything that is wrong, each with its path in the document, line and remedy.
     """
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError([_syntax_problem(error)], name) from None
-    findings = Findings(TomlLines(text))
-    root = TomlTable(document, "", findings)
-    tables = root.tables("mailboxes", "write each mailbox under [[mailboxes]]")
-    mailboxes = _read_mailboxes(tables, environ)
-    groups = _read_groups(root, mailboxes)
-    sequences = _read_sequences(root, mailboxes, groups, folder)
-    root.close()
-    if not tables and not root.raw("sequences"):
-        findings.add("", "the file has no sequence and no mailbox", "add [[sequences]]")
-    if findings.problems:
-        raise DataError(findings.problems, name)
+    with toml_document(text, name) as root:
+        tables = root.tables("mailboxes", "write each mailbox under [[mailboxes]]")
+        mailboxes = _read_mailboxes(tables, environ)
+        groups = _read_groups(root, mailboxes)
+        sequences = _read_sequences(root, mailboxes, groups, folder)
+        if not tables and not root.raw("sequences"):
+            root.add("", "the file has no sequence and no mailbox", "add [[sequences]]")
     named = tuple(mailbox for mailbox in mailboxes.values() if mailbox is not None)
-    return Campaign(name, named, sequences, tuple(findings.warnings))
-
-
-def _syntax_problem(error: Exception) -> Problem:
-    # The document itself is not quoted: the faulty line may hold a secret.
-    message = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
-    what, _, place = message.partition(" (at ")
-    remedy = "correct the TOML; texts stand in quotes, long ones in triple quotes"
-    return Problem(place.rstrip(")"), f"syntax error: {what}", remedy)
+    return Campaign(name, named, sequences, tuple(root.findings.warnings))
 
 
 Mailboxes = dict[str, Mailbox | None]

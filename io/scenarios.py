@@ -15,7 +15,6 @@ is a list, or one text::
 
 import datetime as dt
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ from sqlalchemy import Connection, text
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.finders import find_mailbox, find_sequence, find_step
 from sendplan.io.texts import read_text, shown
-from sendplan.io.toml_lines import TomlLines
-from sendplan.io.toml_tables import Findings, TomlTable
+from sendplan.io.toml_documents import toml_document
+from sendplan.io.toml_tables import TomlTable
 from sendplan.planner.changes import (
     AddMailboxes,
     Arrivals,
@@ -212,24 +211,16 @@ def read_scenarios(path: Path) -> dict[str, Scenario]:
     DataError
         With everything that is wrong with the file, and where.
     """
-    source = read_text(path, MAX_FILE)
-    try:
-        document = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
-        raise DataError([Problem("", f"no TOML: {error}", "mend the line")], str(path)) from None
-    findings = Findings(TomlLines(source))
-    root = TomlTable(document, "", findings)
-    tables = root.table("scenarios", 'write tables [scenarios."a name"]')
-    root.close()
     found: dict[str, Scenario] = {}
-    for name in tables.keys() if tables is not None else ():
-        table = tables.table(name, "write the scenario as a table") if tables else None
-        if table is not None:
-            found[name] = _scenario(table)
-    if not found and not findings.problems:
-        findings.add("", "the file names no scenario", 'write tables [scenarios."a name"]')
-    if findings.problems:
-        raise DataError(findings.problems, str(path))
+    with toml_document(read_text(path, MAX_FILE), str(path)) as root:
+        remedy = 'write tables [scenarios."a name"]'
+        tables = root.table("scenarios", remedy)
+        for name in tables.keys() if tables is not None else ():
+            table = tables.table(name, "write the scenario as a table") if tables else None
+            if table is not None:
+                found[name] = _scenario(table)
+        if not found and not root.findings.problems:
+            root.add("", "the file names no scenario", remedy)
     return found
 
 

@@ -14,15 +14,12 @@ A whole file, with everything optional::
     seed = 0
 """
 
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sendplan.io.errors import DataError, Problem
 from sendplan.io.texts import read_text
-from sendplan.io.toml_lines import TomlLines
-from sendplan.io.toml_tables import Findings, TomlTable
+from sendplan.io.toml_documents import toml_document
 from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import Parameters
 
@@ -48,28 +45,19 @@ def read_settings(path: Path) -> dict[str, Any]:
     DataError
         With everything that is wrong with the file, and where.
     """
-    text = read_text(path, MAX_FILE)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise DataError([Problem("", f"no TOML: {error}", "mend the line")], str(path)) from None
-    findings = Findings(TomlLines(text))
-    root = TomlTable(document, "", findings)
-    table = root.table("plan", "write a table [plan]")
-    root.close()
     values: dict[str, Any] = {}
-    if table is not None:
-        for name in (field.name for field in fields(Parameters)):
-            value = table.raw(name)
-            if value is None:
-                continue
-            try:
-                Parameters(**{name: value})
-            except MethodError as error:
-                table.add(name, str(error), "mend it, or leave it out for the default")
-            else:
-                values[name] = value
-        table.close()
-    if findings.problems:
-        raise DataError(findings.problems, str(path))
+    with toml_document(read_text(path, MAX_FILE), str(path)) as root:
+        table = root.table("plan", "write a table [plan]")
+        if table is not None:
+            for name in (field.name for field in fields(Parameters)):
+                value = table.raw(name)
+                if value is None:
+                    continue
+                try:
+                    Parameters(**{name: value})
+                except MethodError as error:
+                    table.add(name, str(error), "mend it, or leave it out for the default")
+                else:
+                    values[name] = value
+            table.close()
     return values

@@ -167,9 +167,14 @@ def test_all_problems_at_once(write: Write) -> None:
 
 
 def test_no_toml(write: Write) -> None:
-    [(_, what, _)] = problems_of(write("[plan\n"))
-    assert "no TOML" in what
-    assert "line 1" in what
+    [(where, what, _)] = problems_of(write("[plan\n"))
+    assert where.startswith("line 1")
+    assert "syntax error" in what
+
+
+def test_toml_that_is_nested_too_deeply(write: Write) -> None:
+    [(_, what, _)] = problems_of(write("a = " + "[" * 10_000 + "]" * 10_000))
+    assert "nested too deeply" in what
 
 
 # ---------------------------------------------------------------- the command

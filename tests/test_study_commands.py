@@ -179,7 +179,7 @@ def test_a_file_names_several_scenarios(run: Run, tmp_path: Path) -> None:
         ("[scenarios.a]\nadd_mailboxes = -3", "-3 is out of range"),
         ("[scenarios.a]\nwait = 3", "a list of texts is needed, not the number"),
         ("[scenarios.a]\nscale_capacity = 'x'", "a number is needed"),
-        ("[scenarios.a", "no TOML"),
+        ("[scenarios.a", "syntax error"),
     ],
 )
 def test_files_that_cannot_be_read(run: Run, tmp_path: Path, content: str, told: str) -> None:

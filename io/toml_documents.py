@@ -1,0 +1,46 @@
+"""TOML documents from outside: read whole, with everything that is wrong with them at once."""
+
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sendplan.io.errors import DataError, Problem
+from sendplan.io.toml_lines import TomlLines
+from sendplan.io.toml_tables import Findings, TomlTable
+
+
+@contextmanager
+def toml_document(text: str, name: str) -> Iterator[TomlTable]:
+    """Give the table of a whole document; at the end of the block, raise what was noted.
+
+    Keys that the block has not asked for are noted as well.
+
+    Parameters
+    ----------
+    text : str
+        TOML.
+    name : str
+        What to call the document in messages.
+
+    Raises
+    ------
+    DataError
+        If it is no TOML, or with everything that was found wrong, each with line and remedy.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DataError([_syntax_problem(error)], name) from None
+    root = TomlTable(document, "", Findings(TomlLines(text)))
+    yield root
+    root.close()
+    if root.findings.problems:
+        raise DataError(root.findings.problems, name)
+
+
+def _syntax_problem(error: Exception) -> Problem:
+    # The document itself is not quoted: the faulty line may hold a secret.
+    message = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
+    what, _, place = message.partition(" (at ")
+    remedy = "correct the TOML; texts stand in quotes, long ones in triple quotes"
+    return Problem(place.rstrip(")"), f"syntax error: {what}", remedy)
