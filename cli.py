@@ -11,14 +11,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sendplan import __version__
-from sendplan.io.change_commands import COMMANDS, GROUPS, ChangeCommand, Option
+from sendplan.io.change_commands import COMMANDS, GROUPS, ChangeCommand
 from sendplan.io.errors import DataError, SendplanError
+from sendplan.io.options import Option
+from sendplan.io.scenario_options import SCENARIO_OPTIONS
 from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import METHODS, Parameters
 from sendplan.planner.vocabulary import GRACE_SECONDS
@@ -118,13 +121,31 @@ def _database_options(*, from_environment: bool) -> Callable[..., Any]:
     return decorate
 
 
-database_options = _database_options(from_environment=False)
+def on_database(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command be told where the database is, and pass that on as its first argument."""
+
+    @click.pass_obj
+    @wraps(command)
+    def placed(
+        place: Place, /, database_url: str | None, data_dir: Path | None, **given: Any
+    ) -> Any:
+        own = Place(database_url or place.database_url, data_dir or place.data_dir)
+        return command(own, **given)
+
+    decorated: Callable[..., Any] = _database_options(from_environment=False)(placed)
+    return decorated
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-as_of_option = click.option(
-    "--as-of",
-    type=Moment(),
-    help="Replace the clock, such as 2026-11-23T02:00:00+00:00.",
-)
+
+
+def _clock() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+_AS_OF = "Replace the clock, such as 2026-11-23T02:00:00+00:00."
+as_of_option = click.option("--as-of", type=Moment(), help=_AS_OF)
+now_option = click.option("--as-of", "now", type=Moment(), default=_clock, help=_AS_OF)
 
 grace_option = click.option(
     "--grace",
@@ -143,16 +164,31 @@ log_option = click.option(
 )
 
 
+def _option(option: Option) -> click.Option:
+    kind: Any = click.Path(path_type=Path) if option.is_file else None
+    if option.table:
+        kind = Setting(option.table, option.column or option.name)
+    if option.number is not None:
+        kind = click.IntRange(0) if option.number is int else click.FloatRange(0)
+    return click.Option(
+        [option.flag, option.name],
+        type=kind,
+        metavar=option.metavar or None,
+        help=f"{option.about} Repeatable." if option.repeatable else option.about,
+        required=option.required,
+        multiple=option.repeatable,
+        is_flag=None if option.metavar else True,
+    )
+
+
 @contextmanager
-def database(
-    place: Place, database_url: str | None, data_dir: Path | None, *, migrated: bool = True
-) -> Iterator["Engine"]:
-    """Open the database that the options name, starting the embedded one if there is none."""
+def database(place: Place, *, migrated: bool = True) -> Iterator["Engine"]:
+    """Open the database of a place, starting the embedded one if there is none."""
     from sendplan.io.database import connect, require_schema
     from sendplan.io.embedded import EmbeddedServer
 
-    url = database_url or place.database_url
-    server = None if url else EmbeddedServer(data_dir or place.data_dir)
+    url = place.database_url
+    server = None if url else EmbeddedServer(place.data_dir)
     try:
         if server is not None:
             url = server.__enter__().url
@@ -184,16 +220,15 @@ def main(ctx: click.Context, database_url: str | None, data_dir: Path | None) ->
 
 
 @main.command()
-@database_options
-@click.pass_obj
-def init(place: Place, database_url: str | None, data_dir: Path | None) -> None:
+@on_database
+def init(place: Place) -> None:
     """Create the schema, or bring it up to date.
 
     Safe to run again.
     """
     from sendplan.io.database import SCHEMA_VERSION, migrate
 
-    with database(place, database_url, data_dir, migrated=False) as engine:
+    with database(place, migrated=False) as engine:
         migrate(engine)
     click.echo(f"The schema is at version {SCHEMA_VERSION}.")
 
@@ -201,11 +236,8 @@ def init(place: Place, database_url: str | None, data_dir: Path | None) -> None:
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @as_json
-@database_options
-@click.pass_obj
-def load(
-    place: Place, file: Path, as_json: bool, database_url: str | None, data_dir: Path | None
-) -> None:
+@on_database
+def load(place: Place, file: Path, as_json: bool) -> None:
     """Load sequences, steps, mailboxes and links from a campaign FILE (TOML)."""
     from sendplan.io.campaign import read_campaign
     from sendplan.io.campaign_store import load as load_campaign
@@ -214,7 +246,7 @@ def load(
 
     campaign = read_campaign(file)
     with (
-        database(place, database_url, data_dir) as engine,
+        database(place) as engine,
         translated_errors("loading the campaign"),
         engine.connect() as connection,
     ):
@@ -235,18 +267,15 @@ def load(
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--sequence", required=True, metavar="NAME", help="Sequence to enrol into.")
-@as_of_option
+@now_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def enroll(
     place: Place,
     file: Path,
     sequence: str,
-    as_of: dt.datetime | None,
+    now: dt.datetime,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """Enrol the contacts of a CSV FILE into a sequence.
 
@@ -260,12 +289,12 @@ def enroll(
 
     contacts = read_contacts(file)
     with (
-        database(place, database_url, data_dir) as engine,
+        database(place) as engine,
         translated_errors("enrolling"),
         engine.connect() as connection,
         bar("Enrolling") as progress,
     ):
-        report = enroll_contacts(connection, sequence, contacts, as_of or _clock(), progress)
+        report = enroll_contacts(connection, sequence, contacts, now, progress)
         connection.commit()
     if as_json:
         emit_json(asdict(report))
@@ -278,7 +307,7 @@ def enroll(
 
 
 @main.command()
-@as_of_option
+@now_option
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -327,18 +356,15 @@ def enroll(
 )
 @click.option("--dry-run", is_flag=True, help="Plan and check, but store nothing.")
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def plan(
     place: Place,
     /,
-    as_of: dt.datetime | None,
+    now: dt.datetime,
     config: Path | None,
     on_interrupt: str,
     dry_run: bool,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
     **given: Any,
 ) -> None:
     """Plan all pending emails and store the slots (the nightly run).
@@ -354,10 +380,10 @@ def plan(
     settings = read_settings(config) if config else {}
     settings |= {name: value for name, value in given.items() if value is not None}
     parameters = Parameters(**settings)
-    with database(place, database_url, data_dir) as engine:
+    with database(place) as engine:
         _plan(
             engine,
-            as_of or _clock(),
+            now,
             parameters,
             dry_run=dry_run,
             as_json=as_json,
@@ -430,8 +456,7 @@ def _plan(
 @grace_option
 @log_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def recalc(
     place: Place,
     /,
@@ -442,8 +467,6 @@ def recalc(
     grace: float,
     log: str,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
     **given: Any,
 ) -> None:
     """Re-plan what changed settings, stops and suppressions reach, and nothing else.
@@ -470,7 +493,7 @@ def recalc(
     def clock() -> dt.datetime:
         return as_of or _clock()
 
-    with database(place, database_url, data_dir) as engine:
+    with database(place) as engine:
         if watch:
             show_logs(sys.stderr, log)
             with _until_told_to_stop() as stopped:
@@ -529,8 +552,7 @@ def recalc(
 @log_option
 @as_of_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def dispatch(
     place: Place,
     once: bool,
@@ -543,8 +565,6 @@ def dispatch(
     log: str,
     as_of: dt.datetime | None,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """Send the emails whose time has come; without --once or --until, until told to stop.
 
@@ -566,7 +586,7 @@ def dispatch(
     if as_of is not None and not once:
         raise click.UsageError("--as-of stops the clock, so it needs --once")
     show_logs(sys.stderr, log)
-    with database(place, database_url, data_dir) as engine, _until_told_to_stop() as stopped:
+    with database(place) as engine, _until_told_to_stop() as stopped:
         if transport is None:
             transport = "outbox" if contents(engine).demonstration else "smtp"
         settings = Settings(
@@ -583,44 +603,38 @@ def dispatch(
 
 @main.command()
 @as_json
-@database_options
-@click.pass_context
-def check(
-    ctx: click.Context, as_json: bool, database_url: str | None, data_dir: Path | None
-) -> None:
+@on_database
+def check(place: Place, as_json: bool) -> None:
     """Verify every hard rule on the stored plan; exit 1 if one is broken."""
     from sendplan.io.check import check as check_plan
     from sendplan.io.console import emit_json, show_findings
 
-    with database(ctx.obj, database_url, data_dir) as engine:
+    with database(place) as engine:
         findings = check_plan(engine, _clock())
     if as_json:
         emit_json(findings.to_json())
     else:
         show_findings(findings)
     if len(findings.violations):
-        ctx.exit(1)
+        sys.exit(1)
 
 
 @main.command()
-@as_of_option
+@now_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def status(
     place: Place,
-    as_of: dt.datetime | None,
+    now: dt.datetime,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """Show where the work stands: due, late and sent, last run, sequences, mailboxes."""
     from sendplan.io.console import emit_json
     from sendplan.io.console_operations import show_status
     from sendplan.io.status import status as read_status
 
-    with database(place, database_url, data_dir) as engine:
-        found = read_status(engine, as_of or _clock())
+    with database(place) as engine:
+        found = read_status(engine, now)
     if as_json:
         emit_json(asdict(found))
     else:
@@ -629,17 +643,14 @@ def status(
 
 @main.command()
 @click.option("--by-mailbox", is_flag=True, help="Tell mailboxes apart; takes far longer.")
-@as_of_option
+@now_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def bottlenecks(
     place: Place,
     by_mailbox: bool,
-    as_of: dt.datetime | None,
+    now: dt.datetime,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """Say where the stored plan lacks capacity, and what more of it would save.
 
@@ -654,8 +665,8 @@ def bottlenecks(
     from sendplan.io.bottlenecks import stored_bottlenecks
     from sendplan.io.console_bottlenecks import show_bottlenecks
 
-    with database(place, database_url, data_dir) as engine:
-        found = stored_bottlenecks(engine, as_of or _clock(), by_mailbox=by_mailbox)
+    with database(place) as engine:
+        found = stored_bottlenecks(engine, now, by_mailbox=by_mailbox)
     show_bottlenecks(found, as_json=as_json)
 
 
@@ -663,15 +674,12 @@ def bottlenecks(
 @click.argument("email_id", type=click.IntRange(1))
 @as_of_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def explain(
     place: Place,
     email_id: int,
     as_of: dt.datetime | None,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """Say why an email leaves on its day, from its mailbox, at its minute, or not at all.
 
@@ -686,7 +694,7 @@ def explain(
     from sendplan.io.console_explaining import show_explained
     from sendplan.io.explaining import explain_email
 
-    with database(place, database_url, data_dir) as engine:
+    with database(place) as engine:
         found = explain_email(engine, email_id, _clock(), as_of)
     show_explained(found, as_json=as_json)
 
@@ -699,17 +707,14 @@ def explain(
     metavar="FILE.html",
     help="The page to write; one that is there is replaced.",
 )
-@as_of_option
+@now_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def report(
     place: Place,
     out: Path,
-    as_of: dt.datetime | None,
+    now: dt.datetime,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """Write the stored plan as one page: when it ends, loads, progress, delays, bottlenecks.
 
@@ -724,8 +729,8 @@ def report(
     from sendplan.io.report.writing import require_drawing, write_report
 
     require_drawing()
-    with database(place, database_url, data_dir) as engine:
-        written = write_report(engine, out, as_of or _clock())
+    with database(place) as engine:
+        written = write_report(engine, out, now)
     if as_json:
         emit_json(written.to_json())
     else:
@@ -746,19 +751,16 @@ def report(
     help="Hours that the last plan may be old while there is work; by default 36.",
 )
 @click.option("--fail-on-uncertain", is_flag=True, help="Do not only warn of uncertain emails.")
-@as_of_option
+@now_option
 @as_json
-@database_options
-@click.pass_context
+@on_database
 def health(
-    ctx: click.Context,
+    place: Place,
     max_late: float | None,
     max_plan_age: float | None,
     fail_on_uncertain: bool,
-    as_of: dt.datetime | None,
+    now: dt.datetime,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """Tell a monitor whether the work goes on; exit 1 if somebody should look.
 
@@ -774,11 +776,11 @@ def health(
         limits = replace(limits, late=dt.timedelta(seconds=max_late))
     if max_plan_age is not None:
         limits = replace(limits, plan_age=dt.timedelta(hours=max_plan_age))
-    with database(ctx.obj, database_url, data_dir) as engine:
-        found = look(engine, as_of or _clock(), limits)
+    with database(place) as engine:
+        found = look(engine, now, limits)
     show_health(found, as_json=as_json)
     if not found.fine:
-        ctx.exit(1)
+        sys.exit(1)
 
 
 @main.command()
@@ -788,16 +790,13 @@ def health(
 )
 @click.option("--at", type=Moment(), help="When those that left did; by default at their slots.")
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def uncertain(
     place: Place,
     sent: tuple[int, ...],
     not_sent: tuple[int, ...],
     at: dt.datetime | None,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """List the emails that may have left or not, or say what became of them.
 
@@ -814,7 +813,7 @@ def uncertain(
 
     if at is not None and not sent:
         raise click.UsageError("--at says when emails left, so it needs --sent")
-    with database(place, database_url, data_dir) as engine:
+    with database(place) as engine:
         if not sent and not not_sent:
             show_uncertain(uncertain_emails(engine), as_json=as_json)
             return
@@ -823,57 +822,6 @@ def uncertain(
 
 
 @main.command("what-if")
-@click.option(
-    "--add-mailboxes", type=click.IntRange(0), metavar="N", help="So many more mailboxes."
-)
-@click.option(
-    "--sequence",
-    multiple=True,
-    metavar="NAME",
-    help="The sequence that they send for; without it they are shared out where most is to be sent."
-    " Repeatable.",
-)
-@click.option(
-    "--capacity",
-    type=click.IntRange(0),
-    metavar="C",
-    help="Emails a day of each; by default the median of the mailboxes.",
-)
-@click.option(
-    "--remove-mailbox", multiple=True, metavar="EMAIL", help="Without a mailbox. Repeatable."
-)
-@click.option(
-    "--scale-capacity",
-    type=click.FloatRange(0),
-    metavar="X",
-    help="All capacities multiplied, such as by 1.2.",
-)
-@click.option(
-    "--wait",
-    multiple=True,
-    metavar="STEP=DAYS",
-    help="Another wait; STEP is an id, or NAME:POSITION. Repeatable.",
-)
-@click.option("--drop-step", multiple=True, metavar="STEP", help="Without a step. Repeatable.")
-@click.option(
-    "--window",
-    multiple=True,
-    metavar="[NAME=]FROM-TO",
-    help="Another daily window, such as 08:00-18:00, of one sequence or all. Repeatable.",
-)
-@click.option(
-    "--days-off",
-    multiple=True,
-    metavar="[NAME=]DATE[..DATE]",
-    help="Dates on which one sequence, or none, sends. Repeatable.",
-)
-@click.option(
-    "--arrivals",
-    multiple=True,
-    metavar="NAME=NxDAYS[@DATE]",
-    help="N people who enrol on each of so many days, from tomorrow or DATE on. Repeatable.",
-)
-@click.option("--priority", multiple=True, metavar="NAME=X", help="Another priority. Repeatable.")
 @click.option(
     "--scenarios",
     type=click.Path(path_type=Path),
@@ -899,10 +847,9 @@ def uncertain(
     metavar="N",
     help="Scenarios planned at once; by default 2.",
 )
-@as_of_option
+@now_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def what_if(
     place: Place,
     /,
@@ -910,10 +857,8 @@ def what_if(
     method: str,
     time_limit: float | None,
     workers: int | None,
-    as_of: dt.datetime | None,
+    now: dt.datetime,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
     **given: Any,
 ) -> None:
     """Show what the plan would be if things were otherwise; nothing is changed.
@@ -940,19 +885,22 @@ def what_if(
         raise click.UsageError("nothing is to be otherwise; give --add-mailboxes or another option")
     how = {"method": method} | ({} if time_limit is None else {"time_limit": time_limit})
     planned = 0
-    with database(place, database_url, data_dir) as engine, bar("Planning") as progress:
+    with database(place) as engine, bar("Planning") as progress:
 
         def done(_name: str) -> None:
             nonlocal planned
             planned += 1
             progress(planned, len(wanted) + 1)
 
-        now = as_of or _clock()
-        found = study(engine, wanted, now, how, workers=workers or Parameters.workers, done=done)
+        workers = workers or Parameters.workers
+        found = study(engine, wanted, now, how, workers=workers, done=done)
     if as_json:
         emit_json(comparison_json(found))
     else:
         show_comparison(found)
+
+
+what_if.params[:0] = map(_option, SCENARIO_OPTIONS)
 
 
 @main.command()
@@ -992,10 +940,9 @@ def what_if(
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Plans made at once; by default 2."
 )
-@as_of_option
+@now_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def capacity(
     place: Place,
     finish_by: dt.datetime,
@@ -1004,10 +951,8 @@ def capacity(
     capacity: int | None,
     method: str,
     workers: int | None,
-    as_of: dt.datetime | None,
+    now: dt.datetime,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """Find the capacity with which everything has left by a day; nothing is changed.
 
@@ -1026,11 +971,11 @@ def capacity(
 
     if capacity is not None and of == "capacity":
         raise click.UsageError("--capacity is about new mailboxes, so it needs --of mailboxes")
-    with database(place, database_url, data_dir) as engine, phases() as report:
+    with database(place) as engine, phases() as report:
         found = study(
             engine,
             finish_by.date(),
-            as_of or _clock(),
+            now,
             of=of,
             max_late=max_late,
             daily_capacity=capacity,
@@ -1048,19 +993,16 @@ def capacity(
 @click.option("--contacts", type=click.IntRange(1), default=50_000, show_default=True)
 @click.option("--mailboxes", type=click.IntRange(1), default=200, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@as_of_option
+@now_option
 @as_json
-@database_options
-@click.pass_obj
+@on_database
 def demo(
     place: Place,
     contacts: int,
     mailboxes: int,
     seed: int,
-    as_of: dt.datetime | None,
+    now: dt.datetime,
     as_json: bool,
-    database_url: str | None,
-    data_dir: Path | None,
 ) -> None:
     """Fill the database with a realistic instance and plan it.
 
@@ -1071,8 +1013,7 @@ def demo(
     from sendplan.io.demo import fill, is_filled
     from sendplan.planner.synthetic import reference
 
-    now = as_of or _clock()
-    with database(place, database_url, data_dir, migrated=False) as engine:
+    with database(place, migrated=False) as engine:
         migrate(engine)
         if is_filled(engine):
             say("The database holds a demonstration already; planning it again.")
@@ -1091,53 +1032,33 @@ preview_option = click.option(
 
 def _group(name: str, about: str) -> click.Group:
     @main.group(name, help=about)
-    @database_options
-    @click.pass_context
-    def group(ctx: click.Context, database_url: str | None, data_dir: Path | None) -> None:
-        place: Place = ctx.obj
-        ctx.obj = Place(database_url or place.database_url, data_dir or place.data_dir)
+    @on_database
+    def group(place: Place) -> None:
+        click.get_current_context().obj = place
 
     return group
-
-
-def _option(option: Option) -> click.Option:
-    kind: Any = click.Path(path_type=Path) if option.is_file else None
-    if option.table:
-        kind = Setting(option.table, option.column or option.name)
-    return click.Option(
-        [option.flag, option.name],
-        type=kind,
-        metavar=option.metavar or None,
-        help=f"{option.about} Repeatable." if option.repeatable else option.about,
-        required=option.required,
-        multiple=option.repeatable,
-        is_flag=None if option.metavar else True,
-    )
 
 
 def _change_command(declared: ChangeCommand) -> click.Command:
     """Make a command of its declaration."""
 
     @preview_option
-    @as_of_option
+    @now_option
     @as_json
-    @database_options
-    @click.pass_obj
+    @on_database
     def change(
         place: Place,
         /,
         preview: bool,
-        as_of: dt.datetime | None,
+        now: dt.datetime,
         as_json: bool,
-        database_url: str | None,
-        data_dir: Path | None,
         **given: Any,
     ) -> None:
         for check in declared.checks:
             if fault := check(given, preview):
                 raise click.UsageError(fault)
-        with database(place, database_url, data_dir) as engine:
-            _change(engine, as_of or _clock(), declared, given, preview=preview, as_json=as_json)
+        with database(place) as engine:
+            _change(engine, now, declared, given, preview=preview, as_json=as_json)
 
     call = f"sendplan {declared.group} {declared.name} {declared.example}"
     about = f"{declared.about}\n\n\b\nExample:\n  {call}"
@@ -1201,10 +1122,6 @@ def _until_told_to_stop() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _clock() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
 
 
 def run() -> None:

@@ -9,40 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sendplan.io.options import Option
 from sendplan.planner.vocabulary import SUPPRESSING, StopReason
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a command.
-
-    Parameters
-    ----------
-    flag : str
-        As it is written, such as ``"--capacity"``.
-    name : str
-        What its value is passed on as.
-    metavar : str
-        What stands for its value in the help; empty for a switch.
-    about : str
-        Its help.
-    table, column : str
-        The column whose contract its value keeps, by default the one called `name`; without a
-        table it is any text.
-    required, repeatable, is_file : bool
-        Whether it must be given, may be given several times, and names a file.
-    """
-
-    flag: str
-    name: str
-    metavar: str
-    about: str
-    table: str = ""
-    required: bool = False
-    column: str = ""
-    repeatable: bool = False
-    is_file: bool = False
-
 
 Options = Mapping[str, Any]
 Check = Callable[[Options, bool], str | None]

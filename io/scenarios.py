@@ -23,6 +23,7 @@ from sqlalchemy import Connection, text
 
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.finders import find_mailbox, find_sequence, find_step
+from sendplan.io.scenario_options import REPEATABLE
 from sendplan.io.texts import read_text, shown
 from sendplan.io.toml_documents import toml_document
 from sendplan.io.toml_tables import TomlTable
@@ -44,16 +45,11 @@ MAX_FILE = 2**20
 MOST_DAYS = 366
 """Days that one range may span."""
 
-SINGLE = ("add_mailboxes", "capacity", "scale_capacity")
-REPEATABLE = (
-    "sequence", "remove_mailbox", "wait", "drop_step", "window", "days_off", "arrivals", "priority",
-)  # fmt: skip
-
 _ARRIVALS = re.compile(r"(\d+)\s*[x×]\s*(\d+)(?:@(\d{4}-\d\d-\d\d))?\Z")
 _WINDOW = re.compile(r"(\d\d?:\d\d(?::\d\d)?)\s*[-–]\s*(\d\d?:\d\d(?::\d\d)?)\Z")
 
 Scenario = dict[str, Any]
-"""What becomes different, by the names of `SINGLE` and `REPEATABLE`."""
+"""What becomes different, by the names of `SCENARIO_OPTIONS`."""
 
 
 def wanted_scenario(connection: Connection, given: Scenario, now: dt.datetime) -> list[Change]:
@@ -64,7 +60,7 @@ def wanted_scenario(connection: Connection, given: Scenario, now: dt.datetime) -
     connection : Connection
         For looking up what the texts name.
     given : dict
-        Numbers under the names of `SINGLE`, lists of texts under those of `REPEATABLE`.
+        By the names of `SCENARIO_OPTIONS`; lists of texts where an option is repeatable.
     now : aware datetime
         People who arrive do so from the day after on, unless their first day is given.
 
