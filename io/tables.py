@@ -92,11 +92,12 @@ def _choice(name: str, default: str) -> Column[str]:
 
 
 def _one_of(column: str, allowed: Iterable[str] | type[StrEnum]) -> CheckConstraint:
-    return CheckConstraint(_among(column, allowed), name=f"{column}_known")
+    return CheckConstraint(among(column, allowed), name=f"{column}_known")
 
 
-def _among(column: str, allowed: Iterable[str]) -> str:
-    return f"{column} IN ({', '.join(repr(str(value)) for value in allowed)})"
+def among(column: str, words: Iterable[str]) -> str:
+    """Return the condition, in SQL, that a column holds one of some words of the vocabulary."""
+    return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
 
 
 def _not_negative(*columns: str) -> list[CheckConstraint]:
@@ -313,13 +314,13 @@ Index(
     "scheduled_emails_used_idx",
     scheduled_emails.c.mailbox_id,
     scheduled_emails.c.send_day,
-    postgresql_where=text(f"mailbox_id IS NOT NULL AND {_among('status', OCCUPYING)}"),
+    postgresql_where=text(f"mailbox_id IS NOT NULL AND {among('status', OCCUPYING)}"),
 )
 # Recovery looks for leases that have run out.
 Index(
     "scheduled_emails_lease_idx",
     scheduled_emails.c.lease_until,
-    postgresql_where=text(_among("status", IN_FLIGHT)),
+    postgresql_where=text(among("status", IN_FLIGHT)),
 )
 # People look for what is uncertain, among all that was ever sent.
 Index(

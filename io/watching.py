@@ -9,19 +9,12 @@ from typing import TYPE_CHECKING, cast
 import psycopg2
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
+from sendplan.io.reconnection import ASKED_EVERY, persistently, reason
 from sendplan.io.requests import CHANNEL
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session
-
-ASKED_EVERY = 0.5
-"""Seconds after which a wait asks again whether to stop."""
-
-SHORTEST_WAIT = 0.25
-LONGEST_WAIT = 15.0
-"""Seconds before another attempt to reach the database: the second, and doubled up to the last."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +68,7 @@ def notices(
                 elif _heard(session, every, stopped):
                     _collect(session, settle, longest, stopped)
             except psycopg2.Error as error:
-                logger.warning("The database went away: %s", _reason(error))
+                logger.warning("The database went away: %s", reason(error))
                 if session is not None:
                     session.close()
                 session = None
@@ -89,21 +82,8 @@ def notices(
 
 def _listening(engine: Engine, stopped: Callable[[], bool]) -> "Session | None":
     """Open a session that listens, however long that takes; None when told to stop meanwhile."""
-
-    def pause(seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not stopped() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, ASKED_EVERY))
-
-    retrying = Retrying(
-        retry=retry_if_exception_type((psycopg2.Error, SQLAlchemyError)),
-        wait=wait_exponential(multiplier=SHORTEST_WAIT, max=LONGEST_WAIT),
-        sleep=pause,
-        stop=lambda _: stopped(),
-        before_sleep=_log_failure,
-        retry_error_callback=lambda _: None,
-    )
-    session: Session | None = retrying(_listen, engine)
+    errors = (psycopg2.Error, SQLAlchemyError)
+    session = persistently(lambda: _listen(engine), stopped, None, errors)
     if session is not None:
         logger.info("Listening for changes")
     return session
@@ -148,17 +128,3 @@ def _collect(
     until = time.monotonic() + longest
     while _heard(session, min(settle, until - time.monotonic()), stopped):
         pass
-
-
-def _log_failure(state: RetryCallState) -> None:
-    if state.outcome is not None and state.next_action is not None:
-        logger.warning(
-            "The database does not answer, trying again in %.2g s: %s",
-            state.next_action.sleep,
-            _reason(state.outcome.exception()),
-        )
-
-
-def _reason(error: BaseException | None) -> str:
-    """Give what the driver says in one line."""
-    return " ".join(str(error).split())

@@ -6,7 +6,7 @@ import pandas as pd
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import progress
 from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import IN_FLIGHT, EmailStatus, EnrollmentStatus
+from sendplan.planner.vocabulary import HOLDING_UP, EmailStatus, EnrollmentStatus
 
 
 def obsolete(problem: Problem) -> np.ndarray:
@@ -63,7 +63,7 @@ def finished(problem: Problem) -> np.ndarray:
     """
     people, state = problem.enrollments, progress(problem)
     rows = problem.scheduled_emails
-    open_rows = rows["status"].isin([*IN_FLIGHT, EmailStatus.UNCERTAIN, EmailStatus.FAILED])
+    open_rows = rows["status"].isin(HOLDING_UP)
     waits = people["id"].isin(rows["enrollment_id"][open_rows])
     over = (
         (people["status"] == EnrollmentStatus.ACTIVE)

@@ -45,6 +45,9 @@ IN_FLIGHT = (EmailStatus.CLAIMED, EmailStatus.SENDING)
 OCCUPYING = (EmailStatus.SENT, EmailStatus.CLAIMED, EmailStatus.SENDING, EmailStatus.UNCERTAIN)
 """Emails that use up capacity of their mailbox-day and their contact's day (SPEC §5)."""
 
+HOLDING_UP = (*IN_FLIGHT, EmailStatus.UNCERTAIN, EmailStatus.FAILED)
+"""Emails behind which nothing of their thread leaves, and by which it is not completed."""
+
 
 class WaitUnit(StrEnum):
     """What wait_days counts."""

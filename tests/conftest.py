@@ -11,6 +11,7 @@ from sqlalchemy import Engine, make_url, text
 
 from sendplan.io.database import connect, migrate
 from sendplan.io.embedded import EmbeddedServer
+from sendplan.tests.due_emails import Claiming
 
 TEMPLATE = "migrated"
 _numbers = itertools.count(1)
@@ -62,8 +63,16 @@ def database_url(administration: Engine) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def module_database_url(administration: Engine) -> Iterator[str]:
-    """The URL of a database with the schema, for tests of a module that roll back what they do."""
+    """The URL of a database with the schema, for tests that begin by clearing it, or roll back."""
     yield from _database(administration, TEMPLATE)
+
+
+@pytest.fixture
+def module_engine(module_database_url: str) -> Iterator[Engine]:
+    """An engine on the module's database, which holds what the tests before have left."""
+    engine = connect(module_database_url)
+    yield engine
+    engine.dispose()
 
 
 def _database(administration: Engine, template: str) -> Iterator[str]:
@@ -80,3 +89,10 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = connect(database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def claiming(engine: Engine) -> Iterator[Claiming]:
+    """A dispatcher's session, for claims and transitions."""
+    with Claiming(engine) as claiming:
+        yield claiming

@@ -15,6 +15,7 @@ from sendplan.io.dispatch.claims import Claimer
 from sendplan.io.dispatch.transactions import Transactions
 from sendplan.io.dispatch.transitions import BEGIN, SUCCEED
 from sendplan.tests.database_frames import TABLES, put_frames
+from sendplan.tests.stored_emails import rows
 from sendplan.tests.worlds import World
 
 LEASE, GRACE = timedelta(minutes=3), timedelta(minutes=15)
@@ -76,6 +77,12 @@ def claim(engine: Engine, now: datetime, limit: int = 50, **how: Any) -> list[Cl
     """Claim as a dispatcher does that has just begun."""
     with Claiming(engine) as claiming:
         return claiming.claim(now, limit, **how)
+
+
+def email(engine: Engine, columns: str, key: int = 1) -> tuple[Any, ...]:
+    """Give some columns of an email."""
+    (found,) = rows(engine, f"SELECT {columns} FROM scheduled_emails WHERE id = {key}")
+    return tuple(found)
 
 
 def emails_of(found: Collection[Claim]) -> list[int]:

@@ -1,12 +1,10 @@
 """Claiming: what the plan took for granted is looked at again, and nobody is in the way."""
 
-from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import connect
 from sendplan.io.dispatch.claims import REST
 from sendplan.io.dispatch.message_ids import message_id
 from sendplan.tests.due_emails import GRACE, INSTALLATION, LEASE, Claiming, claim, emails_of, put
@@ -35,10 +33,8 @@ def fresh(*clocks: str, number: int = 1, **more: object) -> World:
 
 
 @pytest.fixture
-def engine(module_database_url: str) -> Iterator[Engine]:
-    engine = connect(module_database_url)
-    yield engine
-    engine.dispose()
+def engine(module_engine: Engine) -> Engine:
+    return module_engine
 
 
 # ---------------------------------------------------------------- what a claim is

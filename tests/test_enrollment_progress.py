@@ -1,15 +1,14 @@
 """What follows for an enrollment from an email that has left."""
 
 import random
-from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 import sendplan
-from sendplan.io.database import connect
+from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.progress import NEXT_STEP
 from sendplan.io.dispatch.transitions import begin, succeed
 from sendplan.planner.progress import progress
@@ -22,10 +21,8 @@ NOW = at(1, "09:01")
 
 
 @pytest.fixture
-def engine(module_database_url: str) -> Iterator[Engine]:
-    engine = connect(module_database_url)
-    yield engine
-    engine.dispose()
+def engine(module_engine: Engine) -> Engine:
+    return module_engine
 
 
 # ---------------------------------------------------------------- the next step
@@ -96,12 +93,22 @@ def thread(**sequence: Any) -> World:
 def sent(engine: Engine, clock: str = "09:02", *, meanwhile: str = "SELECT") -> None:
     """Let email 1 leave on Tuesday, with something happening while it is on its way."""
     with Claiming(engine) as claiming:
-        (claimed,) = claiming.claim(NOW)
-        with claiming.writing() as cursor:
-            assert begin(cursor, [claimed], LEASE) == {1}
+        claimed = begun(claiming, NOW)
         run_sql(engine, meanwhile)
-        with claiming.writing() as cursor:
-            assert succeed(cursor, [(claimed, at(1, clock))]) == {1}
+        recorded(claiming, claimed, at(1, clock))
+
+
+def begun(claiming: Claiming, now: datetime) -> Claim:
+    """Let the only email that is due be on its way."""
+    (claimed,) = claiming.claim(now)
+    with claiming.writing() as cursor:
+        assert begin(cursor, [claimed], LEASE) == {claimed.email_id}
+    return claimed
+
+
+def recorded(claiming: Claiming, claimed: Claim, moment: datetime) -> None:
+    with claiming.writing() as cursor:
+        assert succeed(cursor, [(claimed, moment)]) == {claimed.email_id}
 
 
 def standing(engine: Engine) -> tuple[Any, ...]:
@@ -226,6 +233,41 @@ def test_an_enrollment_completes_with_its_last_email(engine: Engine) -> None:
     sent(engine)
     assert standing(engine) == ("completed", 12, 5, at(1, "09:02"))
     assert rows(engine, "SELECT kind FROM change_requests") == []
+
+
+@pytest.mark.parametrize("status", ["claimed", "sending", "uncertain", "failed"])
+def test_no_enrollment_completes_that_one_of_its_emails_holds_up(
+    engine: Engine, claiming: Claiming, status: str
+) -> None:
+    """Its commit unheard, a success is written once more, and finds the last email so by then."""
+    made = World(NOW).sequence(waits=(0, 1)).mailbox(5).enroll(1, contact_id=31)
+    put(engine, made.email(1, 11, "pending", 1, id=1))
+    claimed = begun(claiming, NOW)
+    recorded(claiming, claimed, at(1, "09:02"))
+    run_sql(engine, f"UPDATE scheduled_emails SET status = '{status}' WHERE step_id = 12")
+    recorded(claiming, claimed, at(1, "09:02"))
+    assert standing(engine) == ("active", 11, 5, None)
+
+
+def test_a_success_that_is_written_once_more_moves_nobody_back(
+    engine: Engine, claiming: Claiming
+) -> None:
+    """The second email left meanwhile, from another mailbox, as the first one's was removed."""
+    put(engine, thread().mailbox(6))
+    claimed = begun(claiming, NOW)
+    recorded(claiming, claimed, at(1, "09:02"))
+    run_sql(
+        engine,
+        """UPDATE mailboxes SET status = 'removed' WHERE id = 5;
+           UPDATE scheduled_emails SET mailbox_id = 6, plan_run_id = 1 WHERE step_id = 12""",
+    )
+    recorded(claiming, begun(claiming, at(3, "09:03")), at(3, "09:04"))
+    after = standing(engine)
+    assert after == ("active", 12, 6, None)
+    recorded(claiming, claimed, at(1, "09:02"))
+    assert standing(engine) == after
+    # The third step's row was made by the second one's success, and not again.
+    assert [row[:2] for row in next_rows(engine)] == [(12, "sent"), (13, "pending")]
 
 
 def test_an_enrollment_completes_when_all_that_is_left_was_removed(engine: Engine) -> None:

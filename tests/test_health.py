@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,9 +10,9 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, text
 
 from sendplan.cli import main
-from sendplan.io.database import connect
 from sendplan.io.dispatch.health import COUNTED, NAMED, Limits, health
-from sendplan.tests.database_frames import clear_tables, put_frames
+from sendplan.tests.due_emails import put
+from sendplan.tests.stored_emails import run_sql
 from sendplan.tests.worlds import World, at
 
 
@@ -29,15 +28,10 @@ PLANNED = "UPDATE plan_runs SET kind = 'plan', finished_at = '2026-03-02 02:00Z'
 
 
 @pytest.fixture
-def engine(module_database_url: str) -> Iterator[Engine]:
-    engine = connect(module_database_url)
-    with engine.begin() as connection:
-        clear_tables(connection)
-        put_frames(connection, world().frames(), NOON)
-        connection.execute(text(PLANNED))
-        connection.execute(text("TRUNCATE change_requests"))
-    yield engine
-    engine.dispose()
+def engine(module_engine: Engine) -> Engine:
+    put(module_engine, world())
+    run_sql(module_engine, PLANNED)
+    return module_engine
 
 
 def change(engine: Engine, *statements: str) -> None:

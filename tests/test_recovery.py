@@ -1,19 +1,16 @@
 """What dispatchers have left behind: leases that ran out, and slots that were missed."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import connect
 from sendplan.io.dispatch.overdue import hand_over, request_plan
 from sendplan.io.dispatch.recovery import recover
 from sendplan.io.dispatch.transitions import begin, succeed
-from sendplan.tests.database_frames import dump
-from sendplan.tests.due_emails import GRACE, LEASE, Claiming, claim, put
-from sendplan.tests.stored_emails import recalculated, rows, run_sql
+from sendplan.tests.due_emails import GRACE, LEASE, Claiming, claim, email, put
+from sendplan.tests.stored_emails import recalculated, rows, run_sql, whole
 from sendplan.tests.worlds import World, at
 
 NOW = at(1, "09:01")
@@ -28,27 +25,9 @@ def world() -> World:
 
 
 @pytest.fixture
-def engine(module_database_url: str) -> Iterator[Engine]:
-    engine = connect(module_database_url)
-    put(engine, world())
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def claiming(engine: Engine) -> Iterator[Claiming]:
-    with Claiming(engine) as claiming:
-        yield claiming
-
-
-def email(engine: Engine, key: int, columns: str) -> tuple[Any, ...]:
-    (found,) = rows(engine, f"SELECT {columns} FROM scheduled_emails WHERE id = {key}")
-    return tuple(found)
-
-
-def whole(engine: Engine) -> dict[str, list[str]]:
-    with engine.connect() as connection:
-        return dump(connection)
+def engine(module_engine: Engine) -> Engine:
+    put(module_engine, world())
+    return module_engine
 
 
 def queued(engine: Engine) -> list[Any]:
@@ -68,11 +47,11 @@ def test_a_claim_that_ran_out_is_pending_again_and_its_attempt_counts(
     with claiming.writing() as cursor:
         assert recover(cursor) == {11: "pending"}
     # Crashes count, or else an email that kills its dispatcher would do so forever.
-    assert email(engine, 11, "status, attempts, last_error") == (
+    assert email(engine, "status, attempts, last_error", 11) == (
         "pending", 1, "the lease of here/1 ran out",
     )  # fmt: skip
-    assert email(engine, 11, "claim_token, claimed_by, lease_until") == (None,) * 3
-    assert email(engine, 21, "status") == ("claimed",)
+    assert email(engine, "claim_token, claimed_by, lease_until", 11) == (None,) * 3
+    assert email(engine, "status", 21) == ("claimed",)
     assert queued(engine) == []
     assert [found.attempts for found in claim(engine, NOW)] == [2]
 
@@ -82,15 +61,15 @@ def test_an_email_that_was_being_sent_is_uncertain(engine: Engine, claiming: Cla
     with claiming.writing() as cursor:
         (key,) = begin(cursor, found, LEASE)
     run_sql(engine, EXPIRE)
-    ended = email(engine, key, "lease_until")
+    ended = email(engine, "lease_until", key)
     with claiming.writing() as cursor:
         assert recover(cursor) == {key: "uncertain"}
-    assert email(engine, key, "status, claim_token, last_error") == (
+    assert email(engine, "status, claim_token, last_error", key) == (
         "uncertain", None, "the lease of here/1 ran out while it was sending",
     )  # fmt: skip
     # It may have left until then.
-    assert email(engine, key, "lease_until") == ended
-    assert email(engine, key, "message_id") == (found[0].message_id,)
+    assert email(engine, "lease_until", key) == ended
+    assert email(engine, "message_id", key) == (found[0].message_id,)
 
 
 @pytest.mark.parametrize("sending", [False, True])
@@ -134,7 +113,7 @@ def test_a_row_in_flight_that_has_no_lease_is_recovered_too(
     run_sql(engine, f"UPDATE scheduled_emails SET status = '{status}' WHERE id = 11")
     with claiming.writing() as cursor:
         assert recover(cursor) == {11: then}
-    assert email(engine, 11, "last_error")[0].startswith("the lease of a dispatcher ran out")
+    assert email(engine, "last_error", 11)[0].startswith("the lease of a dispatcher ran out")
 
 
 def test_recovery_waits_for_nobody(engine: Engine, claiming: Claiming) -> None:

@@ -1,16 +1,14 @@
 """Emails that were not accepted now: when they are tried again, and when no more."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.io.database import connect
 from sendplan.io.dispatch.retries import free_moment, retry_at
 from sendplan.io.dispatch.transitions import begin, postpone
-from sendplan.tests.due_emails import LEASE, Claiming, claim, emails_of, put
+from sendplan.tests.due_emails import LEASE, Claiming, claim, email, emails_of, put
 from sendplan.tests.stored_emails import rows, run_sql
 from sendplan.tests.worlds import World, at
 
@@ -19,10 +17,8 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def engine(module_database_url: str) -> Iterator[Engine]:
-    engine = connect(module_database_url)
-    yield engine
-    engine.dispose()
+def engine(module_engine: Engine) -> Engine:
+    return module_engine
 
 
 @pytest.mark.parametrize(("attempts", "minutes"), [(1, 30), (2, 60), (3, 120), (4, 240)])
@@ -77,11 +73,6 @@ def not_accepted(engine: Engine, moment: datetime, after: timedelta = MINUTE) ->
         with claiming.writing() as cursor:
             assert begin(cursor, [claimed], LEASE) == {1}
             assert postpone(cursor, claimed, "DATA: 451 later", moment + after)
-
-
-def email(engine: Engine, columns: str) -> tuple[Any, ...]:
-    (found,) = rows(engine, f"SELECT {columns} FROM scheduled_emails WHERE id = 1")
-    return tuple(found)
 
 
 def queued(engine: Engine) -> list[Any]:

@@ -2,7 +2,6 @@
 
 import random
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.io.database import connect
 from sendplan.io.dispatch.room import Capacity
 from sendplan.tests.due_emails import Claiming, claim, emails_of, put
 from sendplan.tests.stored_emails import rows, run_sql
@@ -28,10 +26,8 @@ def due(count: int, **mailbox: Any) -> World:
 
 
 @pytest.fixture
-def engine(module_database_url: str) -> Iterator[Engine]:
-    engine = connect(module_database_url)
-    yield engine
-    engine.dispose()
+def engine(module_engine: Engine) -> Engine:
+    return module_engine
 
 
 # ---------------------------------------------------------------- capacity

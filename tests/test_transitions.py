@@ -1,13 +1,12 @@
 """What becomes of a claimed email: each verdict's consequences, and none for a lost claim."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.io.database import connect
 from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.transitions import (
     begin,
@@ -19,9 +18,8 @@ from sendplan.io.dispatch.transitions import (
     release,
     succeed,
 )
-from sendplan.tests.database_frames import dump
-from sendplan.tests.due_emails import LEASE, Claiming, claim, put
-from sendplan.tests.stored_emails import rows, run_sql
+from sendplan.tests.due_emails import LEASE, Claiming, claim, email, put
+from sendplan.tests.stored_emails import rows, run_sql, whole
 from sendplan.tests.worlds import World, at
 
 NOW = at(1, "09:01")
@@ -41,17 +39,9 @@ def world() -> World:
 
 
 @pytest.fixture
-def engine(module_database_url: str) -> Iterator[Engine]:
-    engine = connect(module_database_url)
-    put(engine, world())
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def claiming(engine: Engine) -> Iterator[Claiming]:
-    with Claiming(engine) as claiming:
-        yield claiming
+def engine(module_engine: Engine) -> Engine:
+    put(module_engine, world())
+    return module_engine
 
 
 @pytest.fixture
@@ -68,11 +58,6 @@ def begun(claiming: Claiming, claimed: Claim) -> Claim:
     return claimed
 
 
-def email(engine: Engine, columns: str, key: int = 1) -> tuple[Any, ...]:
-    (found,) = rows(engine, f"SELECT {columns} FROM scheduled_emails WHERE id = {key}")
-    return tuple(found)
-
-
 def states(engine: Engine) -> dict[int, str]:
     return dict(rows(engine, "SELECT id, status FROM scheduled_emails"))
 
@@ -83,11 +68,6 @@ def threads(engine: Engine) -> list[Any]:
 
 def queued(engine: Engine) -> set[Any]:
     return set(rows(engine, "SELECT kind, sequence_id, mailbox_id FROM change_requests"))
-
-
-def whole(engine: Engine) -> dict[str, list[str]]:
-    with engine.connect() as connection:
-        return dump(connection)
 
 
 ACTIVE = [(1, "active", None), (2, "active", None), (3, "active", None)]

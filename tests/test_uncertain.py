@@ -1,7 +1,7 @@
 """Uncertain emails: listed with what finds them, and resolved by an operator only."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,20 +10,21 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, text
 
 from sendplan.cli import main
-from sendplan.io.database import connect
 from sendplan.io.dispatch.uncertain import resolve, uncertain_emails
 from sendplan.io.errors import DataError
-from sendplan.tests.database_frames import clear_tables, dump, put_frames
+from sendplan.tests.due_emails import email, put
+from sendplan.tests.stored_emails import rows, run_sql, whole
 from sendplan.tests.worlds import World, at
 
 Run = Callable[..., Result]
 
+NOW = at(0, "12:00")
 SENT, PENDING = 14, 15
 
 
 def world() -> World:
     """Make threads of three emails: the first of 1 and 2 and the last of 3 are uncertain."""
-    made = World().sequence(waits=(0, 1, 1), name="Autumn").mailbox(5, email="ann@example.com")
+    made = World(NOW).sequence(waits=(0, 1, 1), name="Autumn").mailbox(5, email="ann@example.com")
     made.mailbox(6, email="ben@example.com")
     made.enroll(1, contact_id=1).enroll(2, contact_id=2)
     made.enroll(3, contact_id=3, mailbox_id=5).enroll(4, contact_id=4, mailbox_id=5)
@@ -34,7 +35,6 @@ def world() -> World:
     return made.email(4, 11, "sent", -3, id=SENT).email(4, 12, "pending", 0, id=PENDING)
 
 
-NOW = at(0, "12:00")
 TOUCHED = """
     UPDATE scheduled_emails
     SET attempts = 5, last_error = 'no answer', claim_token = gen_random_uuid(),
@@ -45,15 +45,10 @@ TOUCHED = """
 
 
 @pytest.fixture
-def engine(module_database_url: str) -> Iterator[Engine]:
-    engine = connect(module_database_url)
-    with engine.begin() as connection:
-        clear_tables(connection)
-        put_frames(connection, world().frames(), NOW)
-        connection.execute(text(TOUCHED))
-        connection.execute(text("DELETE FROM change_requests"))
-    yield engine
-    engine.dispose()
+def engine(module_engine: Engine) -> Engine:
+    put(module_engine, world())
+    run_sql(module_engine, f"{TOUCHED}; DELETE FROM change_requests")
+    return module_engine
 
 
 @pytest.fixture
@@ -68,23 +63,10 @@ def run(engine: Engine, module_database_url: str) -> Run:
     return invoke
 
 
-def rows(engine: Engine, query: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(query))]
-
-
-def email(engine: Engine, key: int, columns: str) -> tuple[Any, ...]:
-    return rows(engine, f"SELECT {columns} FROM scheduled_emails WHERE id = {key}")[0]
-
-
 def thread(engine: Engine, key: int) -> tuple[Any, ...]:
     columns = "status, current_step_id, mailbox_id, completed_at"
-    return rows(engine, f"SELECT {columns} FROM enrollments WHERE id = {key}")[0]
-
-
-def whole(engine: Engine) -> dict[str, list[str]]:
-    with engine.connect() as connection:
-        return dump(connection)
+    (found,) = rows(engine, f"SELECT {columns} FROM enrollments WHERE id = {key}")
+    return tuple(found)
 
 
 # ---------------------------------------------------------------- listing
@@ -136,8 +118,8 @@ LET_GO = "claim_token, claimed_by, lease_until, retry_at"
 def test_one_that_was_sent_moves_its_thread_on(engine: Engine) -> None:
     resolve(engine, [11], [], NOW)
     # It left at its slot, as far as anybody knows.
-    assert email(engine, 11, "status, sent_at, last_error") == ("sent", at(0, "09:00"), None)
-    assert email(engine, 11, LET_GO) == (None,) * 4
+    assert email(engine, "status, sent_at, last_error", 11) == ("sent", at(0, "09:00"), None)
+    assert email(engine, LET_GO, 11) == (None,) * 4
     assert thread(engine, 1) == ("active", 11, 6, None)
     # The next email has its row already.
     assert rows(engine, "SELECT count(*) FROM scheduled_emails WHERE enrollment_id = 1") == [(2,)]
@@ -154,17 +136,34 @@ def test_the_next_email_gets_a_row_if_it_has_none(engine: Engine) -> None:
     assert made == [(12, "pending", None, at(1, "09:00").date())]
 
 
+def test_of_emails_that_left_at_the_same_moment_the_later_step_counts(engine: Engine) -> None:
+    """By hand, the second email of a thread was made uncertain, too."""
+    run_sql(engine, "UPDATE scheduled_emails SET status = 'uncertain' WHERE id = 12")
+    resolve(engine, [11, 12], [], NOW, at=at(0, "10:00"))
+    assert thread(engine, 1) == ("active", 12, 5, None)
+
+
+def test_one_that_no_known_mailbox_sent_leaves_the_next_row_to_the_plan(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_sql(engine, "UPDATE scheduled_emails SET mailbox_id = NULL, plan_run_id = NULL")
+    resolve(engine, [21], [], NOW, at=at(0, "10:00"))
+    assert thread(engine, 2) == ("active", 11, None, None)
+    assert rows(engine, "SELECT id FROM scheduled_emails WHERE enrollment_id = 2") == [(21,)]
+    assert caplog.records == []
+
+
 def test_a_thread_whose_last_email_was_sent_is_completed(engine: Engine) -> None:
     resolve(engine, [33], [], NOW, at=at(0, "11:00"))
-    assert email(engine, 33, "status, sent_at") == ("sent", at(0, "11:00"))
+    assert email(engine, "status, sent_at", 33) == ("sent", at(0, "11:00"))
     assert thread(engine, 3) == ("completed", 13, 5, at(0, "11:00"))
 
 
 def test_one_that_was_not_sent_waits_for_another_slot(engine: Engine) -> None:
     resolve(engine, [], [11], NOW)
-    assert email(engine, 11, "status, plan_run_id, attempts") == ("pending", None, 0)
-    assert email(engine, 11, LET_GO) == (None,) * 4
-    assert email(engine, 11, "message_id") == ("<11@example.com>",)
+    assert email(engine, "status, plan_run_id, attempts", 11) == ("pending", None, 0)
+    assert email(engine, LET_GO, 11) == (None,) * 4
+    assert email(engine, "message_id", 11) == ("<11@example.com>",)
     assert thread(engine, 1) == ("active", None, None, None)
 
 
@@ -220,7 +219,7 @@ def test_an_email_without_a_slot_needs_the_time_at_which_it_left(engine: Engine)
     with pytest.raises(DataError, match="email 11: has no slot in the past – say with --at when"):
         resolve(engine, [11], [], NOW)
     resolve(engine, [11], [], NOW, at=at(0, "09:30"))
-    assert email(engine, 11, "sent_at") == (at(0, "09:30"),)
+    assert email(engine, "sent_at", 11) == (at(0, "09:30"),)
 
 
 def test_two_operators_do_not_resolve_an_email_twice(engine: Engine) -> None:

@@ -10,7 +10,6 @@ import datetime as dt
 import logging
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,11 +19,14 @@ from sendplan.io.dispatch.claim import MAX_CLAIMS, Claim, Claimed
 from sendplan.io.dispatch.message_ids import message_id
 from sendplan.io.dispatch.messages import Texts
 from sendplan.io.dispatch.progress import NEXT_STEP
-from sendplan.io.dispatch.room import OCCUPYING_WORDS, USED, Capacity, used
+from sendplan.io.dispatch.room import USED, Capacity, used
 from sendplan.io.dispatch.transactions import Prepared
+from sendplan.io.tables import among
 from sendplan.planner.single_days import UNREADABLE, SendingDays, local_day, window
 from sendplan.planner.vocabulary import (
+    HOLDING_UP,
     IN_FLIGHT,
+    OCCUPYING,
     EmailStatus,
     EnrollmentStatus,
     MailboxStatus,
@@ -40,10 +42,11 @@ REST = dt.timedelta(seconds=30)
 CONTENDED = 0.2
 """Seconds for which a mailbox is left alone that somebody else has locked."""
 
+IN_FLIGHT_REST = dt.timedelta(seconds=1)
+"""How long a mailbox that keeps a distance is left alone while one of its emails is in flight."""
+
 LOOK_BACK = dt.timedelta(days=2)
 """Days in which to look for the mailbox's last email, for the distance to it."""
-
-IN_FLIGHT_WORDS = ", ".join(f"'{word}'" for word in IN_FLIGHT)
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +118,7 @@ SOUND = Prepared(
       -- Nothing of the thread in flight, and nothing whose outcome would have to be known first.
       AND NOT EXISTS (
           SELECT FROM scheduled_emails AS other
-          WHERE other.enrollment_id = enrollment.id AND other.status IN (
-              {IN_FLIGHT_WORDS}, '{EmailStatus.UNCERTAIN}', '{EmailStatus.FAILED}'
-          )
+          WHERE other.enrollment_id = enrollment.id AND {among("other.status", HOLDING_UP)}
       )
     ORDER BY email.send_at
     """,
@@ -138,12 +139,12 @@ LOCK_MAILBOXES = Prepared(
 
 # An email of unknown outcome may have left as late as its lease allowed.
 LAST_LEFT = f"""
-    SELECT mailbox_id, bool_or(status IN ({IN_FLIGHT_WORDS})) AS in_flight,
+    SELECT mailbox_id, bool_or({among("status", IN_FLIGHT)}) AS in_flight,
            max(CASE WHEN status = '{EmailStatus.UNCERTAIN}' THEN coalesce(sent_at, lease_until)
                     ELSE sent_at END) AS at
     FROM scheduled_emails
     WHERE mailbox_id = ANY (%(mailbox_ids)s) AND send_day >= %(since)s
-      AND status IN ({OCCUPYING_WORDS})
+      AND {among("status", OCCUPYING)}
     GROUP BY mailbox_id
 """
 
@@ -270,10 +271,10 @@ class Claimer:
         until = time.monotonic() + CONTENDED
         self._contended |= dict.fromkeys(wanted.difference(mailboxes), until)
         rows = [row for row in rows if row.mailbox_id in mailboxes]
-        gaps = self._gaps(cursor, [box for box in mailboxes.values() if box.min_gap_seconds], now)
         if not rows:
             return []
-        counted = Counter(used(cursor, mailboxes, min(row.send_day for row in rows)))
+        gaps = self._gaps(cursor, [box for box in mailboxes.values() if box.min_gap_seconds], now)
+        counted = used(cursor, mailboxes, min(row.send_day for row in rows))
         left = {key: room(key) if key not in gaps else gaps[key] for key in mailboxes}
         chosen = []
         for row in rows:
@@ -300,20 +301,11 @@ class Claimer:
         last = {row.mailbox_id: row for row in cursor.fetchall()}
         allowed = {}
         for box in mailboxes:
-            before = last.get(box.id)
-            free = before is None or not (before.in_flight and self._soon(box.id, now))
-            if free and before is not None and before.at is not None:
-                again = before.at + dt.timedelta(seconds=box.min_gap_seconds)
-                if now < again:
-                    self.rest(box.id, again)
-                    free = False
-            allowed[box.id] = int(free)
+            again = _when_distant(box, last.get(box.id), now)
+            allowed[box.id] = int(again <= now)
+            if again > now:
+                self.rest(box.id, again)
         return allowed
-
-    def _soon(self, mailbox_id: int, now: dt.datetime) -> bool:
-        """Look again soon at a mailbox of which something is in flight."""
-        self.rest(mailbox_id, now + dt.timedelta(seconds=1))
-        return True
 
     def _take(self, cursor: Any, rows: Sequence[Any]) -> list[Claim]:
         token = uuid.uuid4()
@@ -358,6 +350,18 @@ class Claimer:
 def _still(known: dict[int, Moment], now: Moment) -> dict[int, Moment]:
     """Keep what is not over yet."""
     return {key: until for key, until in known.items() if until > now}
+
+
+def _when_distant(box: Any, last: Any, now: dt.datetime) -> dt.datetime:
+    """Tell when to look at a mailbox again that keeps a distance; now, if its next may leave."""
+    if last is None:
+        return now
+    if last.in_flight:
+        return now + IN_FLIGHT_REST
+    if last.at is None:
+        return now
+    again: dt.datetime = last.at + dt.timedelta(seconds=box.min_gap_seconds)
+    return again
 
 
 def _may_leave(row: Any, now: dt.datetime) -> bool:

@@ -30,7 +30,8 @@ from sendplan.io.dispatch.outcomes import Outcome, Verdict
 from sendplan.io.dispatch.overdue import hand_over
 from sendplan.io.dispatch.recovery import recover
 from sendplan.io.dispatch.sender import Sender
-from sendplan.io.dispatch.transactions import Transactions, persistently
+from sendplan.io.dispatch.transactions import Transactions
+from sendplan.io.reconnection import persistently
 from sendplan.planner.vocabulary import GRACE_SECONDS
 
 DEFAULT_LEASE = 180.0
@@ -193,7 +194,7 @@ class _Dispatcher:
             if claimed is None:
                 continue
             for claim in claimed.claims:
-                self._hand_to_line(claim)
+                self._line(claim.mailbox_id).add(claim)
             for claim in claimed.exhausted:
                 why = f"given up: {MAX_CLAIMS} times claimed, and never finished"
                 self._ledger.end(claim, Outcome(Verdict.REFUSED, why), self._clock())
@@ -226,10 +227,10 @@ class _Dispatcher:
             self._freed.wait(SHORT_POLL if soon else POLL)
 
     def _claim(self) -> Claimed:
-        busy = {key for key, line in list(self._lines.items()) if line.room <= 0}
         limit = self._limit - self._in_hand
         if limit <= 0:
             return Claimed()
+        busy = {key for key, line in self._lines.items() if line.room <= 0}
         with self._transactions.begin() as cursor:
             claimed = self._claimer.claim(
                 cursor.connection,
@@ -248,9 +249,6 @@ class _Dispatcher:
             line = self._lines[mailbox_id] = Line(self._pool, self._sender.send)
         return line
 
-    def _hand_to_line(self, claim: Claim) -> None:
-        self._line(claim.mailbox_id).add(claim)
-
     def _one_less(self, claim: Claim) -> None:
         with self._counting:
             self._in_hand -= 1
@@ -263,40 +261,38 @@ class _Dispatcher:
                 self._wait_for(task)
                 self._next_upkeep[task] = now + every
 
-    def _recover(self) -> bool:
+    def _recover(self) -> None:
         with self._transactions.begin() as cursor:
             recovered = recover(cursor)
         for email_id, status in recovered.items():
             self._recovered[status] = self._recovered.get(status, 0) + 1
             logger.warning("A lease ran out", extra={"email_id": email_id, "now": status})
-        return True
 
-    def _hand_over(self) -> bool:
+    def _hand_over(self) -> None:
         with self._transactions.begin() as cursor:
             sequence_ids = hand_over(cursor, self._clock(), self._settings.grace)
         if sequence_ids:
             extra = {"sequence_ids": sequence_ids}
             logger.warning("Overdue emails were handed to the planner", extra=extra)
-        return True
 
-    def _rest(self) -> bool:
+    def _rest(self) -> None:
         for line in self._lines.values():
             line.rest()
-        return True
 
     def _installation(self) -> uuid.UUID:
         with self._transactions.begin() as cursor:
             cursor.execute("SELECT id FROM installation")
             row = cursor.fetchone()
         if row is None:
-            raise psycopg2.DataError("the table installation is empty: run `sendplan init`")
+            raise psycopg2.DataError(
+                "the table installation is empty: run INSERT INTO installation DEFAULT VALUES"
+            )
         found: uuid.UUID = row[0]
         return found
 
     def _wait_for(self, task: Callable[[], Result]) -> Result | None:
         """Do what needs the database; None if it was away until the end."""
-        found: Result | None = persistently(task, self._at_end, None)
-        return found
+        return persistently(task, self._at_end, None)
 
     def _finish(self) -> None:
         """Give back what waits, finish what is in hand, and close all connections."""

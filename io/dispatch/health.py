@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.database import translated_errors
+from sendplan.io.tables import among
 from sendplan.io.texts import shown
 from sendplan.planner.vocabulary import (
     GRACE_SECONDS,
+    HOLDING_UP,
     IN_FLIGHT,
     EmailStatus,
     EnrollmentStatus,
@@ -27,11 +29,6 @@ NAMED = 10
 LEASE_SLACK = 60
 """Seconds that dispatchers have for recovering a lease that has run out."""
 
-IN_FLIGHT_WORDS = ", ".join(f"'{word}'" for word in IN_FLIGHT)
-HOLDING_UP = ", ".join(
-    f"'{word}'" for word in (*IN_FLIGHT, EmailStatus.UNCERTAIN, EmailStatus.FAILED)
-)
-
 LATE = f"""
     SELECT count(*) AS number, min(send_at) AS earliest FROM (
         SELECT email.send_at
@@ -47,7 +44,7 @@ LATE = f"""
           AND mailbox.status = '{MailboxStatus.ACTIVE}'
           AND NOT EXISTS (
               SELECT FROM scheduled_emails AS other
-              WHERE other.enrollment_id = enrollment.id AND other.status IN ({HOLDING_UP})
+              WHERE other.enrollment_id = enrollment.id AND {among("other.status", HOLDING_UP)}
           )
         ORDER BY email.send_at LIMIT {COUNTED + 1}
     ) AS late
@@ -57,7 +54,7 @@ LATE = f"""
 LEASES = f"""
     SELECT count(*) AS number FROM (
         SELECT FROM scheduled_emails
-        WHERE status IN ({IN_FLIGHT_WORDS})
+        WHERE {among("status", IN_FLIGHT)}
           AND (lease_until IS NULL OR lease_until < now() - interval '{LEASE_SLACK} seconds')
         LIMIT {COUNTED + 1}
     ) AS expired

@@ -25,7 +25,7 @@ from sqlalchemy import Engine
 from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.outcomes import Outcome, Verdict
 from sendplan.io.dispatch.scribes import Scribe
-from sendplan.io.dispatch.transactions import Transactions, persistently, reason
+from sendplan.io.dispatch.transactions import Transactions
 from sendplan.io.dispatch.transitions import (
     PREPARED,
     begin,
@@ -37,6 +37,7 @@ from sendplan.io.dispatch.transitions import (
     release,
     succeed,
 )
+from sendplan.io.reconnection import persistently, reason
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor

@@ -75,7 +75,7 @@ class Line:
         self._pool.submit(self._rest)
 
     def close(self) -> None:
-        """Let go of what is kept open; only when nobody uses the line any more."""
+        """Let go of what is kept open; only for who is at work on the line, or after the last."""
         if self.transport is not None:
             self.transport.close()
             self.transport = None

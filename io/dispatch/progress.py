@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sendplan.io.dispatch.room import Capacity, taken
+from sendplan.io.tables import among
 from sendplan.planner.single_days import ONE_DAY, UNREADABLE, SendingDays, instant_at, local_day
 from sendplan.planner.vocabulary import (
-    IN_FLIGHT,
+    HOLDING_UP,
     MAX_HORIZON_DAYS,
     EmailStatus,
     EnrollmentStatus,
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
 logger = logging.getLogger(__name__)
-
-IN_FLIGHT_WORDS = ", ".join(f"'{word}'" for word in IN_FLIGHT)
 
 NEXT_STEP = f"""
     SELECT step.id, step.position, step.wait_days
@@ -62,7 +61,7 @@ ADVANCE = f"""
         SELECT DISTINCT ON (enrollment_id) enrollment_id, step_id, mailbox_id
         FROM scheduled_emails
         WHERE enrollment_id = ANY(%(enrollment_ids)s) AND status = '{EmailStatus.SENT}'
-        ORDER BY enrollment_id, sent_at DESC
+        ORDER BY enrollment_id, sent_at DESC, step_id DESC
     ) AS newest
     WHERE enrollment.id = newest.enrollment_id
 """
@@ -89,7 +88,7 @@ COMPLETE = f"""
       AND NOT EXISTS (
           SELECT FROM scheduled_emails AS open
           WHERE open.enrollment_id = enrollment.id
-            AND open.status IN ({IN_FLIGHT_WORDS}, '{EmailStatus.UNCERTAIN}')
+            AND {among("open.status", HOLDING_UP)}
       )
 """
 
@@ -175,7 +174,11 @@ def cancel_rest(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
 def _make_row(cursor: "Cursor", enrollment_id: int, step_id: int, wait_days: int) -> None:
     """Make the row of a step that no plan knows yet, on a sending day with room (SPEC §6)."""
     cursor.execute(LAST, {"enrollment_id": enrollment_id})
-    mailbox_id, sent_at, zone, weekdays, country, unit, *limits = cursor.fetchone() or ()
+    last = cursor.fetchone()
+    if last is None:
+        # Written down by hand, it names no mailbox to go on from; the next plan makes the row.
+        return
+    mailbox_id, sent_at, zone, weekdays, country, unit, *limits = last
     capacity = Capacity(*limits)
     days = SendingDays(tuple(weekdays), country)
     sent_day = local_day(sent_at, zone)

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from sendplan.planner.vocabulary import EmailStatus
+from sendplan.io.tables import among
+from sendplan.planner.vocabulary import IN_FLIGHT, EmailStatus
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -19,7 +20,7 @@ RECOVER = f"""
         lease_until = CASE email.status WHEN '{EmailStatus.SENDING}' THEN lease_until END
     FROM (
         SELECT id FROM scheduled_emails
-        WHERE status IN ('{EmailStatus.CLAIMED}', '{EmailStatus.SENDING}')
+        WHERE {among("status", IN_FLIGHT)}
           AND (lease_until < now() OR lease_until IS NULL)
         ORDER BY id
         FOR NO KEY UPDATE SKIP LOCKED

@@ -6,24 +6,23 @@ Then nobody else uses up the same room, whatever runs beside (SPEC §5, rule 1).
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sendplan.io.dispatch.transactions import Prepared
+from sendplan.io.tables import among
 from sendplan.planner.vocabulary import OCCUPYING, EmailStatus
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
-
-OCCUPYING_WORDS = ", ".join(f"'{word}'" for word in OCCUPYING)
 
 USED = Prepared(
     "count_used",
     ("bigint[]", "date"),
     f"""
     SELECT mailbox_id, send_day, count(*) FROM scheduled_emails
-    WHERE mailbox_id = ANY ($1) AND send_day >= $2 AND status IN ({OCCUPYING_WORDS})
+    WHERE mailbox_id = ANY ($1) AND send_day >= $2 AND {among("status", OCCUPYING)}
     GROUP BY mailbox_id, send_day
     """,
 )
@@ -32,7 +31,7 @@ USED = Prepared(
 TAKEN = f"""
     SELECT (
         SELECT count(*) FROM scheduled_emails
-        WHERE mailbox_id = %(mailbox_id)s AND send_day = %(day)s AND status IN ({OCCUPYING_WORDS})
+        WHERE mailbox_id = %(mailbox_id)s AND send_day = %(day)s AND {among("status", OCCUPYING)}
     ) + (
         SELECT count(*) FROM scheduled_emails
         WHERE mailbox_id = %(mailbox_id)s AND send_day = %(day)s
@@ -73,7 +72,7 @@ class Capacity:
 
 def used(
     cursor: "Cursor", mailbox_ids: Iterable[int], since: dt.date
-) -> Mapping[tuple[int, dt.date], int]:
+) -> Counter[tuple[int, dt.date]]:
     """Count what is used up of mailbox-days: sent, in flight and uncertain emails.
 
     Parameters
@@ -87,8 +86,8 @@ def used(
 
     Returns
     -------
-    mapping
-        By mailbox and day; 0 for all others.
+    Counter
+        By mailbox and day.
     """
     USED.execute(cursor, sorted(set(mailbox_ids)), since)
     return Counter({(mailbox_id, day): count for mailbox_id, day, count in cursor})

@@ -1,32 +1,21 @@
 """Transactions of a dispatcher, on a session that comes back after the database was away."""
 
 import json
-import logging
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import psycopg2
 from psycopg2.extras import register_default_jsonb, register_uuid
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+
+from sendplan.io.reconnection import AWAY, reason
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
     from psycopg2.extensions import cursor as Cursor
-
-SHORTEST_WAIT = 0.25
-LONGEST_WAIT = 15.0
-"""Seconds before another attempt to reach the database: the second, and doubled up to the last."""
-
-ASKED_EVERY = 0.5
-"""Seconds after which a wait asks again whether to stop."""
-
-AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError)
-"""What the driver raises when the database goes away, or undoes a transaction to end a deadlock."""
 
 BY_KEY = """
     SET jit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
@@ -34,10 +23,6 @@ BY_KEY = """
 """
 """Each statement looks a handful of rows up by key. What the server knows of the tables may be as
 old as their being empty, and a plan for that would read them through once they are full."""
-
-logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -136,38 +121,6 @@ class Transactions:
         return connection
 
 
-def persistently(
-    attempt: Callable[[], Result], stopped: Callable[[], bool], default: Result
-) -> Result:
-    """Repeat what the database's absence has stopped, until it works or is told to stop.
-
-    Parameters
-    ----------
-    attempt : callable
-        Repeated while it raises one of `AWAY`; must be safe to repeat.
-    stopped : callable
-        Asked every half a second at least.
-    default : object
-        What is returned when told to stop.
-    """
-
-    def pause(seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not stopped() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, ASKED_EVERY))
-
-    retrying = Retrying(
-        retry=retry_if_exception_type(AWAY),
-        wait=wait_exponential(multiplier=SHORTEST_WAIT, max=LONGEST_WAIT),
-        sleep=pause,
-        stop=lambda _: stopped(),
-        before_sleep=_log_failure,
-        retry_error_callback=lambda _: default,
-    )
-    result: Result = retrying(attempt)
-    return result
-
-
 def _json(text: str) -> object:
     """Read JSON; None for what PostgreSQL stores but Python cannot read, such as endless numbers.
 
@@ -177,17 +130,3 @@ def _json(text: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
-
-
-def reason(error: BaseException | None) -> str:
-    """Give what an error says in one line."""
-    return " ".join(str(error).split())
-
-
-def _log_failure(state: RetryCallState) -> None:
-    if state.outcome is not None and state.next_action is not None:
-        extra = {
-            "again_in": round(state.next_action.sleep, 2),
-            "reason": reason(state.outcome.exception()),
-        }
-        logger.warning("The database does not answer", extra=extra)

@@ -14,6 +14,7 @@ from sendplan.io.dispatch.overdue import request_plan
 from sendplan.io.dispatch.progress import cancel_rest, go_on
 from sendplan.io.dispatch.retries import free_moment, retry_at
 from sendplan.io.dispatch.transactions import Prepared
+from sendplan.io.tables import among
 from sendplan.planner.vocabulary import (
     IN_FLIGHT,
     EmailStatus,
@@ -25,11 +26,7 @@ from sendplan.planner.vocabulary import (
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
-IN_FLIGHT_WORDS = ", ".join(f"'{word}'" for word in IN_FLIGHT)
-
-HELD = (
-    f"email.id = %(id)s AND email.claim_token = %(token)s AND email.status IN ({IN_FLIGHT_WORDS})"
-)
+HELD = f"email.id = %(id)s AND email.claim_token = %(token)s AND {among('email.status', IN_FLIGHT)}"
 
 LET_GO = "claim_token = NULL, claimed_by = NULL, lease_until = NULL"
 
@@ -231,8 +228,10 @@ def postpone(cursor: "Cursor", claim: Claim, error: str, now: dt.datetime) -> bo
     earliest = retry_at(now, claim.attempts)
     moment = None
     if earliest < claim.closes:
-        around = {"mailbox_id": claim.mailbox_id, "after": now, "before": claim.closes}
-        cursor.execute(NEIGHBOURS, around | {"before": claim.closes + dt.timedelta(days=1)})
+        # No distance is longer than a day.
+        until = claim.closes + dt.timedelta(days=1)
+        around = {"mailbox_id": claim.mailbox_id, "after": now, "before": until}
+        cursor.execute(NEIGHBOURS, around)
         rows = cursor.fetchall()
         gap = dt.timedelta(seconds=rows[0][0])
         others = [send_at for _, send_at in rows if send_at is not None]

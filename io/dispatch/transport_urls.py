@@ -25,6 +25,7 @@ MAX_FILE = 4096
 LONGEST_TIMEOUT = 120.0
 """Seconds that a URL may ask for at most: an email in hand is not to be held for ever."""
 
+_OPTIONS = ("ca", "starttls", "timeout")
 _PORTS = {"smtp": 587, "smtps": 465}
 _FORM = "smtp://USER:PASSWORD@HOST:587 or smtps://USER:PASSWORD@HOST:465"
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
@@ -232,10 +233,9 @@ def _options(query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in filter(None, query.split("&")):
         name, _, value = part.partition("=")
-        if name not in ("ca", "starttls", "timeout"):
-            known = ("ca", "starttls", "timeout")
+        if name not in _OPTIONS:
             # Not repeated: a password with a ? in it ends up here.
-            remedy = suggestion(name, known, "the options are ca, starttls and timeout")
+            remedy = suggestion(name, _OPTIONS, "the options are ca, starttls and timeout")
             raise _url_error("an unknown option", f"{remedy}; {_ENCODE}")
         if name in found:
             raise _url_error(f"the option {name} twice", "keep one")

@@ -100,9 +100,8 @@ def url_problems(source: str, known: Collection[str] | None = None) -> list[Prob
         if "{" in text or "}" in text:
             what = f"more than plain variables: {shown(text)}"
             return [Problem("", what, "write variables as {{ token }}, without anything else")]
-        end = _FIXED.match(text).end()  # type: ignore[union-attr]
-        if end < len(text):
-            what = f"{shown(text[end])} cannot stand in a URL"
+        if rest := _FIXED.sub("", text, count=1):
+            what = f"{shown(rest[0])} cannot stand in a URL"
             return [Problem("", what, "take it out, or write it as %20 for a space")]
     found = [*_scheme_problems(fixed, variables)]
     if any(ENCODED in text for text in fixed):
