@@ -17,7 +17,7 @@ import sendplan
 from sendplan.cli import main
 from sendplan.io.database import connect
 from sendplan.io.errors import SendplanError
-from sendplan.io.report import writing
+from sendplan.io.report import charts, writing
 from sendplan.io.report.account import Account, Night, read_account
 from sendplan.io.report.charts import daily_chart, load_chart, load_level
 from sendplan.io.report.drawing import drawn
@@ -25,6 +25,7 @@ from sendplan.io.report.figures import Figures, figures, names
 from sendplan.io.report.page import page
 from sendplan.planner import synthetic
 from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem import Problem
 from sendplan.planner.stored import stored_plan
 from sendplan.tests.database_frames import clear_tables, dump, put_frames
 from sendplan.tests.report_world import HOSTILE, MAILBOX, NOON, eventful
@@ -129,28 +130,24 @@ def test_a_ramp_and_what_has_left_today_count() -> None:
     for enrollment in (1, 2):
         world.email(enrollment, 11, "sent", 0)
     world.stored(world.plan())
-    found = figures(account_of(world))
+    found = figures(account_of(world.problem(), sent=2))
     assert found.load[["emails", "capacity"]].to_numpy().tolist() == [[4, 4], [1, 6]]
     assert found.headline["sent"] == 2
 
 
-def account_of(world: World) -> Account:
-    """Give the account that the tables would give, without tables."""
-    problem, parameters = world.problem(), Parameters()
-    rows = pd.DataFrame(world.rows["scheduled_emails"])
-    sent = rows[rows["status"] == "sent"] if len(rows) else rows
+def account_of(problem: Problem, sent: int = 0) -> Account:
+    """Give the account that the tables would give, without tables; some have left today."""
+    parameters = Parameters()
     counts = pd.DataFrame(
-        {"sequence_id": 1, "position": 1, "send_day": pd.to_datetime([day(0)]), "emails": len(sent)}
+        {"sequence_id": 1, "position": 1, "send_day": pd.to_datetime([day(0)]), "emails": sent}
     )
     return Account(
         problem=problem,
         parameters=parameters,
         plan=stored_plan(problem, parameters),
         sent=counts,
-        sent_by_mailbox=pd.DataFrame({"mailbox_id": [5], "emails": [len(sent)]}),
-        contacts=pd.DataFrame(
-            {"sequence_id": [1], "progress": ["not_started"], "contacts": [len(rows)]}
-        ),
+        sent_by_mailbox=pd.DataFrame({"mailbox_id": [5], "emails": [sent]}),
+        contacts=pd.DataFrame({"sequence_id": [1], "progress": ["not_started"], "contacts": [1]}),
         in_hand=0,
         queued_changes=0,
         night=None,
@@ -197,9 +194,7 @@ def test_a_reference_plan_is_counted_like_by_hand() -> None:
     slots = plan.sends.drop(columns="position").assign(status="pending", plan_run_id=1)
     rows = [frames["scheduled_emails"], slots] if "scheduled_emails" in frames else [slots]
     tables["scheduled_emails"] = pd.concat(rows, ignore_index=True)
-    world = World(now)
-    world.problem = lambda: sendplan.Problem.from_frames(**tables, now=now)  # type: ignore[method-assign]
-    found = figures(account_of(world))
+    found = figures(account_of(sendplan.Problem.from_frames(**tables, now=now)))
     sends = list(plan.sends.itertuples(index=False))
     assert found.headline["emails"] == len(sends) > 1000
     assert found.headline["cost"] == plan.cost
@@ -215,13 +210,31 @@ def test_a_reference_plan_is_counted_like_by_hand() -> None:
 
 
 def test_names_that_are_shared_or_missing_are_told_apart() -> None:
-    frame = pd.DataFrame({"id": [1, 2, 3, 4], "name": ["A", "A", None, "\x00B\n"]})
+    frame = pd.DataFrame({"id": [1, 2, 3, 4], "name": ["A", "A", None, "\x00B\uffff"]})
     assert names(frame, "name", "sequence").tolist() == [
         "A (sequence 1)",
         "A (sequence 2)",
         "sequence 3",
         "�B�",
     ]
+
+
+def test_a_text_counts_all_mailboxes_where_the_chart_shows_the_busiest(
+    found: Figures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = found.load.assign(mailbox_id=6)
+    both = replace(found, load=pd.concat([found.load, more], ignore_index=True))
+    monkeypatch.setattr(charts, "MOST_MAILBOXES", 1)
+    told = page(both)
+    assert "2 mailboxes with 10 emails on 6 mailbox-days, 4 of them full." in told
+    assert "The 1 busiest are drawn, 1 others are not." in told
+
+
+def test_nothing_is_said_to_have_been_sent_before_anything_has(found: Figures) -> None:
+    assert "5 are planned, 4 have been sent since 27 Feb 2026." in page(found)
+    fresh = page(replace(found, daily=found.daily[found.daily["sent"] == 0]))
+    assert "5 are planned." in fresh
+    assert "have been sent" not in fresh
 
 
 def test_what_somebody_should_see_to_is_said_with_the_command(found: Figures, html: str) -> None:

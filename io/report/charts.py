@@ -112,7 +112,7 @@ def busiest(figures: Figures) -> pd.DataFrame:
 
 
 def daily_chart(figures: Figures, width: int) -> Drawing:
-    """Draw emails a day by step, sent ones left of today's line, under the room that there is."""
+    """Draw emails a day by step, before and after today's line, under the room that there is."""
     today = pd.Timestamp(figures.as_of.date())
     daily = recent(figures)
     place = step_places(daily)
@@ -194,12 +194,12 @@ def progress_chart(figures: Figures, width: int) -> Drawing:
 
 
 def finish_chart(figures: Figures, width: int) -> Drawing:
-    """Draw from when to when each sequence sends, and when it could end if room were endless."""
+    """Draw from when to when each sequence sends, and when its waits alone would let it end."""
     sequences = largest(figures)
     sequences = sequences[sequences["finish_day"].notna()]
     axis = pd.concat([sequences["first_day"], sequences["finish_day"]])
     spans = sequences.assign(end=sequences["finish_day"] + _A_DAY)
-    x = _days("first_day", axis, width)
+    x = _days("first_day", axis, width, grid=True)
     y = _rows(sequences, width)
     bars = _chart(spans[["name", "first_day", "end"]]).mark_bar(color="var(--accent)", height=7)
     ticks = spans.assign(earliest=spans["earliest_finish_day"] + _A_DAY)[["name", "earliest"]]
@@ -305,7 +305,7 @@ def _rows(sequences: pd.DataFrame, width: int) -> alt.Y:
     return alt.Y("name:N", sort=names, axis=_names_axis(width, names))
 
 
-def _days(column: str, days: pd.Series, width: int) -> alt.X:
+def _days(column: str, days: pd.Series, width: int, *, grid: bool = False) -> alt.X:
     """Lay days out from the first to the end of the last, in whole days of UTC."""
     first, last = days.min(), days.max() + _A_DAY
     start, days_shown = first.normalize(), (last - first).days
@@ -326,7 +326,8 @@ def _days(column: str, days: pd.Series, width: int) -> alt.X:
         f"{column}:T",
         scale=alt.Scale(type="utc", domain=[_moment(first), _moment(last)], nice=False),
         axis=_axis(title=None, format=form, values=values, ticks=True, tickColor="var(--line)",
-                   labelAlign="left", labelOverlap=True, labelPadding=4),
+                   labelAlign="left", labelOverlap=True, labelPadding=4,
+                   grid=grid, gridColor="var(--line)"),
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The figures of a report, worked out of its account and of nothing else."""
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,9 @@ OUTDATED = "outdated"
 
 DELAYS = ("0", "1", "2", "3", "4–7", "8–14", "15–28", "29+")
 _UPPER_ENDS = (0, 1, 2, 3, 7, 14, 28)
+
+_NOT_SHOWN = re.compile(f"{CONTROL.pattern}|[\ufffe\uffff]")
+"""What no name may hold: what steers terminals, and what the drawings' XML forbids."""
 
 _EMAIL = ["enrollment_id", "step_id"]
 _COUNTS = ("emails", "late_follow_ups", "slip_days", "unplaced", "sent")
@@ -159,7 +163,7 @@ def names(frame: pd.DataFrame, column: str, noun: str) -> pd.Series:
         What a row without a name is called, with its id.
     """
     given = [
-        CONTROL.sub("�", name) if isinstance(name, str) and name else f"{noun} {key}"
+        _NOT_SHOWN.sub("�", name) if isinstance(name, str) and name else f"{noun} {key}"
         for name, key in zip(frame[column], frame["id"], strict=True)
     ]
     named = pd.Series(given, index=frame["id"], dtype=object)

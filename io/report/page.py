@@ -120,7 +120,7 @@ def _told(figures: Figures) -> Told:
         behind = (finish - earliest).days
         lead += (
             f" Waits and sending days alone would take until {tables.day_text(earliest)}, and"
-            f" no plan ends sooner; for want of room it takes {count(behind, 'day')} more."
+            f" no plan ends sooner; this one takes {count(behind, 'day')} more."
             if behind
             else " No plan ends sooner: waits and sending days alone take as long."
         )

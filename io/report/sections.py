@@ -87,10 +87,10 @@ def _load(figures: Figures) -> Iterator[Section]:
     if not len(load):
         return
     busy, full = load[load["emails"] > 0], load[load["emails"] >= load["capacity"]]
-    shown = len(charts.busiest(figures))
+    mailboxes, shown = load["mailbox_id"].nunique(), len(charts.busiest(figures))
     used, room = int(load["emails"].sum()), int(load["capacity"].sum())
     text = (
-        f"{count(shown, 'mailbox', 'mailboxes')} with {used:,} emails on"
+        f"{count(mailboxes, 'mailbox', 'mailboxes')} with {used:,} emails on"
         f" {count(len(busy), 'mailbox-day')}, {len(full):,} of them full. That is"
         f" {used / room if room else 0:.0%} of what they may send from"
         f" {span(load['send_day'])}."
@@ -101,7 +101,7 @@ def _load(figures: Figures) -> Iterator[Section]:
         for number, word in enumerate(charts.LEVELS, 1)
         if (level == word).any()
     ]
-    hidden = load["mailbox_id"].nunique() - shown
+    hidden = mailboxes - shown
     caption = "One row a mailbox, one column a day; blank where a mailbox may not send." + (
         f" The {shown:,} busiest are drawn, {hidden:,} others are not." if hidden else ""
     )
@@ -124,9 +124,12 @@ def _daily(figures: Figures) -> Iterator[Section]:
     most = pd.Timestamp(totals.index[int(totals.argmax())])
     text = (
         f"Up to {totals.max():,} emails a day, on {tables.day_text(most)}."
-        f" {daily['sent'].sum():,} have been sent since {tables.day_text(totals.index.min())},"
-        f" {daily['planned'].sum():,} are planned."
+        f" {daily['planned'].sum():,} are planned"
     )
+    sent = daily[daily["sent"] > 0]
+    if len(sent):
+        since = tables.day_text(sent["send_day"].min())
+        text += f", {sent['sent'].sum():,} have been sent since {since}"
     steps = charts.step_places(daily)
     legend = [(f"step-{place}", charts.STEPS[place - 1]) for place in sorted(steps.unique())]
     if charts.shows_room(figures):
@@ -135,12 +138,12 @@ def _daily(figures: Figures) -> Iterator[Section]:
     picture = _drawn(
         charts.daily_chart,
         figures,
-        "Emails by day and by step of their sequence: sent before today, planned from today on.",
+        "Emails by day and by step of their sequence: sent so far, and planned from today on.",
         legend,
-        f"Emails a day by step. {text}",
+        f"Emails a day by step. {text}.",
         tables.daily_table(figures),
     )
-    yield Section("days", "Days", "What leaves on which day", text, [picture])
+    yield Section("days", "Days", "What leaves on which day", f"{text}.", [picture])
 
 
 def _sequences(figures: Figures) -> Iterator[Section]:

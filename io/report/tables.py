@@ -148,7 +148,7 @@ def finish_table(figures: Figures) -> Table:
         "first_day": ("First planned day", "day"),
         "finish_day": ("Last planned day", "day"),
         "earliest_finish_day": ("By waits alone", "day"),
-        "behind": ("Days for want of room", "count"),
+        "behind": ("Days more", "count"),
     }
     frame = figures.sequences[figures.sequences["finish_day"].notna()]
     frame = frame.assign(behind=(frame["finish_day"] - frame["earliest_finish_day"]).dt.days)
