@@ -11,6 +11,7 @@ import time
 import pandas as pd
 
 import sendplan
+from sendplan.benchmarks import machine
 from sendplan.benchmarks.nightly import mailboxes_of
 from sendplan.planner import synthetic
 from sendplan.planner.simulation import Policy, simulate
@@ -37,11 +38,11 @@ def main() -> None:
     problem = sendplan.Problem.from_frames(**frames, now=synthetic.REFERENCE_NOW)
     simulations, seconds = [], []
     for policy in Policy:
-        begin = time.perf_counter(), _work()
+        begin = time.perf_counter(), machine.work()
         simulations.append(
             simulate(problem, given.runs, given.seed, policy=policy, workers=given.workers)
         )
-        seconds.append([time.perf_counter() - begin[0], _work() - begin[1]])
+        seconds.append([time.perf_counter() - begin[0], machine.work() - begin[1]])
     columns = ["seconds", "seconds of work"]
     print(pd.DataFrame(seconds, index=list(Policy), columns=columns).round(1).to_string())
     print(f"goal: look-ahead within {GOAL_SECONDS} seconds")
@@ -51,12 +52,6 @@ def main() -> None:
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     print(f"peak memory of a process: {peak / 1024:.0f} MiB")
-
-
-def _work() -> float:
-    """Return the processor time of this process and of those that have ended."""
-    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in spent)
 
 
 if __name__ == "__main__":

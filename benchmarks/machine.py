@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,12 @@ def describe() -> str:
 def packages(names: Iterable[str] = PACKAGES) -> str:
     """Return one line of the versions of the packages that figures depend on."""
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+
+
+def work() -> float:
+    """Return the processor seconds of this process, and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def commit() -> str:

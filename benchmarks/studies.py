@@ -8,7 +8,6 @@ takes to read the database.
 
 import argparse
 import datetime as dt
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -102,15 +101,11 @@ def measure(contacts: int, mailboxes: int, say: Callable[[str], None]) -> list[S
     studies = []
     for question, ask in questions.items():
         say(question)
-        begin, before = time.perf_counter(), _work()
+        begin, before = time.perf_counter(), machine.work()
         answer = ask()
-        studies.append(Study(question, str(answer), time.perf_counter() - begin, _work() - before))
+        seconds, work = time.perf_counter() - begin, machine.work() - before
+        studies.append(Study(question, str(answer), seconds, work))
     return studies
-
-
-def _work() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def report(contacts: int, mailboxes: int, studies: list[Study]) -> str:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from sendplan.io.console import emit_json
 from sendplan.planner.explanation_texts import paragraphs
+from sendplan.planner.unplaced_facts import OVERDUE
 from sendplan.planner.vocabulary import EmailStatus
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ def _texts(found: "ExplainedEmail") -> Iterator[str]:
         return
     yield from paragraphs(found.explanation)
     if found.explanation.send_at is None and row["send_at"] is not None and row["plan_run_id"]:
-        yield (
-            f"It still has a slot, on {row['send_at']:%a %d %b %Y at %H:%M} UTC; `sendplan recalc`"
-            " takes it away."
-        )
+        slot = f"{row['send_at']:%a %d %b %Y at %H:%M} UTC"
+        if found.explanation.reason == OVERDUE:
+            yield f"That slot was on {slot}."
+        else:
+            yield f"It still has a slot, on {slot}; `sendplan recalc` takes it away."
     if row["retry_at"] is not None or row["last_error"]:
         yield _tried(row)
 
@@ -69,7 +71,7 @@ def _fate(row: dict[str, Any]) -> str:
             f" `sendplan uncertain --sent {row['id']}` or `--not-sent {row['id']}`."
         )
     if status == EmailStatus.FAILED:
-        tries = f"after {row['attempts']} attempts" if row["attempts"] else None
+        tries = f"after {_many(row['attempts'], 'attempt')}" if row["attempts"] else None
         head = _joined(["It failed", tries, box, slot])
         return f"{head}. {row['last_error'] or 'No reason was stored.'} The thread ends there."
     why = row["stop_reason"] or row["suppressed_reason"]
@@ -83,7 +85,11 @@ def _fate(row: dict[str, Any]) -> str:
 def _tried(row: dict[str, Any]) -> str:
     again = f" Not before {row['retry_at']:%a %d %b %H:%M} UTC." if row["retry_at"] else ""
     error = f": {row['last_error']}" if row["last_error"] else ""
-    return f"It was tried {row['attempts']} times{error}.{again}"
+    return f"It was tried {_many(row['attempts'], 'time')}{error}.{again}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _joined(parts: list[str | None]) -> str:

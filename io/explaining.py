@@ -12,6 +12,7 @@ from sendplan.io.load import load_around
 from sendplan.io.recalc import recalc_parameters
 from sendplan.planner.explained import Explanation
 from sendplan.planner.explanations import explain_slots
+from sendplan.planner.parameters import Parameters
 from sendplan.planner.problem import Problem as Planning
 from sendplan.planner.standing import slots_of, standing_rows
 from sendplan.planner.vocabulary import EmailStatus
@@ -35,7 +36,7 @@ EMAIL = """
     WHERE email.id = :id
 """
 
-LAST_ID = "SELECT min(id) AS least, max(id) AS most FROM scheduled_emails"
+IDS = "SELECT min(id) AS least, max(id) AS most FROM scheduled_emails"
 
 LARGEST_ID = 2**63 - 1
 
@@ -101,7 +102,9 @@ def explain_email(
     return ExplainedEmail(row, moment, _explained(problem, row, parameters))
 
 
-def _explained(problem: Planning, row: dict[str, Any], parameters: Any) -> Explanation | None:
+def _explained(
+    problem: Planning, row: dict[str, Any], parameters: Parameters
+) -> Explanation | None:
     ids = problem.enrollments["id"].to_numpy()
     if not (ids == row["enrollment_id"]).any():
         # The enrollment has ended, and so has whatever was planned for it.
@@ -114,12 +117,11 @@ def _explained(problem: Planning, row: dict[str, Any], parameters: Any) -> Expla
 
 def _row(engine: Engine, email_id: int) -> dict[str, Any]:
     with translated_errors("reading the email"), engine.connect() as connection:
-        known = abs(email_id) <= LARGEST_ID
-        found = connection.execute(text(EMAIL), {"id": email_id}).mappings() if known else None
-        row = found.one_or_none() if found is not None else None
-        if row is not None:
-            return dict(row)
-        ids = connection.execute(text(LAST_ID)).one()
+        if abs(email_id) <= LARGEST_ID:
+            found = connection.execute(text(EMAIL), {"id": email_id}).mappings()
+            if (row := found.one_or_none()) is not None:
+                return dict(row)
+        ids = connection.execute(text(IDS)).one()
     if ids.most is None:
         remedy = "nothing has been planned yet; run `sendplan plan`"
     else:

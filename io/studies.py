@@ -8,12 +8,11 @@ from typing import Any
 from sqlalchemy import Engine
 
 from sendplan.io.changes import translated_faults
-from sendplan.io.database import translated_errors
-from sendplan.io.load import load, reading
+from sendplan.io.load import load, read_snapshot, reading
 from sendplan.io.scenarios import Scenario, wanted_scenario
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
-from sendplan.planner.comparison import Comparison, compare
+from sendplan.planner.comparison import AS_IT_IS, Comparison, compare
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 
@@ -60,7 +59,8 @@ def what_if(
         changes = {
             name: wanted_scenario(connection, given, now) for name, given in scenarios.items()
         }
-    problem = load(engine, now).problem(now)
+        snapshot = read_snapshot(connection, now)
+    problem = snapshot.problem(now)
     with translated_faults():
         return compare(
             problem, changes, workers=workers, clock=time.perf_counter, done=done, **parameters
@@ -101,8 +101,7 @@ def capacity(
     DatabaseError
         If the database cannot be read.
     """
-    with translated_errors("reading the pending work"):
-        problem = load(engine, now).problem(now)
+    problem = load(engine, now).problem(now)
     if of == "capacity":
         return smallest_capacity(
             problem, finish_by, max_late, method=method, workers=workers, told=told
@@ -120,19 +119,19 @@ def capacity(
 
 def comparison_json(found: Comparison) -> dict[str, Any]:
     """Return the object that ``what-if --json`` prints."""
-    use = dict(zip(found.plans, found.frame["use"].tolist(), strict=True))
+    late_days, use = found.frame["late_days"].tolist(), found.frame["use"].tolist()
     return {
-        "as_of": next(iter(found.plans.values())).as_of.isoformat(),
+        "as_of": found[AS_IT_IS].as_of.isoformat(),
         "scenarios": [
             {
                 "scenario": name,
                 "changes": [repr(change) for change in found.changes[name]],
                 **_figures(plan),
-                "late_days": int(plan.delays["lateness"].sum()),
-                "use": use[name],
+                "late_days": late_days[place],
+                "use": use[place],
                 "seconds": found.seconds[name],
             }
-            for name, plan in found.plans.items()
+            for place, (name, plan) in enumerate(found.plans.items())
         ],
     }
 

@@ -9,7 +9,7 @@ add up: the more there is, the less the next is worth. What 10 % more saves is t
 anew.
 """
 
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,6 @@ from sendplan.planner.progress import progress
 from sendplan.planner.room_prices import PricedPiece, priced, room_prices
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.solver import plan_with
-from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload, workload
 
 MATTERS = 0.01
@@ -146,7 +145,11 @@ def bottlenecks(
         If the plan is of another problem.
     """
     parameters = Parameters(
-        "greedy", horizon_days=horizon_days, slip_weight=slip_weight, one_a_day=one_a_day
+        "greedy",
+        horizon_days=horizon_days,
+        slip_weight=slip_weight,
+        one_a_day=one_a_day,
+        workers=workers,
     )
     if plan is None:
         plan = plan_with(problem, parameters)
@@ -154,9 +157,7 @@ def bottlenecks(
     allowed = rules(work, parameters)
     placement = planned(work, plan.sends).placement
     pool_of = _pools(work, by_mailbox=by_mailbox)
-    pool = executor or ThreadPoolExecutor(workers)
-    try:
-        crew = Crew(pool, Nobody())
+    with Crew.called(executor, workers, Nobody()) as crew:
         found = room_prices(work, allowed, parameters, placement, pool_of, crew)
         study = _Study(work, allowed, parameters, placement, found)
         return Bottlenecks(
@@ -164,11 +165,8 @@ def bottlenecks(
             study.days(),
             study.new_emails(),
             cost=float(study.cost.sum()),
-            lower_bound=sum(piece.bound for piece in found),
+            lower_bound=float(sum(piece.bound for piece in found)),
         )
-    finally:
-        if executor is None:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _pools(work: Workload, *, by_mailbox: bool) -> np.ndarray:
@@ -205,9 +203,7 @@ class _Study:
         self.cost = np.bincount(
             self.component[work.stages.sequence[emails.stage]], cost, self.components
         )
-        self.load = np.zeros(work.fleet.capacity.shape, dtype=np.int64)
-        sent = placement.day != NONE
-        np.add.at(self.load, (placement.mailbox[emails.chain[sent]], placement.day[sent]), 1)
+        self.load = placement.load(work)
 
     def _component(self, piece: PricedPiece) -> int:
         """Return the component that a piece, or several that share contacts, make up."""

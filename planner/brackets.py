@@ -15,6 +15,8 @@ class Bracket:
         The smallest number known to do.
     limit : int
         The largest number that is tried.
+    step : int
+        How far above `low` the next one is tried as long as none is known to do.
     """
 
     low: int
@@ -26,6 +28,11 @@ class Bracket:
     def closed(self) -> bool:
         """Whether there is nothing left to try."""
         return self.low >= self.limit if self.high is None else self.high - self.low <= 1
+
+    @property
+    def settled(self) -> int:
+        """The smallest number known to do, or else the largest known to fail."""
+        return self.low if self.high is None else self.high
 
     def points(self, count: int) -> list[int]:
         """Return numbers to try at once, ascending; as many as asked for if there are."""

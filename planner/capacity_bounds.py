@@ -116,22 +116,23 @@ def least_mailboxes(
     cuts: list[list[Cut]] = [[] for _ in pools]
     threads: dict[int, float] = {}
     of_threads = np.zeros(len(pools))
-    for pool, box, alone in bound_threads(work, allowed, target.last):
+    for pool, box, alone in bound_threads(work, allowed, whole):
         short = least_shortfall(alone, target.weights, new).short
         if short > ROUNDING:
             threads[box] = short
             of_threads[pool] += short
     for pool, short in enumerate(of_threads):
         cuts[pool].append(Cut(float(short), 0.0))
+    known = np.full(len(pools), NONE)
     count: np.ndarray | None = np.zeros(len(pools), dtype=np.int64)
     while count is not None:
-        for pool, flow in enumerate(pools):
-            widened = flow.widened(new * count[pool])
+        for pool in np.flatnonzero(count != known).tolist():
+            widened = pools[pool].widened(new * count[pool])
             cut = least_shortfall(widened, target.weights, new)
             cuts[pool].append(Cut(cut.short + cut.relief * int(count[pool]), cut.relief))
         if not target.missed(_short(cuts, count).sum()):
             break
-        count = _cheapest(cuts, target, count)
+        known, count = count, _cheapest(cuts, target)
     return LeastMailboxes(count, threads)
 
 
@@ -144,14 +145,12 @@ def _short(cuts: Sequence[Sequence[Cut]], count: np.ndarray) -> np.ndarray:
     )
 
 
-def _cheapest(
-    cuts: Sequence[Sequence[Cut]], target: Target, known: np.ndarray
-) -> np.ndarray | None:
+def _cheapest(cuts: Sequence[Sequence[Cut]], target: Target) -> np.ndarray | None:
     """Return the fewest mailboxes that all lines allow; None if no number is enough.
 
     Lines make the shortfall convex, so that it is best to add where the next one relieves most.
     """
-    count = np.zeros_like(known)
+    count = np.zeros(len(cuts), dtype=np.int64)
     short = _short(cuts, count)
     after = _short(cuts, count + 1)
     while target.missed(short.sum()):
@@ -184,7 +183,7 @@ def shortfall(problem: Problem, parameters: Parameters, target: Target) -> float
         ]
     )
     own = np.zeros(len(pooled))
-    for pool, _, alone in bound_threads(work, allowed, target.last):
+    for pool, _, alone in bound_threads(work, allowed, whole):
         if target.missed(np.maximum(pooled, own).sum()):
             break
         own[pool] += least_shortfall(alone, target.weights, nothing).short

@@ -6,13 +6,14 @@ nobody knows, and where they meet the answer is proven.
 
 import datetime as dt
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sendplan.planner import dates
 from sendplan.planner.brackets import Bracket
 from sendplan.planner.capacity_bounds import (
     LeastMailboxes,
@@ -25,10 +26,10 @@ from sendplan.planner.capacity_bounds import (
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.change import Change
 from sendplan.planner.errors import MethodError
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.parameters import Parameters, named_parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
-from sendplan.planner.side_by_side import StudyWorkers, at_work, study_workers
+from sendplan.planner.side_by_side import StudyWorkers, study_workers
 from sendplan.planner.solver import plan_with
 from sendplan.planner.study_changes import AddMailboxes, ScaleCapacities
 from sendplan.planner.study_revision import Pools, usual_capacity
@@ -153,8 +154,9 @@ class _MailboxSearch:
         """Return numbers that do, or None."""
         apart = not self.target.max_late or len(self.least) == 1
         count = self._pool_by_pool(self.target) if apart else self._together()
-        for _ in range(RETRIES if count is not None else 0):
-            assert count is not None
+        if count is None:
+            return None
+        for _ in range(RETRIES):
             short = self._tried([count], self.target)[0]
             if short.sum() <= self.target.allowed:
                 return count
@@ -178,16 +180,13 @@ class _MailboxSearch:
         brackets = [Bracket(int(low) - 1, None, int(low) + MOST_MAILBOXES) for low in self.least]
         while not all(bracket.closed for bracket in brackets):
             points = [bracket.points(self.abreast) for bracket in brackets]
-            columns = max(len(each) for each in points)
-            rest = [bracket.low if b is None else b for bracket in brackets for b in [bracket.high]]
+            # A pool that is settled, or has fewer to try, stays where it is.
+            tried = [
+                each or [bracket.settled] for each, bracket in zip(points, brackets, strict=True)
+            ]
             trials = [
-                np.array(
-                    [
-                        each[min(number, len(each) - 1)] if each else one
-                        for each, one in zip(points, rest, strict=True)
-                    ]
-                )
-                for number in range(columns)
+                np.array([each[min(number, len(each) - 1)] for each in tried])
+                for number in range(max(len(each) for each in points))
             ]
             for trial, short in zip(trials, self._tried(trials, target), strict=True):
                 for pool, bracket in enumerate(brackets):
@@ -222,11 +221,8 @@ class _MailboxSearch:
         """Plan with numbers of new mailboxes, and return by how much each pool falls short."""
         for trial in trials:
             self.told(f"Trying {int(trial.sum()):,} more mailboxes")
-        futures = [
-            self.crew.submit(0, _short_by_sequence, self.changes(trial), self.parameters, target)
-            for trial in trials
-        ]
-        results = _in_order(futures)
+        jobs = [(0, self.changes(trial), self.parameters, target) for trial in trials]
+        results = self.crew.in_order(_short_by_sequence, jobs)
         return [np.bincount(self.pools.of_sequence, result, len(self.pools)) for result in results]
 
 
@@ -272,16 +268,13 @@ def smallest_capacity(
             bracket = Bracket(low, None, MOST_PERCENT, step=max(100 - low, 1))
             while not bracket.closed:
                 points = bracket.points(workers)
-                futures = [
-                    crew.submit(0, task, (ScaleCapacities(point / 100),), how, target)
-                    for point in points
-                ]
-                for point, result in zip(points, _in_order(futures), strict=True):
+                jobs = [(0, (ScaleCapacities(point / 100),), how, target) for point in points]
+                for point, result in zip(points, crew.in_order(task, jobs), strict=True):
                     bracket.told(point, does=holds(result))
             return bracket.high
 
         told("Bounding what is needed")
-        least = smallest(_shortfall, lambda short: not target.missed(short), 0)
+        least = smallest(_shortfall, lambda short: not target.missed(short), -1)
         if least is None:
             return replace(answer, obstacle=obstacle(problem, how, target, {}))
         told(f"Looking for plans with {least}% of the capacities and more")
@@ -302,8 +295,11 @@ def _asked(
     method: str,
     parameters: dict[str, Any],
 ) -> tuple[Target, Parameters, dt.date]:
-    day = pd.Timestamp(finish_by).date()
-    last = (day - dt.date(1970, 1, 1)).days - problem.horizon.origin
+    stamp = pd.to_datetime(finish_by, errors="coerce")
+    if not isinstance(stamp, pd.Timestamp):
+        raise MethodError(f"finish_by is {finish_by!r}; give a date, such as 2027-01-15")
+    day = stamp.date()
+    last = dates.to_day(day) - problem.horizon.origin
     today = 1
     if not today <= last <= problem.horizon.last:
         raise MethodError(
@@ -314,18 +310,10 @@ def _asked(
         raise MethodError(f"max_late is {max_late!r}; it must be a whole number, at least 0")
     if "horizon_days" in parameters:
         raise MethodError("horizon_days cannot be given: finish_by says how far plans may go")
-    try:
-        # What leaves later than this is left out, and so falls short.
-        how = Parameters(method, horizon_days=last - today, **{**parameters, "workers": 1})
-    except TypeError as error:
-        raise MethodError(f"a parameter is unknown: {error}") from None
+    # What leaves later than this is left out, and so falls short.
+    given = {"method": method, "horizon_days": last - today, "workers": 1}
+    how = named_parameters({**parameters, **given})
     return Target(last, max_late, hurried=max_late is None), how, day
-
-
-def _in_order(futures: list[Future[Any]]) -> list[Any]:
-    for future in at_work(futures):
-        future.result()
-    return [future.result() for future in futures]
 
 
 def _shortfall(

@@ -6,7 +6,7 @@ each, only sooner or later. Everything follows from the seed and the number of t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from numbers import Real
 
@@ -55,7 +55,6 @@ class Rates:
     failure: ByStep
     reply_days: float
     arrivals: tuple[Arrivals, ...] = ()
-    _by_step: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what is no rate.
@@ -65,7 +64,6 @@ class Rates:
         MethodError
             Naming the rate, its value and what is allowed.
         """
-        by_step = {}
         for name in ("reply", "bounce", "failure"):
             given = getattr(self, name)
             several = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
@@ -76,22 +74,20 @@ class Rates:
                 _within(f"{name}_rate", rate, 1)
             # Lists and tuples of the same rates are the same rates.
             object.__setattr__(self, name, tuple(float(rate) for rate in rates))
-            by_step[name] = np.array(rates, dtype=float)
         _within("reply_days", self.reply_days, MAX_HORIZON_DAYS)
         for change in self.arrivals:
             if not isinstance(change, Arrivals):
                 raise MethodError(f"arrivals has {change!r}; give changes.Arrivals")
-        object.__setattr__(self, "_by_step", by_step)
 
     def at(self, name: str, ordinal: np.ndarray) -> np.ndarray:
         """Return a rate by the step's number within its sequence, from 0."""
-        rates = self._by_step[name]
+        rates = np.array(getattr(self, name))
         return np.asarray(rates[np.minimum(ordinal, len(rates) - 1)])
 
 
 def _within(name: str, value: object, most: float) -> None:
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) <= most:  # type: ignore[arg-type]
+    sound = isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= most
+    if not sound:
         raise MethodError(f"{name} is {value!r}; it must lie between 0 and {most}")
 
 

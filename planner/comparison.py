@@ -3,8 +3,8 @@
 import datetime as dt
 import html
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ import pandas as pd
 
 from sendplan.planner.change import Change
 from sendplan.planner.errors import MethodError, ProblemError
-from sendplan.planner.parameters import Parameters
-from sendplan.planner.side_by_side import at_work, study_workers
+from sendplan.planner.parameters import Parameters, named_parameters
+from sendplan.planner.side_by_side import study_workers
 from sendplan.planner.solver import plan_with
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Comparison:
         """
         rows = {name: _figures(plan) for name, plan in self.plans.items()}
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("scenario")
-        first = next(iter(self.plans.values())).finish_day
+        first = self.plans[AS_IT_IS].finish_day
         saved = [_days_between(plan.finish_day, first) for plan in self.plans.values()]
         frame.insert(1, "days_saved", pd.Series(saved, index=frame.index, dtype="Int64"))
         for name in ("lower_bound", "gap"):
@@ -76,7 +76,7 @@ class Comparison:
 
     def difference(self, scenario: str) -> pd.DataFrame:
         """Return every slot of a scenario that differs from the unchanged plan's; `Plan.diff`."""
-        return next(iter(self.plans.values())).diff(self.plans[scenario])
+        return self.plans[AS_IT_IS].diff(self.plans[scenario])
 
     def __getitem__(self, scenario: str) -> "Plan":
         """Return the plan of a scenario."""
@@ -152,18 +152,17 @@ def compare(
     ... )
     """
     given = _settled(scenarios)
-    how = _parameters(parameters)
+    # The scenarios are what goes side by side; within one, nothing does.
+    how = named_parameters({**parameters, "workers": 1})
     # Before anybody works, so that a slip of the pen is told at once.
     problems = {name: _changed(problem, name, changes) for name, changes in given.items()}
     names = list(problems)
     found: dict[str, tuple[Plan, float | None]] = {}
     with study_workers(executor, min(workers, len(names)), list(problems.values())) as pool:
-        futures: dict[Future[tuple[Plan, float | None]], str] = {
-            pool.submit(number, _planned, how, clock): name for number, name in enumerate(names)
-        }
-        for future in at_work(futures):
-            found[futures[future]] = future.result()
-            done(futures[future])
+        jobs = [(number, how, clock) for number in range(len(names))]
+        for place, result in pool.done(_planned, jobs):
+            found[names[place]] = result
+            done(names[place])
     return Comparison(
         {name: found[name][0] for name in names},
         given,
@@ -180,24 +179,13 @@ def _settled(scenarios: Mapping[str, Changes]) -> dict[str, tuple[Change, ...]]:
     return given
 
 
-def _parameters(given: dict[str, Any]) -> Parameters:
-    try:
-        # The scenarios are what goes side by side; within one, nothing does.
-        return Parameters(**{**given, "workers": 1})
-    except TypeError:
-        known = set(Parameters.__dataclass_fields__)
-        unknown = ", ".join(sorted(set(given) - known))
-        raise MethodError(
-            f"{unknown} is no parameter of a plan; use any of {', '.join(sorted(known))}"
-        ) from None
-
-
 def _changed(problem: "Problem", name: str, changes: tuple[Change, ...]) -> "Problem":
     try:
         return problem.with_(*changes)
     except ProblemError as error:
-        error.add_note(f"in the scenario {name!r}")
-        raise
+        where = f"scenario {name!r}"
+        faults = [replace(fault, where=f"{where}, {fault.where}") for fault in error.faults]
+        raise ProblemError(faults) from error
 
 
 def _planned(

@@ -1,7 +1,8 @@
 """The crew: who works on parts of a problem side by side, and who may call it off."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -77,6 +78,31 @@ class Crew:
         self.executor = executor
         self.watch = watch
         self.stopped: Stop | None = None
+
+    @classmethod
+    @contextmanager
+    def called(
+        cls, executor: Executor | None, workers: int, watch: Watch, prefix: str = ""
+    ) -> Iterator["Crew"]:
+        """Call together who works, and send them home afterwards.
+
+        Parameters
+        ----------
+        executor : Executor or None
+            Who works; None for threads of our own.
+        workers : int
+            How many threads.
+        watch : Watch
+            Who looks on.
+        prefix : str
+            How the names of these threads begin.
+        """
+        pool = executor or ThreadPoolExecutor(workers, prefix)
+        try:
+            yield cls(pool, watch)
+        finally:
+            if executor is None:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def run(
         self, task: Callable[..., Result], arguments: Sequence[tuple[object, ...]]

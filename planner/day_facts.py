@@ -5,13 +5,12 @@ from collections import Counter
 import numpy as np
 
 from sendplan.planner.alternatives import Alternatives, Slots
+from sendplan.planner.dates import SECOND
 from sendplan.planner.explained import Alternative, DayBetween, Emails, FollowUp, Load
 from sendplan.planner.fleet import UNLIMITED
 from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.ready_facts import ready_day
 from sendplan.planner.stages import NONE
-
-MOST_DAYS = 400
-"""Days looked at; no horizon is longer."""
 
 
 class Days:
@@ -41,7 +40,7 @@ class Days:
 
     def between(self, begin: int, end: int) -> tuple[DayBetween, ...]:
         """Return the facts of the days from `begin` up to the one before `end`."""
-        return tuple(self._facts(day) for day in range(begin, min(end, begin + MOST_DAYS)))
+        return tuple(self._facts(day) for day in range(begin, end))
 
     def _facts(self, day: int) -> DayBetween:
         inquiry = self.inquiry
@@ -89,7 +88,7 @@ class Days:
         if self.order:
             return False
         before = int(work.chains.not_before[self.chain])
-        return before > 1 and int(work.windows.closes[self.window, day]) <= before + 1_000_000
+        return before > 1 and int(work.windows.closes[self.window, day]) <= before + SECOND
 
     def _contact_gets(self, day: int) -> str | None:
         """Return the other email that the contact gets on a day, where that is one too many."""
@@ -159,13 +158,7 @@ class Days:
             behind.append(FollowUp(*inquiry.step(email), inquiry.date(at), slip))
             before = at
         box = int(way.mailbox[0]) if len(way.mailbox) else int(inquiry.mailbox[self.chain])
-        own = max(day - self._ready(), 0)
+        own = max(day - ready_day(inquiry, self.email), 0)
         slip = 0 if work.stages.is_first[self.stage] else own
         mailbox_id = int(inquiry.problem.mailboxes["id"].iloc[box])
         return Alternative(mailbox_id, round(way.cost, 6), slip, tuple(behind))
-
-    def _ready(self) -> int:
-        work = self.inquiry.work
-        if not self.order:
-            return int(work.chains.ready[self.chain])
-        return int(work.stages.ready[self.stage, self.inquiry.day[self.email - 1]])

@@ -149,41 +149,43 @@ def deadline(work: Workload, allowed: Rules, last: int) -> Deadline:
     )
 
 
-def bound_threads(work: Workload, allowed: Rules, last: int) -> Iterator[tuple[int, int, Deadline]]:
+def bound_threads(
+    work: Workload, allowed: Rules, whole: Deadline
+) -> Iterator[tuple[int, int, Deadline]]:
     """Give the threads of each mailbox alone, which no other mailbox can help with.
 
     Parameters
     ----------
-    work, allowed, last
+    work, allowed
         As in `deadline`.
+    whole : Deadline
+        What that returned.
 
     Yields
     ------
     tuple of int, int and Deadline
         The pool, the mailbox, and its threads as a pool of their own.
     """
-    chains = work.chains
-    everything = deadline(work, allowed, last)
-    pool_of = mailbox_components(work.fleet.pools)[work.stages.sequence]
+    chains, last = work.chains, whole.days - 1
     bound = np.flatnonzero(chains.mailbox != NONE)
     bound = bound[np.argsort(chains.mailbox[bound], kind="stable")]
     boxes, begins = np.unique(chains.mailbox[bound], return_index=True)
     ends = np.append(begins, len(bound))[1:]
     for box, begin, end in zip(boxes.tolist(), begins, ends, strict=True):
         own = bound[begin:end]
-        arriving = np.zeros_like(everything.arriving)
+        arriving = np.zeros_like(whole.arriving)
         np.add.at(
             arriving, (chains.stage[own], np.minimum(allowed.first_release[own], last + 1)), 1
         )
         alone = replace(
-            everything,
+            whole,
             arriving=arriving,
-            pool=np.zeros_like(everything.pool),
+            pool=np.zeros_like(whole.pool),
             room=allowed.room[[box], : last + 1],
             # How many first emails may leave is not this mailbox's alone.
-            new_room=np.full_like(everything.new_room, UNLIMITED),
+            new_room=np.full_like(whole.new_room, UNLIMITED),
         )
-        yield int(pool_of[chains.stage[own[0]]]), box, alone.at(0)
+        yield int(whole.pool[chains.stage[own[0]]]), box, alone.at(0)
 
 
 def least_shortfall(pool: Deadline, weights: Weights, new_mailbox: np.ndarray) -> Cut:

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ortools.math_opt import model_pb2
-from ortools.math_opt.python import mathopt
-from ortools.math_opt.solvers import highs_pb2
 
 from sendplan.planner.fleet import UNLIMITED
+from sendplan.planner.linear import programme, solved
 from sendplan.planner.stages import NONE
 
 if TYPE_CHECKING:
@@ -64,14 +62,15 @@ def proposed_prices(
     """
     stages, days = pool.stages, pool.days
     count = len(stages.step)
-    may_send = stages.sends[:, :days] & _reached(pool)
+    reached = _reached(pool)
+    may_send = stages.sends[:, :days] & reached
     counted = ~stages.is_first & (late > 0)
     # Variables: emails that leave as soon as they may, those that have waited, those that wait.
-    number = _numbered([may_send, may_send & counted[:, None], _reached(pool)])
+    number = _numbered([may_send, may_send & counted[:, None], reached])
     prompt, waited, queue = number
     rows = _numbered(
         [
-            _reached(pool),
+            reached,
             may_send & counted[:, None],
             np.ones((1, days), dtype=bool),
             pool.new_room < UNLIMITED,
@@ -146,42 +145,11 @@ def _duals(
     lower: np.ndarray,
     upper: np.ndarray,
 ) -> np.ndarray | None:
-    proto = model_pb2.ModelProto()
-    proto.variables.ids.extend(range(len(cost)))
-    proto.variables.lower_bounds.extend(np.zeros(len(cost)))
-    proto.variables.upper_bounds.extend(np.full(len(cost), np.inf))
-    proto.variables.integers.extend([False] * len(cost))
-    used = np.flatnonzero(cost)
-    proto.objective.linear_coefficients.ids.extend(used)
-    proto.objective.linear_coefficients.values.extend(cost[used])
-    rows = proto.linear_constraints
-    rows.ids.extend(range(len(lower)))
-    rows.lower_bounds.extend(lower)
-    rows.upper_bounds.extend(upper)
-    row, column, value = matrix
-    proto.linear_constraint_matrix.row_ids.extend(row)
-    proto.linear_constraint_matrix.column_ids.extend(column)
-    proto.linear_constraint_matrix.coefficients.extend(value)
-    result = _solved(proto, interior=len(cost) > FEW) or _solved(proto, interior=False)
+    divided = np.zeros(len(cost), dtype=bool)
+    result = solved(programme(cost, (lower, upper), matrix, divided), interior=len(cost) > FEW)
     if result is None:
         return None
     duals = np.zeros(len(lower))
     for constraint, price in result.dual_values().items():
         duals[constraint.id] = price
     return duals
-
-
-def _solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResult | None:
-    parameters, solver = mathopt.SolveParameters(), mathopt.SolverType.GLOP
-    if interior:
-        solver = mathopt.SolverType.HIGHS
-        options = highs_pb2.HighsOptionsProto()
-        options.string_options["solver"] = "ipm"
-        options.string_options["run_crossover"] = "off"
-        parameters = mathopt.SolveParameters(highs=options)
-    try:
-        result = mathopt.solve(mathopt.Model.from_model_proto(proto), solver, params=parameters)
-    except (RuntimeError, ValueError, AttributeError):
-        # As in `sendplan.planner.linear`: a solver that gives up is an error to MathOpt.
-        return None
-    return result if result.has_dual_feasible_solution() else None

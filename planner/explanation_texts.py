@@ -55,13 +55,11 @@ def _headline(facts: Explanation) -> str:
     local = facts.send_at.astimezone(ZoneInfo(facts.timezone))
     zone = "UTC" if facts.timezone == "UTC" else facts.timezone
     text = f"{who}: leaves on {local:%a %d %b %Y} at {local:%H:%M:%S} ({zone}) from {facts.mailbox}"
-    if facts.slip:
-        return f"{text}, {_many(facts.slip, 'day')} after its ready day."
-    if facts.follow_up:
-        return f"{text}, on its ready day."
-    if facts.lateness:
-        return f"{text}, {_many(facts.lateness, 'day')} after its ready day."
-    return f"{text}, on its ready day."
+    if facts.ready is None:
+        return f"{text}."
+    # A first email is late by what it is behind its ready day; a follow-up may be so by more.
+    behind = facts.slip if facts.follow_up else facts.lateness
+    return f"{text}, {_many(behind, 'day') + ' after' if behind else 'on'} its ready day."
 
 
 def _ready(ready: Ready) -> str:
@@ -171,7 +169,8 @@ def _full(run: Sequence[DayBetween]) -> str:
     capacity = sum(load.capacity for load in loads)
     ramp = any(load.ramp for load in loads)
     if not capacity:
-        return f"the mailbox sends nothing{' yet, by its ramp' if ramp else ' that day'}"
+        who = "no mailbox sends anything" if len(boxes) > 1 else "the mailbox sends nothing"
+        return f"{who}{' yet, by its ramp' if ramp else ' that day'}"
     used = sum(load.used for load in loads)
     total = used + sum(load.planned for load in loads)
     kinds: Counter[tuple[str, int, bool]] = Counter()
@@ -256,7 +255,7 @@ def _sender(sender: Sender, facts: Explanation) -> str:
         parts.append(f"{len(cheaper)} would cost up to {_number(-min(cheaper))} less")
     if missing := len(sender.others) - len(known):
         parts.append(f"{missing} {'has' if missing == 1 else 'have'} no room")
-    others = _many(len(sender.others), "other mailbox").replace("boxs", "boxes")
+    others = _many(len(sender.others), "other mailbox", "other mailboxes")
     return f"From {name}; of the {others}, {_listed(parts)}."
 
 
@@ -300,8 +299,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _many(count: int, noun: str, several: str | None = None) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {several or f'{noun}s'}"
 
 
 def _date(day: dt.date) -> str:

@@ -9,6 +9,7 @@ from sendplan.planner.alternatives import Alternatives, Slots
 from sendplan.planner.dates import SECOND
 from sendplan.planner.day_facts import Days
 from sendplan.planner.explained import DayBetween, Exchange, Explanation, Move, Ready, Sender
+from sendplan.planner.frame_rows import row_of
 from sendplan.planner.inquiry import Inquiry
 from sendplan.planner.minute_facts import minute_facts
 from sendplan.planner.objective import delays
@@ -123,11 +124,11 @@ def _with_slot(inquiry: Inquiry, email: int) -> Explanation:
     end = horizon_end(inquiry.allowed, inquiry.parameters, inquiry.day)
     delay = delays(work, inquiry.placement, end, inquiry.parameters.slip_weight)
     sender = _sender(inquiry, email, alternatives)
-    mailbox_id = int(inquiry.problem.mailboxes["id"].iloc[mailbox])
+    step_id, _ = inquiry.step(email)
     return Explanation(
-        **_identity(inquiry, *_ids(inquiry, email)),
+        **_identity(inquiry, inquiry.enrollment_id(email), step_id, email),
         state="planned",
-        mailbox_id=mailbox_id,
+        mailbox_id=sender.mailbox_id,
         mailbox=inquiry.mailbox_name(mailbox),
         send_day=inquiry.date(day),
         send_at=inquiry.moment(int(inquiry.second[email]) * SECOND),
@@ -143,19 +144,14 @@ def _with_slot(inquiry: Inquiry, email: int) -> Explanation:
     )
 
 
-def _ids(inquiry: Inquiry, email: int) -> tuple[int, int]:
-    return inquiry.enrollment_id(email), inquiry.step(email)[0]
-
-
-def _identity(inquiry: Inquiry, enrollment_id: int, step_id: int) -> dict[str, Any]:
+def _identity(inquiry: Inquiry, enrollment_id: int, step_id: int, email: int) -> dict[str, Any]:
     """Return what an explanation says of the email itself."""
     problem = inquiry.problem
-    place = int(np.flatnonzero((problem.enrollments["id"] == enrollment_id).to_numpy())[0])
+    place = row_of(problem.enrollments, "enrollment", enrollment_id)
     sequence_id = int(problem.enrollments["sequence_id"].iloc[place])
-    sequence = int(np.flatnonzero((problem.sequences["id"] == sequence_id).to_numpy())[0])
+    sequence = row_of(problem.sequences, "sequence", sequence_id)
     steps = problem.live_steps
     position = steps["position"].to_numpy()[(steps["id"] == step_id).to_numpy()]
-    email = int(email_numbers(inquiry.work, np.array([enrollment_id]), np.array([step_id]))[0])
     follow_up = bool(inquiry.state.received_any[place])
     if email != NONE:
         follow_up = not inquiry.work.stages.is_first[inquiry.work.emails.stage[email]]
@@ -165,7 +161,7 @@ def _identity(inquiry: Inquiry, enrollment_id: int, step_id: int) -> dict[str, A
         "sequence_id": sequence_id,
         "position": int(position[0]) if len(position) else None,
         "sequence": inquiry.sequence_name(sequence),
-        "follow_up": bool(follow_up),
+        "follow_up": follow_up,
         "timezone": str(inquiry.state.zones[place]),
     }
 
@@ -264,7 +260,7 @@ def _without_slot(
             begin, end = ready_day(inquiry, email), inquiry.allowed.last + 1
             days = Days(inquiry, email, None).between(begin, end)
     return Explanation(
-        **_identity(inquiry, enrollment_id, step_id),
+        **_identity(inquiry, enrollment_id, step_id, email),
         state=found.state,
         reason=found.reason,
         why=found.text,

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner import refusals
+from sendplan.planner.reading import NULL
 
 
 def row_of(frame: pd.DataFrame, noun: str, key: int) -> int:
@@ -42,12 +43,27 @@ def with_values(
 
 def appended(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return a frame with rows at its end, of the same types."""
+    values = {name: [row[name] for row in rows] for name in frame.columns}
+    return extended(frame, values, len(rows))
+
+
+def extended(frame: pd.DataFrame, values: Mapping[str, Any], count: int) -> pd.DataFrame:
+    """Return a frame with rows at its end, given column by column.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Canonical.
+    values : mapping
+        By column, one value for each of the rows, or one for all; null where there is none.
+    count : int
+        How many rows.
+    """
     columns = {}
     for name in frame.columns:
         known = frame[name].to_numpy()
-        column = np.empty(len(known) + len(rows), dtype=known.dtype)
+        column = np.empty(len(known) + count, dtype=known.dtype)
         column[: len(known)] = known
-        for place, row in enumerate(rows, start=len(known)):
-            column[place] = row[name]
+        column[len(known) :] = values.get(name, None if known.dtype == object else NULL)
         columns[name] = pd.Series(column, dtype=column.dtype)
     return pd.DataFrame(columns)

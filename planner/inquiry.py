@@ -13,8 +13,10 @@ from sendplan.planner.parameters import Parameters
 from sendplan.planner.planned import email_numbers, planned
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress, progress
+from sendplan.planner.reading import microseconds
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.stages import NONE
+from sendplan.planner.vocabulary import GRACE_SECONDS
 from sendplan.planner.workload import Workload, workload
 
 
@@ -26,7 +28,8 @@ class Inquiry:
     problem : Problem
         What was to be planned.
     sends : DataFrame
-        Slots, as in ``Plan.sends``; those of emails that are not to be planned are ignored.
+        Slots, as in ``Plan.sends``. Those of emails that are not to be planned are ignored, and
+        so are those that no dispatcher takes any more.
     parameters : Parameters
         How it was planned.
 
@@ -40,14 +43,21 @@ class Inquiry:
         Mailbox of each chain, `NONE` where it has none.
     second : ndarray of int64, shape (emails,)
         Second at which each email leaves.
+    overdue : ndarray of bool, shape (emails,)
+        Whether its slot has passed so long ago.
     """
 
     def __init__(self, problem: Problem, sends: pd.DataFrame, parameters: Parameters) -> None:
         self.problem, self.parameters = problem, parameters
         self.work: Workload = workload(problem)
         self.allowed: Rules = rules(self.work, parameters)
-        known = email_numbers(self.work, sends["enrollment_id"], sends["step_id"]) != NONE
-        found = planned(self.work, sends[known])
+        email = email_numbers(self.work, sends["enrollment_id"], sends["step_id"])
+        known = email != NONE
+        grace = GRACE_SECONDS * dates.SECOND
+        passed = known & (microseconds(sends["send_at"]) < problem.now - grace)
+        self.overdue = np.zeros(len(self.work.emails), dtype=bool)
+        self.overdue[email[passed]] = True
+        found = planned(self.work, sends[known & ~passed])
         self.placement, self.second = found.placement, found.at
         self.day, self.mailbox = found.placement.day, found.placement.mailbox
 
@@ -67,10 +77,7 @@ class Inquiry:
     @cached_property
     def planned(self) -> np.ndarray:
         """Slots by mailbox and day."""
-        result = np.zeros(self.work.fleet.capacity.shape, dtype=np.int64)
-        sent = self.day != NONE
-        np.add.at(result, (self.mailbox[self.work.emails.chain[sent]], self.day[sent]), 1)
-        return result
+        return self.placement.load(self.work)
 
     @cached_property
     def positions(self) -> np.ndarray:

@@ -61,10 +61,7 @@ def solve_linear(model: CountModel, way: Way) -> Relaxed | None:
     Relaxed or None
         None if the solver gave up; nothing is known then.
     """
-    if way is Way.INTERIOR and model.variables > FEW:
-        result = _solved(model, interior=True) or _solved(model, interior=False)
-    else:
-        result = _solved(model, interior=False)
+    result = solved(written(model), interior=way is Way.INTERIOR and model.variables > FEW)
     if result is None:
         return None
     values, duals = np.zeros(model.variables + 1), np.zeros(len(model.lower) + 1)
@@ -78,7 +75,27 @@ def solve_linear(model: CountModel, way: Way) -> Relaxed | None:
     )
 
 
-def _solved(model: CountModel, *, interior: bool) -> mathopt.SolveResult | None:
+def solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResult | None:
+    """Solve a linear programme.
+
+    Parameters
+    ----------
+    proto : ModelProto
+        The programme.
+    interior : bool
+        Whether to try an interior point method first; else, and where that gives up, the simplex
+        method is used.
+
+    Returns
+    -------
+    SolveResult or None
+        With the values and prices that are not zero; None if the solvers gave up.
+    """
+    found = _solved(proto, interior=True) if interior else None
+    return found or _solved(proto, interior=False)
+
+
+def _solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResult | None:
     parameters, solver = mathopt.SolveParameters(), mathopt.SolverType.GLOP
     if interior:
         solver = mathopt.SolverType.HIGHS
@@ -88,7 +105,7 @@ def _solved(model: CountModel, *, interior: bool) -> mathopt.SolveResult | None:
         parameters = mathopt.SolveParameters(highs=options)
     try:
         result = mathopt.solve(
-            mathopt.Model.from_model_proto(written(model)),
+            mathopt.Model.from_model_proto(proto),
             solver,
             params=parameters,
             # Most values are zero, and reading one costs as much as finding it.
@@ -116,20 +133,48 @@ def written(model: CountModel, *, whole: bool = False) -> model_pb2.ModelProto:
     whole : bool
         Whether emails may not be divided.
     """
-    proto = model_pb2.ModelProto()
-    proto.variables.ids.extend(range(model.variables))
-    proto.variables.lower_bounds.extend(np.zeros(model.variables))
-    proto.variables.upper_bounds.extend(np.full(model.variables, np.inf))
     sends = np.arange(model.variables) < model.sending
-    proto.variables.integers.extend((sends & whole).tolist())
-    used = np.flatnonzero(model.cost)
+    return programme(
+        model.cost,
+        (np.where(model.lower == FREE, -np.inf, model.lower), model.upper),
+        (model.row, model.column, model.value),
+        sends & whole,
+    )
+
+
+def programme(
+    cost: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+    matrix: tuple[np.ndarray, np.ndarray, np.ndarray],
+    whole: np.ndarray,
+) -> model_pb2.ModelProto:
+    """Write a linear programme down for MathOpt, whose variables are 0 or more.
+
+    Parameters
+    ----------
+    cost : ndarray of float, shape (variables,)
+        What is minimised.
+    bounds : tuple of ndarray of float, shape (rows,)
+        Of each row, from below and from above.
+    matrix : tuple of ndarray
+        Row, column and value of each entry; by row and column, each once.
+    whole : ndarray of bool, shape (variables,)
+        Which variables are whole numbers.
+    """
+    count, (lower, upper), (row, column, value) = len(cost), bounds, matrix
+    proto = model_pb2.ModelProto()
+    proto.variables.ids.extend(range(count))
+    proto.variables.lower_bounds.extend(np.zeros(count))
+    proto.variables.upper_bounds.extend(np.full(count, np.inf))
+    proto.variables.integers.extend(whole.tolist())
+    used = np.flatnonzero(cost)
     proto.objective.linear_coefficients.ids.extend(used)
-    proto.objective.linear_coefficients.values.extend(model.cost[used])
+    proto.objective.linear_coefficients.values.extend(cost[used])
     rows = proto.linear_constraints
-    rows.ids.extend(range(len(model.lower)))
-    rows.lower_bounds.extend(np.where(model.lower == FREE, -np.inf, model.lower))
-    rows.upper_bounds.extend(model.upper.astype(float))
-    proto.linear_constraint_matrix.row_ids.extend(model.row)
-    proto.linear_constraint_matrix.column_ids.extend(model.column)
-    proto.linear_constraint_matrix.coefficients.extend(model.value.astype(float))
+    rows.ids.extend(range(len(lower)))
+    rows.lower_bounds.extend(lower)
+    rows.upper_bounds.extend(upper.astype(float))
+    proto.linear_constraint_matrix.row_ids.extend(row)
+    proto.linear_constraint_matrix.column_ids.extend(column)
+    proto.linear_constraint_matrix.coefficients.extend(value.astype(float))
     return proto

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.course import Course
-from sendplan.planner.dates import DAY
+from sendplan.planner.dates import DAY, SECOND
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
+from sendplan.planner.planned import planned
 from sendplan.planner.problem import Problem
-from sendplan.planner.reading import NULL, microseconds
+from sendplan.planner.reading import NULL
 from sendplan.planner.solver import plan_with
 from sendplan.planner.stages import NONE
 from sendplan.planner.vocabulary import (
@@ -97,14 +98,10 @@ class _LookAhead:
 
     def _take(self, plan: Plan) -> None:
         """Take over the slots of a plan."""
-        sends, work = plan.sends, self.course.work
-        email = self.diary.emails_of(sends["enrollment_id"], sends["step_id"])
-        self.slot_at[:] = NULL
-        self.slot_at[email] = microseconds(sends["send_at"])
-        day = sends["send_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
-        self.slot_day[email] = day - work.problem.horizon.origin
-        mailboxes = pd.Index(work.problem.mailboxes["id"])
-        self.slot_mailbox[email] = mailboxes.get_indexer(sends["mailbox_id"])
+        found, emails = planned(self.course.work, plan.sends), self.course.work.emails
+        self.slot_day = found.placement.day
+        self.slot_mailbox = found.placement.mailbox[emails.chain]
+        self.slot_at = np.where(found.at == NONE, NULL, found.at * SECOND)
 
     def _send_until(self, moment: int, night: int) -> bool:
         """Send what is due before a moment; tell whether anything went otherwise than planned."""
@@ -145,22 +142,9 @@ class Diary:
         self.sent_at = np.full(len(course.work.emails), NULL)
         self._history = _history(problem)
         emails, chains = course.work.emails, course.work.chains
-        self._width = len(problem.live_steps) + 1
         step = course.work.stages.step[emails.stage] if len(emails) else emails.stage
         self._step_id = problem.live_steps["id"].to_numpy()[step]
         self._enrollment = chains.enrollment[emails.chain]
-        key = self._enrollment * self._width + step
-        self._by_key = np.argsort(key)
-        self._keys = key[self._by_key]
-
-    def emails_of(self, enrollment_id: pd.Series, step_id: pd.Series) -> np.ndarray:
-        """Return the emails with these ids; ndarray of int."""
-        problem = self.problem_then
-        enrollment = pd.Index(problem.enrollments["id"]).get_indexer(enrollment_id)
-        step = pd.Index(problem.live_steps["id"]).get_indexer(step_id)
-        return np.asarray(
-            self._by_key[np.searchsorted(self._keys, enrollment * self._width + step)]
-        )
 
     def problem(self, night: int, mailbox: np.ndarray, day: np.ndarray, at: np.ndarray) -> Problem:
         """Return the problem of a night.
@@ -231,9 +215,7 @@ class Diary:
         sender = np.where(gone, course.mailbox[course.work.emails.chain[email]], mailbox[email])
         status = np.where(gone, str(EmailStatus.SENT), str(EmailStatus.PENDING)).astype(object)
         values = {
-            "enrollment_id": self.problem_then.enrollments["id"].to_numpy()[
-                self._enrollment[email]
-            ],
+            "enrollment_id": then.enrollments["id"].to_numpy()[self._enrollment[email]],
             "step_id": self._step_id[email],
             "mailbox_id": self._mailbox_id(sender),
             "send_day": np.where(gone, course.day[email], day[email]) + then.horizon.origin,

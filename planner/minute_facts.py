@@ -5,6 +5,7 @@ import numpy as np
 from sendplan.planner.dates import SECOND
 from sendplan.planner.explained import Minute
 from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.minutes import evenly_spread
 
 
 def minute_facts(inquiry: Inquiry, email: int) -> Minute:
@@ -30,9 +31,7 @@ def minute_facts(inquiry: Inquiry, email: int) -> Minute:
     closes = work.windows.closes[window, day]
     moment = inquiry.second[there]
     gap = int(work.fleet.gap[mailbox])
-    # Slots of whole seconds, rounded down, and never before the window (SPEC §5, Minutes).
-    share = (closes - opens) * np.arange(len(there)) // len(there)
-    even = np.maximum((opens + share) // SECOND, -(-opens // SECOND))
+    even = evenly_spread(opens, closes, np.arange(len(there)), len(there))
     alike = (opens == opens[0]).all() and (closes == closes[0]).all()
     if alike and (even == moment).all():
         spread = "even"

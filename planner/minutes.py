@@ -52,6 +52,29 @@ def timetable(work: Workload, placement: Placement) -> Timetable:
     return _Board(work, placement).timetable()
 
 
+def evenly_spread(
+    opens: np.ndarray, closes: np.ndarray, number: np.ndarray, count: np.ndarray | int
+) -> np.ndarray:
+    """Spread the emails of mailbox-days with one window evenly over it (SPEC §5, Minutes).
+
+    Parameters
+    ----------
+    opens, closes : ndarray of int64, shape (emails,)
+        The window, in microseconds.
+    number : ndarray of int, shape (emails,)
+        Each email's number among those of its mailbox-day, from 0.
+    count : int or ndarray of int, shape (emails,)
+        How many these are.
+
+    Returns
+    -------
+    ndarray of int64, shape (emails,)
+        Whole seconds, rounded down, and never before the window.
+    """
+    share = (closes - opens) * number // count
+    return np.asarray(np.maximum((opens + share) // SECOND, -(-opens // SECOND)))
+
+
 class _Board:
     """Emails in the order in which each mailbox-day sends them."""
 
@@ -102,9 +125,8 @@ class _Board:
 
     def _spread_evenly(self, row: np.ndarray) -> None:
         number = row - self.begins[self.group[row]]
-        share = (self.closes[row] - self.opens[row]) * number // self.lengths[self.group[row]]
-        earliest = -(-self.opens[row] // SECOND)
-        self.time[row] = np.maximum((self.opens[row] + share) // SECOND, earliest)
+        lengths = self.lengths[self.group[row]]
+        self.time[row] = evenly_spread(self.opens[row], self.closes[row], number, lengths)
 
     def _spread_widely(self, row: np.ndarray) -> None:
         if not len(row):

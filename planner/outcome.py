@@ -35,10 +35,7 @@ def _usable_room(work: Workload, end: int) -> np.ndarray:
     today = 1
     days = slice(today, end + 1)
     room = np.maximum(work.fleet.capacity - work.fleet.used, 0)[:, days]
-    sends = np.zeros(room.shape, dtype=bool)
-    for sequence, stage in zip(*np.unique(work.stages.sequence, return_index=True), strict=True):
-        sends[work.fleet.pools[sequence]] |= work.stages.sends[stage, days]
-    return np.asarray((room * sends).sum(axis=1))
+    return np.asarray((room * work.sends()[:, days]).sum(axis=1))
 
 
 def outcome(

@@ -1,6 +1,8 @@
 """The parameters of a plan, as one validated value."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from sendplan.planner.errors import MethodError
 from sendplan.planner.vocabulary import (
@@ -85,6 +87,23 @@ class Parameters:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise MethodError(f"{name} is {value}; it must lie between {least} and {most}")
+
+
+def named_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Return parameters from their names.
+
+    Raises
+    ------
+    MethodError
+        If one does not exist or is out of range.
+    """
+    known = sorted(field.name for field in fields(Parameters))
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise MethodError(
+            f"{', '.join(unknown)} is no parameter of a plan; use any of {', '.join(known)}"
+        )
+    return Parameters(**given)
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -43,6 +43,13 @@ class Placement:
         """Return how many emails of each chain have a day; shape (chains,)."""
         return np.bincount(work.emails.chain[self.day != NONE], minlength=len(work.chains))
 
+    def load(self, work: Workload) -> np.ndarray:
+        """Return how many emails leave each mailbox on each day; shape (mailboxes, days)."""
+        result = np.zeros(work.fleet.capacity.shape, dtype=np.int64)
+        email = np.flatnonzero(self.day != NONE)
+        np.add.at(result, (self.mailbox[work.emails.chain[email]], self.day[email]), 1)
+        return result
+
     def cut(self, work: Workload, email: np.ndarray) -> None:
         """Take emails out, with all that follow them in their chains.
 

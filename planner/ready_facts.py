@@ -1,10 +1,11 @@
 """Where the ready day of an email comes from."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 
-from sendplan.planner.dates import local_days
+from sendplan.planner.dates import local_days, to_date
 from sendplan.planner.explained import Ready
 from sendplan.planner.inquiry import Inquiry
 from sendplan.planner.reading import NULL
@@ -55,20 +56,18 @@ def _at_first(inquiry: Inquiry, email: int, ready: int) -> Ready:
     place = int(work.chains.enrollment[chain])
     previous = int(state.previous_day[place])
     if state.received_any[place] and previous != NULL:
-        since = dt.date.fromordinal(719_163 + previous)
-        return _after(inquiry, email, since, ready, _received(inquiry, place))
+        return _after(inquiry, email, to_date(previous), ready, _received(inquiry, place))
     enrolled_at = np.array([inquiry.problem.enrollments["enrolled_at"].iloc[place]])
     enrolled = int(local_days(enrolled_at, str(state.zones[place]))[0])
     window = work.chains.window[chain]
     last = inquiry.problem.horizon.last
     index = min(max(enrolled - inquiry.problem.horizon.origin, 0), last)
     after_hours = bool(enrolled_at[0] >= work.windows.closes[window, index])
-    since = dt.date.fromordinal(719_163 + enrolled)
+    since = to_date(enrolled)
+    start = since + after_hours * ONE_DAY
     if state.received_any[place]:
         # Nobody knows when the step before left, so that the wait runs from the enrolment.
-        begin = since + after_hours * ONE_DAY
-        return _after(inquiry, email, begin, ready, (None, None, None))
-    start = since + after_hours * ONE_DAY
+        return _after(inquiry, email, start, ready, (None, None, None))
     return _floored(inquiry, email, ready, "enrolment", since, start, after_hours=after_hours)
 
 
@@ -105,15 +104,13 @@ def _after(
         inquiry, email, ready, "previous", since, start, left=wait - 1 if counted else 0
     )
     step_id, position, state = previous
-    return Ready(
-        **{
-            **{name: getattr(found, name) for name in ("day", "since", "since_day", "closed")},
-            "previous_step_id": step_id,
-            "previous_position": position,
-            "previous_state": state,
-            "wait_days": wait,
-            "wait_unit": unit,
-        }
+    return replace(
+        found,
+        previous_step_id=step_id,
+        previous_position=position,
+        previous_state=state,
+        wait_days=wait,
+        wait_unit=unit,
     )
 
 

@@ -5,14 +5,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
 
 from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import MAX_WORKERS
 
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
-Rest = ParamSpec("Rest")
 
 _given: list[Any] = []
 """What this process works on, if it is one of the workers."""
@@ -24,23 +24,51 @@ class StudyWorkers(Generic[Subject]):
     def __init__(self, executor: Executor | None, subjects: Sequence[Subject], own: bool) -> None:
         self._executor, self._subjects, self._own = executor, subjects, own
 
-    def submit(
-        self,
-        number: int,
-        task: Callable[Concatenate[Subject, Rest], Result],
-        /,
-        *arguments: Rest.args,
-        **keywords: Rest.kwargs,
-    ) -> Future[Result]:
-        """Have a task done on one of the subjects."""
+    def done(
+        self, task: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Result]]:
+        """Have a task done many times, and give what comes of it as soon as it has.
+
+        If one fails, or nobody waits any more, the others are called off.
+
+        Parameters
+        ----------
+        task : callable
+            What to do.
+        jobs : iterable of tuples
+            The number of a subject, and what the task takes besides.
+
+        Yields
+        ------
+        tuple of int and result
+            The place of the job, and what came of it.
+        """
         if self._executor is None:
-            future: Future[Result] = Future()
-            future.set_result(task(self._subjects[number], *arguments, **keywords))
-            return future
+            for place, (number, *arguments) in enumerate(jobs):
+                yield place, task(self._subjects[number], *arguments)
+            return
+        places = {self._submitted(task, *job): place for place, job in enumerate(jobs)}
+        try:
+            for future in as_completed(places):
+                yield places[future], future.result()
+        finally:
+            for future in places:
+                future.cancel()
+
+    def in_order(
+        self, task: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]
+    ) -> list[Result]:
+        """Return the same in the order of the jobs, once all are done."""
+        return [result for _, result in sorted(self.done(task, jobs), key=itemgetter(0))]
+
+    def _submitted(
+        self, task: Callable[..., Result], number: int, *arguments: Any
+    ) -> Future[Result]:
+        assert self._executor is not None
         if self._own:
             on_given: Callable[..., Result] = _on_given
-            return self._executor.submit(on_given, number, task, *arguments, **keywords)
-        return self._executor.submit(task, self._subjects[number], *arguments, **keywords)
+            return self._executor.submit(on_given, number, task, *arguments)
+        return self._executor.submit(task, self._subjects[number], *arguments)
 
 
 @contextmanager
@@ -54,7 +82,7 @@ def study_workers(
     executor : Executor or None
         Who works; None for processes of our own.
     workers : int
-        How many processes; with 1 everything happens in this one, task by task as it is given.
+        How many processes; with 1 everything happens in this one, job by job as it is asked for.
     subjects : sequence
         What is worked on: each process gets all of it once, and only numbers from then on.
 
@@ -82,19 +110,9 @@ def study_workers(
         pool.shutdown(cancel_futures=True)
 
 
-def at_work(futures: Iterable[Future[Result]]) -> Iterator[Future[Result]]:
-    """Give tasks as they end; if one fails, or nobody waits any more, call the others off."""
-    waiting = list(futures)
-    try:
-        yield from as_completed(waiting)
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
 def _be_given(subjects: list[Any]) -> None:
     _given[:] = subjects
 
 
-def _on_given(number: int, task: Callable[..., Result], *arguments: Any, **keywords: Any) -> Result:
-    return task(_given[number], *arguments, **keywords)
+def _on_given(number: int, task: Callable[..., Result], *arguments: Any) -> Result:
+    return task(_given[number], *arguments)

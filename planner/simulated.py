@@ -12,6 +12,8 @@ from sendplan.planner import dates
 from sendplan.planner.chance import Rates
 from sendplan.planner.course import Course
 from sendplan.planner.errors import MethodError
+from sendplan.planner.objective import delays
+from sendplan.planner.placement import Placement
 from sendplan.planner.stages import NONE
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -78,11 +80,7 @@ def run_of(course: Course) -> Run:
     work, day = course.work, course.day
     emails, stages, origin = work.emails, work.stages, work.problem.horizon.origin
     sent = np.flatnonzero(day != NONE)
-    ready = work.chains.ready[emails.chain]
-    behind = sent[emails.order[sent] > 0]
-    ready[behind] = stages.ready[emails.stage[behind], day[behind - 1]]
-    follows = sent[~stages.is_first[emails.stage[sent]]]
-    slip = day[follows] - ready[follows]
+    delay = delays(work, Placement(day, course.mailbox), work.problem.horizon.last, 0)
     positions = work.problem.live_steps["position"].to_numpy()
     position = positions[stages.step[emails.stage[sent]]] if len(sent) else sent
     pairs, count = np.unique(np.stack([day[sent] + origin, position]), axis=1, return_counts=True)
@@ -95,9 +93,9 @@ def run_of(course: Course) -> Run:
         bounces=course.bounces,
         failures=course.failures,
         given_up=course.given_up,
-        late_follow_ups=int((slip > 0).sum()),
-        slip_days=int(slip.sum()),
-        lateness_days=int((day[sent] - emails.ideal[sent]).sum()),
+        late_follow_ups=int(delay.late[sent].sum()),
+        slip_days=int(delay.slip[sent].sum()),
+        lateness_days=int(delay.lateness[sent].sum()),
         spared=int(left[~open_ones].sum()),
         unsent=int(left[open_ones].sum()),
         nights_planned=course.nights_planned,
@@ -227,7 +225,7 @@ class Simulation:
         day : date or str
             Such as ``"2027-01-15"``.
         """
-        until = np.datetime64(str(pd.Timestamp(day).date()), "D").astype(np.int64)
+        until = dates.to_day(pd.Timestamp(day).date())
         over = [not run.unsent and (run.finish is None or run.finish <= until) for run in self.runs]
         return sum(over) / len(over)
 

@@ -17,7 +17,7 @@ from sendplan.planner.look_ahead import live_looking_ahead
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.problem import Problem
 from sendplan.planner.rules import rules
-from sendplan.planner.side_by_side import at_work, study_workers
+from sendplan.planner.side_by_side import study_workers
 from sendplan.planner.simulated import Run, Simulation, run_of
 from sendplan.planner.study_changes import Arrivals
 from sendplan.planner.vocabulary import DEFAULT_WORKERS
@@ -52,7 +52,7 @@ def simulate(
     parameters: Parameters | None = None,
     workers: int = DEFAULT_WORKERS,
     executor: Executor | None = None,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[int, int], object] = lambda done, runs: None,
 ) -> Simulation:
     """Live a problem through, day by day, in many possible futures.
 
@@ -93,7 +93,7 @@ def simulate(
         How many futures are lived through side by side, each in a process of its own.
     executor : Executor, optional
         Who works instead of these.
-    progress : callable, optional
+    progress : callable
         Called with the number of futures done, and of all.
 
     Returns
@@ -118,20 +118,13 @@ def simulate(
     rates = Rates(reply_rate, bounce_rate, failure_rate, reply_days, who)
     how = parameters or Parameters(method="greedy")
     room = _room(with_arrivals(problem, who, seed, 0), how)
-    told = progress or _nobody
-    arguments = (Policy(policy), rates, how, seed)
-    if executor is None and min(workers, runs) == 1:
-        done = []
-        for run in range(runs):
-            done.append(_run(problem, *arguments, run))
-            told(run + 1, runs)
-    else:
-        with study_workers(executor, min(workers, runs), [problem]) as pool:
-            futures = [pool.submit(0, _run, *arguments, run) for run in range(runs)]
-            for number, _ in enumerate(at_work(futures), 1):
-                told(number, runs)
-        done = [future.result() for future in futures]
-    return Simulation(str(policy), seed, rates, tuple(done), room)
+    jobs = [(0, Policy(policy), rates, how, seed, run) for run in range(runs)]
+    done: dict[int, Run] = {}
+    with study_workers(executor, min(workers, runs), [problem]) as pool:
+        for run, lived_through in pool.done(_run, jobs):
+            done[run] = lived_through
+            progress(len(done), runs)
+    return Simulation(str(policy), seed, rates, tuple(done[run] for run in range(runs)), room)
 
 
 def lived(
@@ -169,21 +162,14 @@ def _run(
     return run_of(lived(problem, policy, rates, parameters, seed, run))
 
 
-def _nobody(_done: int, _runs: int) -> None:
-    """Be told, and do nothing."""
-
-
 def _room(problem: Problem, parameters: Parameters) -> pd.Series:
     """Return what all mailboxes together may send, by day, on days on which they may send."""
     work = workload(problem)
     today, horizon = 1, problem.horizon
     days = slice(today, horizon.last + 1)
     room = rules(work, replace(parameters, horizon_days=None)).room[:, days]
-    sends = np.zeros(room.shape, dtype=bool)
-    for sequence, stage in zip(*np.unique(work.stages.sequence, return_index=True), strict=True):
-        sends[work.fleet.pools[sequence]] |= work.stages.sends[stage, days]
     return pd.Series(
-        (room * sends).sum(axis=0),
+        (room * work.sends()[:, days]).sum(axis=0),
         index=dates.to_dates(horizon.origin + np.arange(horizon.last + 1)[days]),
         name="capacity",
     )

@@ -1,8 +1,7 @@
 """The facade: a problem in, a plan out."""
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,15 +154,9 @@ class _Job:
         """The method that made a plan which nothing had to be searched for."""
         return "cpsat" if self.parameters.method == "cpsat" else "greedy"
 
-    @contextmanager
-    def crew(self) -> Iterator[Crew]:
+    def crew(self) -> AbstractContextManager[Crew]:
         """Call together who works."""
-        pool = self.executor or ThreadPoolExecutor(self.parameters.workers, THREADS)
-        try:
-            yield Crew(pool, self.watch)
-        finally:
-            if self.executor is None:
-                pool.shutdown(wait=False, cancel_futures=True)
+        return Crew.called(self.executor, self.parameters.workers, self.watch, THREADS)
 
     def filled(self, placement: Placement) -> Candidate:
         """Complete a placement by looking ahead; what it holds already stays."""

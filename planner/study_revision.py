@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner import dates
-from sendplan.planner.components import connected
-from sendplan.planner.frame_rows import appended, next_id, row_of
-from sendplan.planner.progress import progress
-from sendplan.planner.reading import NULL
+from sendplan.planner.components import mailbox_components
+from sendplan.planner.fleet import fleet_of
+from sendplan.planner.frame_rows import appended, extended, next_id, row_of
+from sendplan.planner.progress import Progress, progress
 from sendplan.planner.study_changes import AddMailboxes, Arrivals, DaysOff, ScaleCapacities
-from sendplan.planner.vocabulary import EnrollmentStatus, MailboxStatus, SequenceStatus
+from sendplan.planner.vocabulary import EnrollmentStatus, MailboxStatus
+from sendplan.planner.workload import goes_on
 
 if TYPE_CHECKING:
     from sendplan.planner.problem import Problem
@@ -101,24 +102,19 @@ class Pools:
     """
 
     def __init__(self, problem: "Problem") -> None:
-        sequences, mailboxes = problem.sequences, problem.mailboxes
-        self._ids = sequences["id"].to_numpy()
-        links = problem.sequence_mailboxes
-        sequence = pd.Index(sequences["id"]).get_indexer(links["sequence_id"])
-        mailbox = pd.Index(mailboxes["id"]).get_indexer(links["mailbox_id"])
-        active = (mailboxes["status"] == MailboxStatus.ACTIVE).to_numpy()[mailbox]
-        sequence, mailbox = sequence[active], mailbox[active]
-        self.of_sequence = connected(len(sequences), [(sequence, mailbox)])
+        self._ids = problem.sequences["id"].to_numpy()
+        state = progress(problem)
+        pools = fleet_of(problem, state).pools
+        # The numbers that `sendplan.planner.deadline` gives them, too.
+        self.of_sequence = mailbox_components(pools)
         count = int(self.of_sequence.max(initial=-1)) + 1
-        one_each, place = np.unique(mailbox, return_index=True)
+        size = problem.mailboxes["daily_capacity"].to_numpy()
         self.capacity = np.zeros(count, dtype=np.int64)
-        np.add.at(
-            self.capacity,
-            self.of_sequence[sequence[place]],
-            mailboxes["daily_capacity"].to_numpy()[one_each],
-        )
+        for pool in range(count):
+            members = [pools[place] for place in np.flatnonzero(self.of_sequence == pool)]
+            self.capacity[pool] = size[np.unique(np.concatenate(members))].sum()
         self.emails = np.zeros(count, dtype=np.int64)
-        np.add.at(self.emails, self.of_sequence, _emails_left(problem))
+        np.add.at(self.emails, self.of_sequence, _emails_left(problem, state))
 
     def __len__(self) -> int:
         """Return the number of pools."""
@@ -142,17 +138,11 @@ class Pools:
         return chosen
 
 
-def _emails_left(problem: "Problem") -> np.ndarray:
-    """Return how many emails each sequence has left to send."""
-    people, sequences = problem.enrollments, problem.sequences
-    state = progress(problem)
-    sequence = pd.Index(sequences["id"]).get_indexer(people["sequence_id"])
-    wanted = (
-        (people["status"] == EnrollmentStatus.ACTIVE).to_numpy()
-        & (people["suppressed_at"] == NULL).to_numpy()
-        & (sequences["status"] == SequenceStatus.ACTIVE).to_numpy()[sequence]
-        & ~state.failed
-    )
+def _emails_left(problem: "Problem", state: Progress) -> np.ndarray:
+    """Return how many emails each sequence has left to send, blocked ones included."""
+    sequences = problem.sequences
+    sequence = pd.Index(sequences["id"]).get_indexer(problem.enrollments["sequence_id"])
+    wanted = goes_on(problem, state, sequence)
     masks, inverse = np.unique(state.remaining, return_inverse=True)
     left = np.array([int(mask).bit_count() for mask in masks], dtype=np.int64)[inverse]
     result = np.zeros(len(sequences), dtype=np.int64)
@@ -188,15 +178,8 @@ def let_arrive(change: Arrivals, problem: "Problem") -> Frames:
         "enrolled_at": np.repeat(begin, change.per_day),
         "status": str(EnrollmentStatus.ACTIVE),
     }
-    columns = {}
-    for name in people.columns:
-        known = people[name].to_numpy()
-        column = np.empty(len(known) + count, dtype=known.dtype)
-        column[: len(known)] = known
-        column[len(known) :] = values.get(name, None if known.dtype == object else NULL)
-        columns[name] = pd.Series(column, dtype=column.dtype)
-    return {"enrollments": pd.DataFrame(columns)}
+    return {"enrollments": extended(people, values, count)}
 
 
 def _day_number(day: str) -> int:
-    return (dt.date.fromisoformat(day) - dt.date(1970, 1, 1)).days
+    return dates.to_day(dt.date.fromisoformat(day))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sendplan.planner.frame_rows import row_of
 from sendplan.planner.inquiry import Inquiry
 from sendplan.planner.reading import NULL
 from sendplan.planner.stages import NONE
@@ -18,6 +19,9 @@ from sendplan.planner.vocabulary import (
 
 NOT_PLANNED = "not_planned"
 """No plan has seen the email yet."""
+
+OVERDUE = "overdue"
+"""Its slot has passed without its having left."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def obstruction(
     """
     if email != NONE:
         return _left_out(inquiry, email, told)
-    place = int(np.flatnonzero((inquiry.problem.enrollments["id"] == enrollment_id).to_numpy())[0])
+    place = row_of(inquiry.problem.enrollments, "enrollment", enrollment_id)
     return (
         _step_is_over(inquiry, enrollment_id, place, step_id)
         or _stopped(inquiry, place)
@@ -74,6 +78,13 @@ def obstruction(
 
 def _left_out(inquiry: Inquiry, email: int, told: str | None) -> Obstruction:
     """Tell why an email that might be planned has no slot."""
+    if inquiry.overdue[email]:
+        return Obstruction(
+            "unplaced",
+            OVERDUE,
+            "Its slot has passed without its having left.",
+            "The next plan gives it another one: `sendplan plan`.",
+        )
     behind = inquiry.work.emails.order[email] > 0 and inquiry.day[email - 1] == NONE
     if told is None:
         return Obstruction(
@@ -128,7 +139,7 @@ def _stopped(inquiry: Inquiry, place: int) -> Obstruction | None:
         return Obstruction("idle", word, f"The enrollment is {word}: nothing more is sent.")
     if row["suppressed_at"] != NULL:
         return Obstruction("idle", "suppressed", "The contact is suppressed: nothing is sent.")
-    sequence = int(np.flatnonzero((problem.sequences["id"] == row["sequence_id"]).to_numpy())[0])
+    sequence = row_of(problem.sequences, "sequence", row["sequence_id"])
     if problem.sequences["status"].iloc[sequence] != SequenceStatus.ACTIVE:
         name = inquiry.sequence_name(sequence)
         return Obstruction(
@@ -153,8 +164,8 @@ def _blocked(inquiry: Inquiry, place: int) -> Obstruction | None:
     reason = Reason(own["reason"].iloc[0])
     problem = inquiry.problem
     if reason == Reason.MAILBOX_PAUSED:
-        ids = problem.mailboxes["id"].to_numpy()
-        box = int(np.flatnonzero(ids == inquiry.state.mailbox_id[place])[0])
+        mailbox_id = int(inquiry.state.mailbox_id[place])
+        box = row_of(problem.mailboxes, "mailbox", mailbox_id)
         name = inquiry.mailbox_name(box)
         return Obstruction(
             "unplaced",
@@ -162,7 +173,7 @@ def _blocked(inquiry: Inquiry, place: int) -> Obstruction | None:
             f"The thread has begun at {name}, which is paused, and waits for it.",
             f"Resume it: `sendplan mailbox resume {name}`. Removing it would move the thread to"
             " another mailbox.",
-            {int(ids[box]): name},
+            {mailbox_id: name},
         )
     if reason == Reason.BEHIND_UNCERTAIN:
         rows = problem.scheduled_emails

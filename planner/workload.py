@@ -125,6 +125,14 @@ class Workload:
     contact_days: pd.DataFrame
     blocked: pd.DataFrame
 
+    def sends(self) -> np.ndarray:
+        """Tell on which days a mailbox's sequences may send; bool, of shape (mailboxes, days)."""
+        stages = self.stages
+        result = np.zeros((len(self.fleet.gap), stages.sends.shape[1]), dtype=bool)
+        for sequence, stage in zip(*np.unique(stages.sequence, return_index=True), strict=True):
+            result[self.fleet.pools[sequence]] |= stages.sends[stage]
+        return result
+
 
 def workload(problem: Problem) -> Workload:
     """Turn a problem into arrays.
@@ -142,13 +150,7 @@ def workload(problem: Problem) -> Workload:
     state = progress(problem)
     enrollments = problem.enrollments
     sequence = pd.Index(problem.sequences["id"]).get_indexer(enrollments["sequence_id"])
-    wanted = (
-        (enrollments["status"] == EnrollmentStatus.ACTIVE).to_numpy()
-        & (enrollments["suppressed_at"] == NULL).to_numpy()
-        & (problem.sequences["status"] == SequenceStatus.ACTIVE).to_numpy()[sequence]
-        & (state.remaining != 0)
-        & ~state.failed
-    )
+    wanted = goes_on(problem, state, sequence) & (state.remaining != 0)
     order = np.lexsort((enrollments["id"], enrollments["enrolled_at"]))
     order = order[wanted[order]]
     window_of, windows = windows_of(problem, state, sequence, order)
@@ -190,6 +192,30 @@ def workload(problem: Problem) -> Workload:
         ),
         contact_days=_contact_days(problem, state, contact),
         blocked=blocked,
+    )
+
+
+def goes_on(problem: Problem, state: Progress, sequence: np.ndarray) -> np.ndarray:
+    """Tell which enrollments are sent what they have still to get (SPEC §5, rules 7 and 10).
+
+    Parameters
+    ----------
+    problem, state
+        The enrollments, and where they stand.
+    sequence : ndarray of int, shape (enrollments,)
+        Place of each enrollment's sequence.
+
+    Returns
+    -------
+    ndarray of bool, shape (enrollments,)
+        False where nothing is to be planned.
+    """
+    enrollments = problem.enrollments
+    return np.asarray(
+        (enrollments["status"] == EnrollmentStatus.ACTIVE).to_numpy()
+        & (enrollments["suppressed_at"] == NULL).to_numpy()
+        & (problem.sequences["status"] == SequenceStatus.ACTIVE).to_numpy()[sequence]
+        & ~state.failed
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import sendplan
 from sendplan.planner.bottlenecks import Bottlenecks
 from sendplan.planner.changes import ScaleCapacities, SetMailbox
+from sendplan.planner.errors import MethodError
 from sendplan.planner.synthetic import REFERENCE_NOW, reference
 from sendplan.tests.enumeration import best
 from sendplan.tests.test_optimum import instance
@@ -148,6 +149,12 @@ def test_a_plan_of_another_problem_is_refused() -> None:
     other = World().sequence(1, (0,)).mailbox(5, 1).enroll(3).problem()
     with pytest.raises(ValueError, match="2 slots of the plan are not among the emails"):
         sendplan.bottlenecks(other, plan)
+
+
+def test_a_number_of_workers_out_of_range_is_refused() -> None:
+    problem = World().sequence(1, (0,)).mailbox(5, 1).problem()
+    with pytest.raises(MethodError, match="workers is 0; it must lie between 1"):
+        sendplan.bottlenecks(problem, workers=0)
 
 
 def test_a_plan_of_nothing_has_no_bottleneck() -> None:

@@ -15,6 +15,9 @@ from sendplan.io.database import connect
 from sendplan.io.errors import DataError
 from sendplan.io.explaining import explain_email
 from sendplan.planner.explained import Explanation
+from sendplan.planner.explanations import explain_slots
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.standing import slots_of
 from sendplan.tests.database_frames import clear_tables, put_frames
 from sendplan.tests.explained_facts import Asked, contradictions
 from sendplan.tests.instances import random_frames
@@ -245,6 +248,34 @@ def test_a_horizon_without_room_is_told_day_by_day() -> None:
     found = asked(world, 3, 11, horizon_days=1)
     assert found.reason == "no_room"
     assert obstacles(found) == {day(0): ("full",), day(1): ("full",)}
+
+
+@pytest.mark.parametrize("number", [1, 3, 4])
+def test_a_slot_that_has_passed_is_none_any_more(number: int) -> None:
+    # Both slots of enrollment 1 are on Monday and Tuesday; asked on Tuesday, Thursday and Friday,
+    # at noon, when none of the passed ones can be taken by a dispatcher.
+    world = World().sequence(1, (0, 1)).mailbox(5, 2).enroll(1)
+    world.stored(world.plan()).now = at(number, "12:00")
+    problem = world.problem()
+    slots = slots_of(problem.scheduled_emails)
+    how = Parameters("greedy")
+    first, second = (explain_slots(problem, slots, 1, step, how, None) for step in (11, 12))
+    assert (first.state, first.reason, first.send_day) == ("unplaced", "overdue", None)
+    assert first.ready is not None
+    assert first.ready.day == day(number)
+    assert "Its slot has passed without its having left. The next plan" in str(first)
+    # Tuesday's slot, at 9:00, has passed by Tuesday noon, too.
+    assert (second.reason, second.ready) == ("overdue", None)
+
+
+def test_a_follow_up_behind_a_passed_slot_is_said_to_be_ready_on_no_day() -> None:
+    world = World().sequence(1, (0, 1)).mailbox(5, 2).enroll(1)
+    world.stored(world.plan()).now = at(1, "06:00")
+    problem = world.problem()
+    slots = slots_of(problem.scheduled_emails)
+    found = explain_slots(problem, slots, 1, 12, Parameters("greedy"), None)
+    assert (found.send_day, found.ready) == (day(1), None)
+    assert "leaves on Tue 03 Mar 2026 at 09:00:00 (UTC) from mailbox 5." in str(found)
 
 
 def test_an_email_that_does_not_exist_is_refused() -> None:

@@ -208,9 +208,30 @@ def test_what_cannot_be_compared(
 
 
 def test_a_change_that_does_not_fit_is_told_with_its_scenario() -> None:
-    with pytest.raises(ProblemError, match="mailbox 9: does not exist") as caught:
+    with pytest.raises(ProblemError, match="scenario 'gone', mailbox 9: does not exist"):
         sendplan.compare(campaign().problem(), {"gone": RemoveMailbox(9)})
-    assert caught.value.__notes__ == ["in the scenario 'gone'"]
+
+
+def test_each_scenario_is_told_as_soon_as_it_is_planned() -> None:
+    told: list[str] = []
+
+    def clock() -> float:
+        """Look at the time, as happens before and after each plan."""
+        looked.append(len(told))
+        return 0.0
+
+    looked: list[int] = []
+    scenarios = {"off": DaysOff(day(0)), "half": ScaleCapacities(0.5)}
+    sendplan.compare(
+        campaign(2).problem(),
+        scenarios,
+        workers=1,
+        method="greedy",
+        clock=clock,
+        done=told.append,
+    )
+    assert told == ["as it is", "off", "half"]
+    assert looked == [0, 0, 1, 1, 2, 2]
 
 
 # ---------------------------------------------------------------- the bound behind a deadline
@@ -381,6 +402,11 @@ def test_first_emails_a_day_may_be_what_holds_it_up() -> None:
     assert found.obstacle.kind == "limits"
 
 
+def test_nothing_to_send_needs_no_capacity_at_all() -> None:
+    found = sendplan.smallest_capacity(campaign(0).problem(), day(3), workers=1)
+    assert (found.needed, found.at_least) == (0, 0)
+
+
 def test_less_than_there_is_may_do() -> None:
     # 24 emails in 12 days need 2 a day, of 4: 38 % of 4 are rounded to 2, and 37 % to 1.
     found = sendplan.smallest_capacity(campaign(12, 4).problem(), day(12), workers=1)
@@ -391,9 +417,12 @@ def test_less_than_there_is_may_do() -> None:
     ("given", "told"),
     [
         ({"finish_by": date(2026, 3, 1)}, "finish_by is 2026-03-01; it must lie between 2026-03"),
+        ({"finish_by": "soon"}, "finish_by is 'soon'; give a date, such as"),
+        ({"finish_by": None}, "finish_by is None; give a date, such as"),
         ({"finish_by": day(3), "max_late": -1}, "max_late is -1; it must be a whole number"),
         ({"finish_by": day(3), "daily_capacity": 0}, "daily_capacity is 0; it must be a whole"),
         ({"finish_by": day(3), "horizon_days": 9}, "horizon_days cannot be given"),
+        ({"finish_by": day(3), "horizon": 9}, "horizon is no parameter of a plan; use any of"),
     ],
 )
 def test_what_cannot_be_asked(given: dict[str, Any], told: str) -> None:
