@@ -28,7 +28,8 @@ THREADS = "sendplan-crew"
 """How the names of the threads begin that improve a plan."""
 
 WORTHWHILE = 0.02
-"""By which part a plan made anew must be better than a repaired one, which moves far fewer emails.
+"""By which part a plan made anew must be better than the existing one, carried on or repaired, that
+moves far fewer emails.
 
 Both are found by rules of thumb; a difference below this says little about them.
 """
@@ -154,6 +155,12 @@ class _Job:
         """The method that made a plan which nothing had to be searched for."""
         return "cpsat" if self.parameters.method == "cpsat" else "greedy"
 
+    @property
+    def tolerance(self) -> float:
+        """By which part another plan must be better for the existing one to be given up."""
+        tolerances = {"greedy": WORTHWHILE, "auto": self.parameters.gap, "cpsat": 0.0}
+        return tolerances[self.parameters.method]
+
     def crew(self) -> AbstractContextManager[Crew]:
         """Call together who works."""
         return Crew.called(self.executor, self.parameters.workers, self.watch, THREADS)
@@ -190,23 +197,21 @@ class _Found:
 
 
 def _planned(job: _Job, kept: Placement | None) -> _Found:
-    """Plan afresh and carry the existing plan on, if there is one; the cheaper wins."""
-    fresh = job.filled(Placement.empty(job.work))
-    found, rival = fresh, np.inf
-    if kept is not None:
-        found = job.cheaper(job.filled(kept), fresh)
-        rival = job.cost(found)
+    """Plan afresh and carry the existing plan on, if there is one, which stays where it is good."""
+    fresh = best = job.filled(Placement.empty(job.work))
+    carried_on = None if kept is None else job.filled(kept)
     # The search starts afresh, so that planning again finds the same, and nothing moves.
     search = Search(job.work, job.allowed, job.parameters, fresh.placement)
-    method, stopped = job.quick_method, None
+    stopped = None
     if job.parameters.method != "greedy":
-        before = found
+        rival = np.inf if carried_on is None else job.cost(job.cheaper(carried_on, fresh))
         with job.crew() as crew:
             stopped = search.run(crew, rival)
         for placement in search.improved(fresh.placement):
-            found = job.cheaper(found, job.candidate(placement))
-        if found is not before:
-            method = "cpsat"
+            best = job.cheaper(best, job.candidate(placement))
+    found = best if carried_on is None else job.cheaper(carried_on, best, job.tolerance)
+    searched = found is not carried_on and best is not fresh
+    method = "cpsat" if searched else job.quick_method
     return _Found(found, method, search.lower_bound(found.placement), stopped)
 
 
