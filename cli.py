@@ -225,6 +225,11 @@ def init(place: Place) -> None:
     """Create the schema, or bring it up to date.
 
     Safe to run again.
+
+    \b
+    Examples:
+      sendplan init
+      sendplan init --database-url postgresql:///sendplan
     """
     from sendplan.io.database import SCHEMA_VERSION, migrate
 
@@ -238,7 +243,15 @@ def init(place: Place) -> None:
 @as_json
 @on_database
 def load(place: Place, file: Path, as_json: bool) -> None:
-    """Load sequences, steps, mailboxes and links from a campaign FILE (TOML)."""
+    """Load a campaign FILE: sequences, steps, mailboxes, links.
+
+    It is written in TOML, and loaded whole or not at all. What is there already must be equal, and
+    stays.
+
+    \b
+    Example:
+      sendplan load campaign.toml
+    """
     from sendplan.io.campaign import read_campaign
     from sendplan.io.campaign_store import load as load_campaign
     from sendplan.io.console import emit_json
@@ -281,6 +294,10 @@ def enroll(
 
     The file needs a column `email`; `timezone` is optional, and every other column becomes an
     attribute of the contact. Enrolling a file again changes nothing.
+
+    \b
+    Example:
+      sendplan enroll --sequence "Autumn webinar" contacts.csv
     """
     from sendplan.io.console import bar, emit_json
     from sendplan.io.contacts import read_contacts
@@ -355,6 +372,19 @@ def enroll(
     help="What Ctrl-C does with the best plan so far.",
 )
 @click.option("--dry-run", is_flag=True, help="Plan and check, but store nothing.")
+@click.option(
+    "--executor",
+    metavar="ADDRESS",
+    help="Plan the parts on a Dask cluster: dask://HOST:PORT of its scheduler. Its workers need"
+    " SENDPLAN_DATABASE_URL in their environment.",
+)
+@click.option(
+    "--part-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Active enrollments up to which components that share nothing are planned as one part;"
+    " by default 50,000.",
+)
 @as_json
 @on_database
 def plan(
@@ -364,10 +394,14 @@ def plan(
     config: Path | None,
     on_interrupt: str,
     dry_run: bool,
+    executor: str | None,
+    part_size: int | None,
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Plan all pending emails and store the slots (the nightly run).
+    """Plan all pending emails and store the slots.
+
+    This is the nightly run.
 
     \b
     Examples:
@@ -388,6 +422,8 @@ def plan(
             dry_run=dry_run,
             as_json=as_json,
             on_interrupt=on_interrupt,
+            executor=executor,
+            part_size=part_size,
         )
 
 
@@ -399,21 +435,30 @@ def _plan(
     dry_run: bool,
     as_json: bool,
     on_interrupt: str = "ask",
+    executor: str | None = None,
+    part_size: int | None = None,
 ) -> None:
     from sendplan.io.console import ask_to_keep, emit_json, planning, show_run
+    from sendplan.io.executors import dask_cluster
     from sendplan.io.nightly import run_plan
+    from sendplan.io.parts import PART_SIZE
+
+    workplace = None if executor is None else dask_cluster(executor)
 
     def keep(plan: "Plan") -> bool:
         return ask_to_keep(plan) if on_interrupt == "ask" else on_interrupt == "store"
 
-    with planning() as (report, progress):
+    with planning() as shown:
         run = run_plan(
             engine,
             now,
             parameters,
             dry_run=dry_run,
-            report=report,
-            progress=progress,
+            workplace=workplace,
+            part_size=part_size or PART_SIZE,
+            report=shown.phase,
+            progress=shown.step,
+            done=shown.parts,
             keep=keep,
         )
     if as_json:
@@ -469,7 +514,10 @@ def recalc(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Re-plan what changed settings, stops and suppressions reach, and nothing else.
+    """Re-plan what has changed, and nothing else.
+
+    Changes of settings, stops and suppressions are queued, whoever makes them, and reach what
+    shares mailboxes with them.
 
     \b
     Examples:
@@ -500,15 +548,15 @@ def recalc(
                 watch_changes(engine, clock, known, stopped, grace=grace, pace=pace, done=show)
             return
         now = as_of or _clock()
-        with planning() as (report, progress):
+        with planning() as shown:
             done = work_off(
                 engine,
                 now,
                 recalc_parameters(engine, now, known),
                 grace=grace,
                 pace=pace,
-                report=report,
-                progress=progress,
+                report=shown.phase,
+                progress=shown.step,
             )
     if as_json:
         emit_json(done.to_json())
@@ -566,10 +614,10 @@ def dispatch(
     as_of: dt.datetime | None,
     as_json: bool,
 ) -> None:
-    """Send the emails whose time has come; without --once or --until, until told to stop.
+    """Send the emails whose time has come.
 
-    Any number of dispatchers may run beside each other. SIGTERM and Ctrl-C end one after the
-    emails that it has in hand.
+    Without --once or --until this goes on until it is told to stop: by SIGTERM or Ctrl-C, after
+    the emails that it has in hand. Any number of dispatchers may run beside each other.
 
     \b
     Examples:
@@ -605,7 +653,15 @@ def dispatch(
 @as_json
 @on_database
 def check(place: Place, as_json: bool) -> None:
-    """Verify every hard rule on the stored plan; exit 1 if one is broken."""
+    """Verify every hard rule on the stored plan.
+
+    Exits with 1 if one is broken.
+
+    \b
+    Examples:
+      sendplan check
+      sendplan check --json    every breach, by rule
+    """
     from sendplan.io.check import check as check_plan
     from sendplan.io.console import emit_json, show_findings
 
@@ -628,7 +684,15 @@ def status(
     now: dt.datetime,
     as_json: bool,
 ) -> None:
-    """Show where the work stands: due, late and sent, last run, sequences, mailboxes."""
+    """Show where the work stands.
+
+    That is what is due, late and sent, the last run, the sequences and the mailboxes.
+
+    \b
+    Examples:
+      sendplan status
+      sendplan status --as-of 2026-11-23T08:00:00+00:00    what is due by then
+    """
     from sendplan.io.console import emit_json
     from sendplan.io.console_operations import show_status
     from sendplan.io.status import status as read_status
@@ -652,9 +716,10 @@ def bottlenecks(
     now: dt.datetime,
     as_json: bool,
 ) -> None:
-    """Say where the stored plan lacks capacity, and what more of it would save.
+    """Say where the stored plan lacks capacity.
 
-    Mailboxes that serve the same sequences are one pool. Nothing is changed.
+    It tells what one more email of capacity would save there. Mailboxes that serve the same
+    sequences are one pool. Nothing is changed.
 
     \b
     Examples:
@@ -681,10 +746,10 @@ def explain(
     as_of: dt.datetime | None,
     as_json: bool,
 ) -> None:
-    """Say why an email leaves on its day, from its mailbox, at its minute, or not at all.
+    """Say why an email leaves when it does, or not at all.
 
-    EMAIL_ID is a row of scheduled_emails. Nothing is changed. The slot is explained as of the run
-    that gave it, or as of --as-of, beside the other slots as they are now.
+    EMAIL_ID is a row of scheduled_emails. Its day, mailbox and minute are explained as of the run
+    that gave them, or as of --as-of, beside the other slots as they are now. Nothing is changed.
 
     \b
     Examples:
@@ -716,9 +781,10 @@ def report(
     now: dt.datetime,
     as_json: bool,
 ) -> None:
-    """Write the stored plan as one page: when it ends, loads, progress, delays, bottlenecks.
+    """Write the stored plan as one page for a browser.
 
-    The page needs a browser and no network. Nothing is planned, and nothing is changed.
+    It shows when the plan ends, loads, progress, delays and bottlenecks, and needs no network.
+    Nothing is planned, and nothing is changed.
 
     \b
     Examples:
@@ -762,10 +828,15 @@ def health(
     now: dt.datetime,
     as_json: bool,
 ) -> None:
-    """Tell a monitor whether the work goes on; exit 1 if somebody should look.
+    """Tell a monitor whether the work goes on.
 
-    Each finding is one line: what is wrong, and what to do. Uncertain emails are a warning, since
-    they wait for an operator and nothing else waits for them.
+    Exits with 1 if somebody should look. Each finding is one line: what is wrong, and what to do.
+    Uncertain emails are a warning, since they wait for an operator and nothing else waits for them.
+
+    \b
+    Examples:
+      sendplan health
+      sendplan health --max-late 1800 --fail-on-uncertain
     """
     from sendplan.io.console_operations import show_health
     from sendplan.io.dispatch.health import Limits
@@ -798,7 +869,7 @@ def uncertain(
     at: dt.datetime | None,
     as_json: bool,
 ) -> None:
-    """List the emails that may have left or not, or say what became of them.
+    """List emails that may have left or not, or resolve them.
 
     Look for the Message-ID in the mailbox's folder of sent messages. One that was sent counts as
     any other; one that was not is planned again.
@@ -861,9 +932,9 @@ def what_if(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Show what the plan would be if things were otherwise; nothing is changed.
+    """Show what the plan would be if things were otherwise.
 
-    Everything that is given makes one scenario; --scenarios compares several.
+    Nothing is changed. Everything that is given makes one scenario; --scenarios compares several.
 
     \b
     Examples:
@@ -954,9 +1025,9 @@ def capacity(
     now: dt.datetime,
     as_json: bool,
 ) -> None:
-    """Find the capacity with which everything has left by a day; nothing is changed.
+    """Find the capacity with which everything has left by a day.
 
-    Plans show what is enough, and a bound shows what certainly is not.
+    Nothing is changed. Plans show what is enough, and a bound shows what certainly is not.
 
     \b
     Examples:
@@ -1007,6 +1078,11 @@ def demo(
     """Fill the database with a realistic instance and plan it.
 
     Run again, it plans what is there already.
+
+    \b
+    Examples:
+      sendplan demo
+      sendplan demo --contacts 2000 --mailboxes 10
     """
     from sendplan.io.console import phases, say
     from sendplan.io.database import migrate
@@ -1030,8 +1106,15 @@ preview_option = click.option(
 )
 
 
+def _example(*commands: ChangeCommand) -> str:
+    calls = (f"  sendplan {each.group} {each.name} {each.example}" for each in commands)
+    return "\n".join(["\n\n\b", "Examples:" if len(commands) > 1 else "Example:", *calls])
+
+
 def _group(name: str, about: str) -> click.Group:
-    @main.group(name, help=about)
+    examples = _example(*[command for command in COMMANDS if command.group == name])
+
+    @main.group(name, help=about + examples)
     @on_database
     def group(place: Place) -> None:
         click.get_current_context().obj = place
@@ -1060,9 +1143,7 @@ def _change_command(declared: ChangeCommand) -> click.Command:
         with database(place) as engine:
             _change(engine, now, declared, given, preview=preview, as_json=as_json)
 
-    call = f"sendplan {declared.group} {declared.name} {declared.example}"
-    about = f"{declared.about}\n\n\b\nExample:\n  {call}"
-    command = click.command(declared.name, help=about)(change)
+    command = click.command(declared.name, help=declared.about + _example(declared))(change)
     own: list[click.Parameter] = [_option(option) for option in declared.options]
     if name := declared.argument:
         own.insert(0, click.Argument([name.strip("[]")], required=not name.startswith("[")))

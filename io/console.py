@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -45,6 +46,7 @@ PHASES = {
     "solve": "Planning",
     "check": "Checking every rule",
     "store": "Storing the plan",
+    "parts": "Planning part by part",
 }
 
 
@@ -76,16 +78,39 @@ def plain(value: Any) -> Any:
 @contextmanager
 def phases() -> Iterator[Callable[[str], None]]:
     """Show which phase of a run is under way, on stderr; line by line where that is no terminal."""
-    with planning() as (enter, _):
-        yield enter
+    with planning() as shown:
+        yield shown.phase
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What shows how far a run has come.
+
+    Parameters
+    ----------
+    phase : callable
+        Shows the phase that begins.
+    step : callable
+        Shows how far a plan has come: its cost, its bound and the gap.
+    parts : callable
+        Shows how many parts are done, and of how many.
+    """
+
+    phase: Callable[[str], None]
+    step: Callable[["Step"], None]
+    parts: Callable[[int, int], None]
 
 
 @contextmanager
-def planning() -> Iterator[tuple[Callable[[str], None], Callable[["Step"], None]]]:
-    """Show also how far a plan has come: its cost, its bound and the gap."""
+def planning() -> Iterator[Planning]:
+    """Show how far a run has come, on stderr; line by line where that is no terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda phase: say(PHASES.get(phase, phase)), lambda step: say(_step(step))
+        yield Planning(
+            lambda phase: say(PHASES.get(phase, phase)),
+            lambda step: say(_step(step)),
+            lambda done, total: say(f"{done} of {total} parts planned"),
+        )
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=False) as progress:
@@ -99,7 +124,11 @@ def planning() -> Iterator[tuple[Callable[[str], None], Callable[["Step"], None]
         def step(reached: "Step") -> None:
             progress.update(current[-1], description=f"{PHASES['solve']}. {_step(reached)}")
 
-        yield enter, step
+        def parts(done: int, total: int) -> None:
+            text = f"{PHASES['parts']}: {done} of {total} planned"
+            progress.update(current[-1], description=text)
+
+        yield Planning(enter, step, parts)
         if current:
             progress.update(current[-1], total=1, completed=1)
 
@@ -136,7 +165,7 @@ def say(message: str) -> None:
 def show_run(run: "Run") -> None:
     """Print what a run planned."""
     console = Console(highlight=False)
-    plan, summary = run.plan, run.plan.summary()
+    summary = run.summary
     table = Table.grid(padding=(0, 2))
     for label, value in _headline(run):
         table.add_row(label, value)
@@ -187,28 +216,28 @@ def show_run(run: "Run") -> None:
         console.print(
             f"\nStored as run {run.published.run_id}:"
             f" {run.published.rows_changed:,} rows written{left}."
-            f" {plan.moved:,} emails moved from the slot they had."
+            f" {summary.totals['moved']:,} emails moved from the slot they had."
         )
     spent = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in run.seconds.items())
     say(f"Seconds: {spent}")
 
 
 def _headline(run: "Run") -> Iterator[tuple[str, str]]:
-    plan = run.plan
-    yield "Planned as of", f"{plan.as_of:%a %d %b %Y %H:%M} UTC, by the {plan.method} method"
-    if plan.finish_day:
-        days = (plan.finish_day - plan.as_of.date()).days
-        yield "Finished on", f"{plan.finish_day:%a %d %b %Y}, in {days} days"
-    yield "Emails", f"{len(plan.sends):,} with a slot, {len(plan.unplaced):,} without"
-    share = plan.late_follow_ups / len(plan.delays) if len(plan.delays) else 0
+    totals, as_of = run.summary.totals, run.summary.as_of
+    yield "Planned as of", f"{as_of:%a %d %b %Y %H:%M} UTC, by the {totals['method']} method"
+    if totals["finish_day"]:
+        days = (totals["finish_day"] - as_of.date()).days
+        yield "Finished on", f"{totals['finish_day']:%a %d %b %Y}, in {days} days"
+    yield "Emails", f"{totals['emails']:,} with a slot, {totals['unplaced']:,} without"
+    planned = totals["emails"] + totals["unplaced"] - totals["blocked"]
+    late, days = totals["late_follow_ups"], totals["slip_days"]
     yield (
         "Follow-ups",
-        f"{plan.late_follow_ups:,} late ({share:.1%} of all emails), by {plan.slip_days:,} days"
-        " in all"
-        if plan.late_follow_ups
+        f"{late:,} late ({late / planned:.1%} of all emails), by {days:,} days in all"
+        if late
         else "every one on time",
     )
-    yield "Cost", f"{plan.cost:,.0f}. {plan.verdict}"
+    yield "Cost", f"{totals['cost']:,.0f}. {run.summary.verdict}"
 
 
 def print_unplaced(console: Console, rows: Sequence[tuple[str, int]]) -> None:

@@ -32,18 +32,24 @@ def show_recalculation(done: "Recalculation") -> None:
         console.print("No change is queued.")
         return
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in requests.kinds.items())
-    plan, published = run.plan, run.published
+    totals, published = run.summary.totals, run.published
     rows = published.rows_changed if published else 0
+    planned = totals["emails"] + totals["unplaced"] - totals["blocked"]
     console.print(
-        f"Re-planned {len(plan.delays):,} emails after {_changes(len(requests.ids))} ({kinds}) in"
+        f"Re-planned {planned:,} emails after {_changes(len(requests.ids))} ({kinds}) in"
         f" {run.seconds['total']:.1f} s."
     )
     console.print(
-        f"{plan.moved:,} emails moved, {plan.unavoidable:,} of them had to; {rows:,} rows written."
+        f"{totals['moved']:,} emails moved, {totals['unavoidable']:,} of them had to; {rows:,} rows"
+        " written."
     )
-    late = f"{plan.late_follow_ups:,} late follow-ups" if plan.late_follow_ups else "none late"
-    console.print(f"Finished on {day_of(plan.finish_day)}, {late}. {plan.verdict}")
-    print_unplaced(console, _by_reason(plan))
+    late = (
+        f"{totals['late_follow_ups']:,} late follow-ups"
+        if totals["late_follow_ups"]
+        else "none late"
+    )
+    console.print(f"Finished on {day_of(totals['finish_day'])}, {late}. {run.summary.verdict}")
+    print_unplaced(console, list(run.summary.unplaced.itertuples(index=False, name=None)))
 
 
 def show_preview(found: "Preview") -> None:

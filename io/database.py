@@ -19,7 +19,7 @@ APPLICATION_NAME = "sendplan"
 OLDEST_SERVER = 14
 """The oldest major version of PostgreSQL that sendplan runs on."""
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0005"
 """The newest migration. Written here so that a check of it need not import Alembic."""
 
 MIGRATION_LOCK = 5_376_001

@@ -2,14 +2,19 @@
 
 import datetime as dt
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 
 from sqlalchemy import Engine
 
+from sendplan.io.executors import Workplace, processes
 from sendplan.io.load import Snapshot, load
+from sendplan.io.parted_runs import plan_in_parts
+from sendplan.io.parts import PART_SIZE, read_parts
 from sendplan.io.planner_lock import planner_lock
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
-from sendplan.io.store import OvertakenError, RunRecord, store
+from sendplan.io.runs import OvertakenError, RunRecord
+from sendplan.io.store import store, tidy
 from sendplan.planner.crew import Progress
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
@@ -25,11 +30,17 @@ def run_plan(
     parameters: Parameters,
     *,
     dry_run: bool = False,
+    workplace: Workplace | None = None,
+    part_size: int = PART_SIZE,
     report: Report = lambda phase: None,
     progress: Callable[[Progress], None] = lambda step: None,
+    done: Callable[[int, int], None] = lambda done, total: None,
     keep: Callable[[Plan], bool] = lambda plan: False,
 ) -> Run:
     """Plan the pending work of a database and publish the plan.
+
+    What is more than one part is planned part by part (`sendplan.io.parts`), by as many processes
+    as there are workers, and published likewise.
 
     Parameters
     ----------
@@ -41,12 +52,19 @@ def run_plan(
         How to plan.
     dry_run : bool
         Plan and check, but write nothing.
+    workplace : Workplace, optional
+        Who plans the parts instead; then even a single one.
+    part_size : int
+        Active enrollments up to which components are planned together.
     report : callable
         Told the name of each phase as it begins.
     progress : callable
-        Told how far the plan has come.
+        Told how far the plan has come, if it is made at once.
+    done : callable
+        Told how many parts are done, and of how many, if it is made part by part.
     keep : callable
-        Asked whether a plan that Ctrl-C has interrupted is to be stored.
+        Asked whether a plan that Ctrl-C has interrupted is to be stored; parts that have been
+        published are.
 
     Returns
     -------
@@ -63,39 +81,62 @@ def run_plan(
         If the checker found a broken rule; nothing was written.
     OvertakenError
         If the tables changed under every attempt; nothing was written.
+    PartsMissingError
+        If only some parts could be planned; these are published.
+    ExecutorError
+        If those who plan the parts cannot be reached.
     DatabaseError
-        If the database failed; nothing was written.
+        If the database failed; nothing was written but whole parts.
     """
     clock = Clock(report)
+    with nullcontext() if dry_run else planner_lock(engine):
+        parts = read_parts(engine, part_size)
+        if workplace is None and len(parts) > 1:
+            workplace = processes(min(parameters.workers, len(parts)))
+        if workplace is not None:
+            report("parts")
+            return plan_in_parts(
+                engine, now, parameters, parts, workplace, clock, dry_run=dry_run, done=done
+            )
+        watch = WallClock(parameters, progress)
+        if dry_run:
+            _, plan = planned(_loaded(engine, now, clock), now, parameters, clock, watch)
+            return Run(plan.summary(), None, clock.total(), plan)
+        return _at_once(engine, now, parameters, clock, progress, keep)
+
+
+def _at_once(
+    engine: Engine,
+    now: dt.datetime,
+    parameters: Parameters,
+    clock: Clock,
+    progress: Callable[[Progress], None],
+    keep: Callable[[Plan], bool],
+) -> Run:
+    """Plan everything as one, and publish it in one transaction."""
     started_at = dt.datetime.now(dt.UTC)
-    if dry_run:
+    for attempt in range(1, ATTEMPTS + 1):
+        watch = WallClock(parameters, progress)
         snapshot = _loaded(engine, now, clock)
-        _, plan = planned(snapshot, now, parameters, clock, WallClock(parameters, progress))
-        return Run(plan, None, clock.total())
-    with planner_lock(engine):
-        for attempt in range(1, ATTEMPTS + 1):
-            watch = WallClock(parameters, progress)
-            snapshot = _loaded(engine, now, clock)
-            problem, plan = planned(snapshot, now, parameters, clock, watch)
-            if plan.stopped == Stop.INTERRUPTED and not keep(plan):
-                return Run(plan, None, clock.total(), discarded=True)
-            clock.enter("store")
-            try:
-                record = RunRecord(
-                    "plan", started_at, asdict(parameters), clock.seconds, watch.steps
-                )
-                published = store(engine, snapshot, problem, plan, record)
-            except OvertakenError as error:
-                if attempt == ATTEMPTS:
-                    raise OvertakenError(
-                        f"{error} This happened {ATTEMPTS} times in a row; nothing was written."
-                        " Plan again when the database is quieter."
-                    ) from error
-                report("again, since the tables changed meanwhile")
-                continue
-            finally:
-                clock.leave("store")
-            return Run(plan, published, clock.total())
+        problem, plan = planned(snapshot, now, parameters, clock, watch)
+        if plan.stopped == Stop.INTERRUPTED and not keep(plan):
+            return Run(plan.summary(), None, clock.total(), plan, discarded=True)
+        clock.enter("store")
+        try:
+            record = RunRecord("plan", started_at, asdict(parameters), clock.seconds, watch.steps)
+            published = store(engine, snapshot, problem, plan, record)
+            tidy(engine, published)
+        except OvertakenError as error:
+            if attempt == ATTEMPTS:
+                raise OvertakenError(
+                    f"{error} This happened {ATTEMPTS} times in a row; nothing was written."
+                    " Plan again when the database is quieter."
+                ) from error
+            clock.report("again, since the tables changed meanwhile")
+            continue
+        finally:
+            clock.leave("store")
+        return Run(plan.summary(), published, clock.total(), plan)
     raise AssertionError("the last attempt returns or raises")
 
 

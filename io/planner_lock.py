@@ -1,4 +1,8 @@
-"""One planner at a time: an advisory lock from before the snapshot until after the commit."""
+"""One planner at a time: an advisory lock from before the snapshot until after the commit.
+
+A planner whose session broke may have left processes behind that publish parts of its run. Whoever
+comes next gives that run up first, see `sendplan.io.runs`.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.errors import SendplanError
+from sendplan.io.runs import give_up_runs
 
 PLANNER_LOCK = 5_376_002
 """Key of the advisory lock that lets one planner publish at a time."""
@@ -35,6 +40,7 @@ def planner_lock(engine: Engine) -> Iterator[None]:
                 "Another planner is at work on this database; nothing was planned or changed."
             )
         try:
+            give_up_runs(connection)
             yield
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PLANNER_LOCK})

@@ -21,13 +21,8 @@ from sendplan.io.load import Snapshot, load_requested
 from sendplan.io.planner_lock import PlannerBusyError, planner_lock
 from sendplan.io.requests import Requests, pending_requests
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
-from sendplan.io.store import (
-    OvertakenError,
-    Pace,
-    Published,
-    RunRecord,
-    store,
-)
+from sendplan.io.runs import OvertakenError, Published, RunRecord
+from sendplan.io.store import Pace, store, tidy
 from sendplan.io.watching import notices
 from sendplan.planner.components import mailbox_components
 from sendplan.planner.crew import Progress
@@ -217,11 +212,12 @@ def recalc(
             problem, plan = planned(snapshot, now, scaled, clock, watch, fixed)
             seen += snapshot.requests
             if not snapshot.requests:
-                return Recalculation(seen, Run(plan, None, clock.total()))
+                return Recalculation(seen, Run(plan.summary(), None, clock.total(), plan))
             record = RunRecord("recalc", started_at, asdict(parameters), clock.seconds, watch.steps)
             clock.enter("store")
             try:
                 published = store(engine, snapshot, problem, plan, record, pace, written)
+                tidy(engine, published)
             except OvertakenError as error:
                 if attempt == ATTEMPTS:
                     raise OvertakenError(
@@ -239,7 +235,7 @@ def recalc(
                 report("again, since rows changed meanwhile")
                 continue
             published = Published(published.run_id, rows_changed, skipped)
-            return Recalculation(seen, Run(plan, published, clock.total()))
+            return Recalculation(seen, Run(plan.summary(), published, clock.total(), plan))
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -169,10 +169,6 @@ def request(connection: Connection, kind: RequestKind, sequence_ids: Iterable[in
 def reached_sequences(connection: Connection, requests: Requests) -> frozenset[int]:
     """Find all sequences whose plan the requested changes can touch.
 
-    These are the sequences that the requests name, those linked to a mailbox that they name, and
-    whatever shares mailboxes with these, directly or through others. A removed mailbox is shared
-    no more.
-
     Parameters
     ----------
     connection : Connection
@@ -183,7 +179,34 @@ def reached_sequences(connection: Connection, requests: Requests) -> frozenset[i
     Returns
     -------
     frozenset of int
-        Ids of sequences that exist.
+        Ids of sequences that exist, see `reach_of`.
+
+    Raises
+    ------
+    DatabaseError
+        If the links cannot be read.
+    """
+    return reach_of(connection, requests.sequence_ids, requests.mailbox_ids)
+
+
+def reach_of(
+    connection: Connection, sequence_ids: Iterable[int], mailbox_ids: Iterable[int] = ()
+) -> frozenset[int]:
+    """Find what shares mailboxes with some sequences, directly or through others.
+
+    Parameters
+    ----------
+    connection : Connection
+        A transaction.
+    sequence_ids : iterable of int
+        The sequences.
+    mailbox_ids : iterable of int
+        Mailboxes whose sequences are meant, too. A removed mailbox is shared no more.
+
+    Returns
+    -------
+    frozenset of int
+        Ids of sequences that exist, the given ones among them.
 
     Raises
     ------
@@ -195,18 +218,15 @@ def reached_sequences(connection: Connection, requests: Requests) -> frozenset[i
 
     from sendplan.planner.components import connected
 
-    named = {
-        "sequence_ids": list(requests.sequence_ids),
-        "mailbox_ids": list(requests.mailbox_ids),
-    }
-    with translated_errors("finding what the queued changes reach"):
+    named = {"sequence_ids": list(sequence_ids), "mailbox_ids": list(mailbox_ids)}
+    with translated_errors("finding what shares mailboxes"):
         direct = list(connection.scalars(text(DIRECTLY_REACHED), named))
         links = np.array(connection.execute(text(CONNECTING_LINKS)).all(), dtype=np.int64)
     links = links.reshape(-1, 2)
-    sequence_ids, sequence = np.unique(
+    known, sequence = np.unique(
         np.concatenate([np.array(direct, dtype=np.int64), links[:, 0]]), return_inverse=True
     )
     mailbox = np.unique(links[:, 1], return_inverse=True)[1]
-    component = connected(len(sequence_ids), [(sequence[len(direct) :], mailbox)])
+    component = connected(len(known), [(sequence[len(direct) :], mailbox)])
     reached = np.isin(component, component[sequence[: len(direct)]])
-    return frozenset(sequence_ids[reached].tolist())
+    return frozenset(known[reached].tolist())

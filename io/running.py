@@ -8,12 +8,13 @@ from typing import Any
 
 from sendplan.io.errors import SendplanError
 from sendplan.io.load import Snapshot
-from sendplan.io.store import Published
+from sendplan.io.runs import Published
 from sendplan.planner.crew import Progress
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
 from sendplan.planner.solver import plan_with
+from sendplan.planner.summary import Summary
 from sendplan.planner.verify import violations
 from sendplan.planner.vocabulary import Stop
 
@@ -38,42 +39,46 @@ class Run:
 
     Parameters
     ----------
-    plan : Plan
-        What was planned.
+    summary : Summary
+        What was planned, in figures.
     published : Published or None
         What was written; None for a dry run.
     seconds : dict of float
         By phase, and in total.
+    plan : Plan or None
+        The plan itself; None where it was made part by part.
     discarded : bool
         Whether the plan was interrupted, and not to be kept.
     """
 
-    plan: Plan
+    summary: Summary
     published: Published | None
     seconds: dict[str, float]
+    plan: Plan | None = None
     discarded: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``plan --json`` prints (SPEC §7)."""
-        plan, published = self.plan, self.published
+        totals, published = self.summary.totals, self.published
+        finish_day = totals["finish_day"]
         return {
             "run_id": published.run_id if published else None,
-            "method": plan.method,
-            "status": plan.status,
-            "as_of": plan.as_of.isoformat(),
-            "horizon_end": plan.horizon_end.isoformat(),
-            "emails": len(plan.sends),
-            "unplaced": len(plan.unplaced),
-            "blocked": plan.blocked,
-            "cost": plan.cost,
-            "lower_bound": plan.lower_bound,
-            "gap": plan.gap,
-            "stopped": plan.stopped,
-            "late_follow_ups": plan.late_follow_ups,
-            "slip_days": plan.slip_days,
-            "finish_day": plan.finish_day.isoformat() if plan.finish_day else None,
-            "moved": plan.moved,
-            "unavoidable": plan.unavoidable,
+            "method": totals["method"],
+            "status": totals["status"],
+            "as_of": self.summary.as_of.isoformat(),
+            "horizon_end": totals["horizon_end"].isoformat(),
+            "emails": totals["emails"],
+            "unplaced": totals["unplaced"],
+            "blocked": totals["blocked"],
+            "cost": totals["cost"],
+            "lower_bound": totals["lower_bound"],
+            "gap": totals["gap"],
+            "stopped": self.summary.stopped,
+            "late_follow_ups": totals["late_follow_ups"],
+            "slip_days": totals["slip_days"],
+            "finish_day": finish_day.isoformat() if finish_day else None,
+            "moved": totals["moved"],
+            "unavoidable": totals["unavoidable"],
             "rows_changed": published.rows_changed if published else 0,
             "skipped": published.skipped if published else 0,
             "seconds": {phase: round(spent, 3) for phase, spent in self.seconds.items()},

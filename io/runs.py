@@ -1,121 +1,324 @@
-"""The record of runs: one row of ``plan_runs`` each."""
+"""The record of runs: one row of ``plan_runs`` each, and one of ``plan_run_parts`` for each part.
+
+A run that is planned part by part is opened before anything is, and is `publishing` until it ends.
+Whoever publishes a part holds that row meanwhile: the next planner, which ends what an earlier one
+has left open, waits for it, and comes before all who are later.
+"""
 
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from sendplan.io.errors import SendplanError
+from sendplan.io.requests import reach_of
+from sendplan.io.summaries import summary_from_json, summary_to_json
 from sendplan.planner.plan import Plan
+from sendplan.planner.summary import Summary
+
+FIGURES = (
+    "method",
+    "status",
+    "cost",
+    "lower_bound",
+    "emails",
+    "unplaced",
+    "blocked",
+    "late_follow_ups",
+    "slip_days",
+    "moved",
+    "horizon_end",
+    "finish_day",
+)
+"""Columns of ``plan_runs`` that hold headline figures of `Summary`."""
+
+OPEN = """
+    INSERT INTO plan_runs (kind, started_at, as_of, parameters, progress, publishing)
+    VALUES (:kind, :started_at, :as_of, :parameters, :progress, :publishing)
+    RETURNING id
+"""
+
+CLOSE = """
+    UPDATE plan_runs
+    SET finished_at = CASE WHEN :finished THEN clock_timestamp() END, publishing = false,
+        rows_changed = :rows_changed, skipped = :skipped, seconds = CAST(:seconds AS jsonb)
+    WHERE id = :run_id
+"""
+
+ENTER = f"""
+    UPDATE plan_runs
+    SET {", ".join(f"{name} = :{name}" for name in FIGURES)}, stop_reason = :stop_reason
+    WHERE id = :run_id
+"""
+
+GIVE_UP = "UPDATE plan_runs SET publishing = false WHERE publishing"
+
+HOLD = "SELECT publishing FROM plan_runs WHERE id = :run_id FOR SHARE"
+
+# Somebody may have emptied the table of runs, and let its numbers begin anew.
+FORGET_PARTS = "DELETE FROM plan_run_parts WHERE run_id >= :run_id"
+
+BEGIN_PART = "INSERT INTO plan_run_parts (run_id, part) VALUES (:run_id, :part)"
+
+END_PART = """
+    UPDATE plan_run_parts SET figures = CAST(:figures AS jsonb)
+    WHERE run_id = :run_id AND part = :part
+"""
+
+PUBLISHED_PART = "SELECT figures FROM plan_run_parts WHERE run_id = :run_id AND part = :part"
 
 
-def open_run(
-    connection: Connection,
-    plan: Plan,
-    kind: str,
-    started_at: dt.datetime,
-    parameters: Mapping[str, Any],
-    progress: Sequence[Mapping[str, Any]],
-) -> int:
-    """Enter a run that is about to be published.
+@dataclass(frozen=True)
+class Published:
+    """What publishing did.
+
+    Parameters
+    ----------
+    run_id : int
+        The row of ``plan_runs``.
+    rows_changed : int
+        Rows inserted, or with any planned column changed.
+    skipped : int
+        Rows left alone because they, or their enrollment, had changed since the snapshot.
+    """
+
+    run_id: int
+    rows_changed: int
+    skipped: int
+
+
+class Record(Protocol):
+    """What is written down of a plan, in the transactions that publish it."""
+
+    @property
+    def one_a_day(self) -> bool:
+        """Whether the plan lets a contact get one email a day at most."""
+
+    def open(self, connection: Connection, plan: Plan) -> int:
+        """Enter a plan that is about to be published; return the run's id."""
+
+    def close(
+        self, connection: Connection, plan: Plan, published: Published, *, finished: bool
+    ) -> None:
+        """Enter what has been written so far, and whether that was all."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run that plans everything at once.
+
+    Parameters
+    ----------
+    kind : str
+        One of `RUN_KINDS`.
+    started_at : aware datetime
+        When it began, by the clock.
+    parameters : mapping
+        How it was planned.
+    seconds : mapping of float
+        By phase.
+    progress : sequence of mappings
+        How cost and lower bound came closer.
+    """
+
+    kind: str
+    started_at: dt.datetime
+    parameters: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    progress: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def one_a_day(self) -> bool:
+        """Whether the plan lets a contact get one email a day at most."""
+        return bool(self.parameters.get("one_a_day", True))
+
+    def open(self, connection: Connection, plan: Plan) -> int:
+        """Enter the run with the plan's figures."""
+        run_id = _open(connection, self, plan.as_of, publishing=False)
+        enter_figures(connection, run_id, plan.summary())
+        return run_id
+
+    def close(
+        self, connection: Connection, plan: Plan, published: Published, *, finished: bool
+    ) -> None:
+        """Enter what the run has written so far, and whether that was all."""
+        close_run(connection, published, self.seconds, finished=finished)
+
+
+class SupersededError(SendplanError):
+    """The run was given up, or another planner has begun since."""
+
+
+class OvertakenError(SendplanError):
+    """What changed since the snapshot makes the plan unsound; a new snapshot is needed."""
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """One part of a run that is planned part by part.
+
+    Parameters
+    ----------
+    run_id : int
+        The run, which is open.
+    part : int
+        The part's number.
+    sequence_ids : frozenset of int
+        Its sequences, which share no mailbox with others.
+    one_a_day : bool
+        Whether the plan lets a contact get one email a day at most.
+    seconds : mapping of float
+        By phase.
+    """
+
+    run_id: int
+    part: int
+    sequence_ids: frozenset[int]
+    one_a_day: bool
+    seconds: Mapping[str, float]
+
+    def open(self, connection: Connection, plan: Plan) -> int:
+        """Enter the part, unless another process is just publishing or has published it.
+
+        Raises
+        ------
+        SupersededError
+            If the run may publish no more.
+        """
+        if not connection.scalar(text(HOLD), {"run_id": self.run_id}):
+            raise SupersededError(f"Run {self.run_id} has ended; its part {self.part} was dropped.")
+        connection.execute(text(BEGIN_PART), {"run_id": self.run_id, "part": self.part})
+        return self.run_id
+
+    def close(
+        self, connection: Connection, plan: Plan, published: Published, *, finished: bool
+    ) -> None:
+        """Enter the part's figures.
+
+        Raises
+        ------
+        OvertakenError
+            If a mailbox is shared with another part by now: both may have used the same room.
+        """
+        # Nobody changes a link from here to the commit: publishing has locked the settings.
+        if reach_of(connection, self.sequence_ids) != self.sequence_ids:
+            raise OvertakenError("A sequence of another part was linked to a mailbox of this one.")
+        figures = summary_to_json(plan.summary()) | {
+            "rows_changed": published.rows_changed,
+            "skipped": published.skipped,
+            "seconds": dict(self.seconds),
+        }
+        values = {"run_id": self.run_id, "part": self.part, "figures": json.dumps(figures)}
+        connection.execute(text(END_PART), values)
+
+
+def published_part(
+    connection: Connection, run_id: int, part: int
+) -> tuple[Summary, Published, dict[str, float]] | None:
+    """Return what a part that has been published came to; None if it has not been."""
+    figures = connection.scalar(text(PUBLISHED_PART), {"run_id": run_id, "part": part})
+    if figures is None:
+        return None
+    published = Published(run_id, figures["rows_changed"], figures["skipped"])
+    return summary_from_json(figures), published, figures["seconds"]
+
+
+def open_run(connection: Connection, record: RunRecord, as_of: dt.datetime) -> int:
+    """Enter a run that will be published part by part.
 
     Parameters
     ----------
     connection : Connection
-        The publishing transaction.
-    plan : Plan
-        The plan.
-    kind : str
-        What made it, one of `RUN_KINDS`.
-    started_at : aware datetime
-        When the run began, by the clock.
-    parameters : mapping
-        How it was planned.
-    progress : sequence of mappings
-        How cost and lower bound came closer.
+        A transaction of its own.
+    record : RunRecord
+        What is known of the run.
+    as_of : aware datetime
+        The moment of planning.
 
     Returns
     -------
     int
         The run's id.
     """
-    query = text(
-        """
-        INSERT INTO plan_runs
-            (kind, started_at, as_of, method, status, cost, lower_bound, emails, unplaced, blocked,
-             late_follow_ups, slip_days, moved, horizon_end, finish_day, parameters,
-             stop_reason, progress)
-        VALUES
-            (:kind, :started_at, :as_of, :method, :status, :cost, :lower_bound, :emails, :unplaced,
-             :blocked, :late_follow_ups, :slip_days, :moved, :horizon_end, :finish_day,
-             :parameters, :stop_reason, :progress)
-        RETURNING id
-        """
-    ).bindparams(bindparam("parameters", type_=JSONB), bindparam("progress", type_=JSONB))
-    names = (
-        "method",
-        "status",
-        "cost",
-        "lower_bound",
-        "blocked",
-        "late_follow_ups",
-        "slip_days",
-        "moved",
-        "horizon_end",
-        "finish_day",
+    run_id = _open(connection, record, as_of, publishing=True)
+    connection.execute(text(FORGET_PARTS), {"run_id": run_id})
+    return run_id
+
+
+def give_up_runs(connection: Connection) -> None:
+    """See that nobody publishes parts of an earlier run any more.
+
+    Parameters
+    ----------
+    connection : Connection
+        Of who holds the planner's lock. Waits for those who are about to commit.
+    """
+    connection.execute(text(GIVE_UP))
+
+
+def _open(
+    connection: Connection, record: RunRecord, as_of: dt.datetime, *, publishing: bool
+) -> int:
+    query = text(OPEN).bindparams(
+        bindparam("parameters", type_=JSONB), bindparam("progress", type_=JSONB)
     )
-    values = {name: getattr(plan, name) for name in names}
-    values |= {"emails": len(plan.sends), "unplaced": len(plan.unplaced)}
-    values |= {
-        "kind": kind,
-        "started_at": started_at,
-        "as_of": plan.as_of,
-        "parameters": dict(parameters),
+    values = {
+        "kind": record.kind,
+        "started_at": record.started_at,
+        "as_of": as_of,
+        "parameters": dict(record.parameters),
+        "progress": [dict(step) for step in record.progress],
+        "publishing": publishing,
     }
-    values |= {"stop_reason": plan.stopped, "progress": [dict(step) for step in progress]}
     return int(connection.execute(query, values).scalar_one())
+
+
+def enter_figures(connection: Connection, run_id: int, summary: Summary) -> None:
+    """Enter the headline figures of a plan.
+
+    Parameters
+    ----------
+    connection : Connection
+        The publishing transaction, or the one that closes the run.
+    run_id : int
+        The run.
+    summary : Summary
+        The plan in figures.
+    """
+    values = {name: summary.totals[name] for name in FIGURES}
+    values |= {"run_id": run_id, "stop_reason": summary.stopped}
+    connection.execute(text(ENTER), values)
 
 
 def close_run(
     connection: Connection,
-    run_id: int,
-    rows_changed: int,
-    skipped: int,
+    published: Published,
     seconds: Mapping[str, float],
     *,
-    finished: bool = True,
+    finished: bool,
 ) -> None:
     """Enter what a run has written so far, and how long each phase took.
 
     Parameters
     ----------
     connection : Connection
-        The publishing transaction.
-    run_id : int
-        The run.
-    rows_changed, skipped : int
-        Rows written, and rows left alone since they had changed.
+        The publishing transaction, or the one that closes the run.
+    published : Published
+        What was written.
     seconds : mapping of float
         By phase.
     finished : bool
         Whether that was all.
     """
-    connection.execute(
-        text(
-            """
-            UPDATE plan_runs
-            SET finished_at = CASE WHEN :finished THEN clock_timestamp() END,
-                rows_changed = :rows_changed, skipped = :skipped, seconds = CAST(:seconds AS jsonb)
-            WHERE id = :run_id
-            """
-        ),
-        {
-            "run_id": run_id,
-            "finished": finished,
-            "rows_changed": rows_changed,
-            "skipped": skipped,
-            "seconds": json.dumps(dict(seconds)),
-        },
-    )
+    values = {
+        "run_id": published.run_id,
+        "finished": finished,
+        "rows_changed": published.rows_changed,
+        "skipped": published.skipped,
+        "seconds": json.dumps(dict(seconds)),
+    }
+    connection.execute(text(CLOSE), values)

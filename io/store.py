@@ -6,12 +6,10 @@ The nightly plan is published in one transaction; a recalculation in batches, ea
 what is stored sound (`sendplan.planner.passage`).
 """
 
-import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from sendplan.io.binary import copy_in
 from sendplan.io.database import translated_errors
 from sendplan.io.difference import CHANGE_KINDS, KEY_KINDS, SLOT_KINDS, difference
-from sendplan.io.errors import SendplanError
 from sendplan.io.load import Snapshot
 from sendplan.io.pending_rows import REASONS
 from sendplan.io.requests import clear_requests, request
-from sendplan.io.runs import close_run, open_run
+from sendplan.io.runs import OvertakenError, Published, Record
 from sendplan.io.setting_rows import read_settings, same_settings
 from sendplan.io.tables import RequestKind
 from sendplan.planner.passage import passage
@@ -40,29 +37,6 @@ MANY_ROWS = 20_000
 
 CROSSED = ("23505", "40001", "40P01")
 """A row that somebody else was just making, and the two ways to be in each other's way."""
-
-
-class OvertakenError(SendplanError):
-    """What changed since the snapshot makes the plan unsound; a new snapshot is needed."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """What publishing did.
-
-    Parameters
-    ----------
-    run_id : int
-        The row of ``plan_runs``.
-    rows_changed : int
-        Rows inserted, or with any planned column changed.
-    skipped : int
-        Rows left alone because they, or their enrollment, had changed since the snapshot.
-    """
-
-    run_id: int
-    rows_changed: int
-    skipped: int
 
 
 STAGED = {"staged_inserts": KEY_KINDS | SLOT_KINDS, "staged_changes": CHANGE_KINDS}
@@ -189,37 +163,12 @@ class Pace:
     pause: float = 0.0
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What ``plan_runs`` is told of a run.
-
-    Parameters
-    ----------
-    kind : str
-        One of `RUN_KINDS`.
-    started_at : aware datetime
-        When it began, by the clock.
-    parameters : mapping
-        How it was planned.
-    seconds : mapping of float
-        By phase.
-    progress : sequence of mappings
-        How cost and lower bound came closer.
-    """
-
-    kind: str
-    started_at: dt.datetime
-    parameters: Mapping[str, Any]
-    seconds: Mapping[str, float]
-    progress: Sequence[Mapping[str, Any]] = ()
-
-
 def store(
     engine: Engine,
     snapshot: Snapshot,
     problem: Problem,
     plan: Plan,
-    record: RunRecord,
+    record: Record,
     pace: Pace | None = None,
     written: Callable[[int, int], None] = lambda done, total: None,
 ) -> Published:
@@ -235,8 +184,8 @@ def store(
         The problem that the snapshot posed.
     plan : Plan
         The plan.
-    record : RunRecord
-        For ``plan_runs``.
+    record : Record
+        What is written down of the plan.
     pace : Pace, optional
         Batches; by default there is one.
     written : callable
@@ -262,7 +211,7 @@ def store(
         found.changes,
         pace.batch_size or max(len(found.changes), 1),
         unchanged=found.unchanged,
-        one_a_day=bool(record.parameters.get("one_a_day", True)),
+        one_a_day=record.one_a_day,
     )
     published = Published(0, 0, 0)
     with translated_errors("storing the plan"), engine.connect() as connection:
@@ -270,36 +219,32 @@ def store(
             last = number == len(batches)
             _stage_batch(connection, batch)
             with connection.begin(), _overtaken_if_crossed():
-                run_id = published.run_id or open_run(
-                    connection,
-                    plan,
-                    record.kind,
-                    record.started_at,
-                    record.parameters,
-                    record.progress,
-                )
+                run_id = published.run_id or record.open(connection, plan)
                 published = _publish(connection, snapshot, published, run_id)
                 if last:
                     _conclude(connection, snapshot, problem, found.finished)
-                close_run(
-                    connection,
-                    run_id,
-                    published.rows_changed,
-                    published.skipped,
-                    record.seconds,
-                    finished=last,
-                )
+                record.close(connection, plan, published, finished=last)
             written(number, len(batches))
             if published.skipped and not last:
                 # The batches to come count on room that was not given up.
                 raise OvertakenError("Rows changed while the plan was being written.")
             if not last:
                 time.sleep(pace.pause)
+    return published
+
+
+def tidy(engine: Engine, published: Published) -> None:
+    """Vacuum what a plan has left behind, if that is much.
+
+    Raises
+    ------
+    DatabaseError
+        If the database refused it.
+    """
     if published.rows_changed >= MANY_ROWS:
         with translated_errors("vacuuming"), engine.connect() as connection:
             autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
             autocommit.execute(text("VACUUM (ANALYZE) scheduled_emails"))
-    return published
 
 
 @contextmanager

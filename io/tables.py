@@ -171,6 +171,12 @@ contacts = Table(
 )
 # Enrolling finds the contacts it already knows through it, whatever the case of the address.
 Index("contacts_email_key", func.lower(contacts.c.email), unique=True)
+# Planning numbers the time zones that occur, looking up one after the other.
+Index(
+    "contacts_timezone_idx",
+    contacts.c.timezone,
+    postgresql_where=contacts.c.timezone.is_not(None),
+)
 
 mailboxes = Table(
     "mailboxes",
@@ -217,12 +223,13 @@ enrollments = Table(
     _reference("mailbox_id", "mailboxes", nullable=True),
     _choice("status", EnrollmentStatus.ACTIVE),
     Column("stop_reason", Text),
-    # Contact first: finding all threads of a contact is the one look-up made per email, while
-    # whatever concerns a whole sequence reads the table through.
+    # Contact first: finding all threads of a contact is the one look-up made per email.
     UniqueConstraint("contact_id", "sequence_id"),
     ForeignKeyConstraint(["current_step_id", "sequence_id"], ["steps.id", "steps.sequence_id"]),
     _one_of("status", EnrollmentStatus),
 )
+# Planning one component reads the threads of its sequences, among all that there ever were.
+Index("enrollments_sequence_id_status_idx", enrollments.c.sequence_id, enrollments.c.status)
 
 plan_runs = Table(
     "plan_runs",
@@ -252,7 +259,20 @@ plan_runs = Table(
     Column("parameters", JSONB),
     # How cost and lower bound came closer: a list of objects in order.
     Column("progress", JSONB),
+    # Whether processes publish parts of it; whoever does so holds the row meanwhile.
+    Column("publishing", Boolean, nullable=False, server_default=text("false")),
     _one_of("kind", RUN_KINDS),
+)
+
+# Parts of a run that have been published, each written in the transaction that published it. No
+# foreign key: who empties the tables of the contract need not know of this one.
+plan_run_parts = Table(
+    "plan_run_parts",
+    metadata,
+    Column("run_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("published_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("figures", JSONB),
 )
 
 scheduled_emails = Table(

@@ -1,12 +1,38 @@
 """A plan in figures that a person understands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sendplan.planner.gaps import relative_gap, verdict
+from sendplan.planner.vocabulary import PlanStatus, Stop
+
 if TYPE_CHECKING:
     from sendplan.planner.plan import Plan
+
+SUMMED = (
+    "emails",
+    "unplaced",
+    "blocked",
+    "cost",
+    "late_follow_ups",
+    "slip_days",
+    "moved",
+    "unavoidable",
+)
+"""Headline figures of several plans that add up."""
+
+STOPS = (
+    Stop.INTERRUPTED,
+    Stop.WALL_CLOCK,
+    Stop.TIME_LIMIT,
+    Stop.EXHAUSTED,
+    Stop.GAP,
+    Stop.OPTIMAL,
+)
+"""Of several reasons to look for nothing better, the first of these is told."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +43,10 @@ class Summary:
     ----------
     totals : dict
         Headline figures under the keys of SPEC §7.
-    verdict : str
-        What the gap means, in words.
+    as_of : Timestamp
+        The moment of planning.
+    stopped : str or None
+        Why nothing better was looked for, a word of `Stop`; None for the greedy.
     sequences : DataFrame
         By sequence: name, contacts, emails, finish_day, late_follow_ups, cost.
     mailboxes : DataFrame
@@ -28,10 +56,16 @@ class Summary:
     """
 
     totals: dict[str, Any]
-    verdict: str
+    as_of: pd.Timestamp
+    stopped: str | None
     sequences: pd.DataFrame
     mailboxes: pd.DataFrame
     unplaced: pd.DataFrame
+
+    @property
+    def verdict(self) -> str:
+        """What the gap means, in words."""
+        return verdict(self.totals["cost"], self.totals["lower_bound"], self.stopped)
 
     def __str__(self) -> str:
         """Return the summary as plain text."""
@@ -77,12 +111,8 @@ def summarise(plan: "Plan") -> Summary:
     )
     sequences.insert(0, "name", plan.names.reindex(sequences.index))
     days = plan.sends.groupby("mailbox_id")["send_day"].nunique()
-    mailboxes = plan.capacity.assign(
-        days=plan.capacity["mailbox_id"].map(days).fillna(0).astype("int64"),
-        use=(plan.capacity["planned"] / plan.capacity["capacity"]).where(
-            plan.capacity["capacity"] > 0, 0.0
-        ),
-    )
+    in_use = plan.capacity["mailbox_id"].map(days).fillna(0).astype("int64")
+    mailboxes = _with_use(plan.capacity.assign(days=in_use))
     unplaced = plan.unplaced.groupby("reason").size().rename("emails").reset_index()
     totals = {
         "method": plan.method,
@@ -100,4 +130,66 @@ def summarise(plan: "Plan") -> Summary:
         "moved": plan.moved,
         "unavoidable": plan.unavoidable,
     }
-    return Summary(totals, plan.verdict, sequences.reset_index(), mailboxes, unplaced)
+    return Summary(totals, plan.as_of, plan.stopped, sequences.reset_index(), mailboxes, unplaced)
+
+
+def joined(summaries: Sequence[Summary]) -> Summary:
+    """Bring the summaries of plans together that share no sequence, mailbox or contact.
+
+    Parameters
+    ----------
+    summaries : sequence of Summary
+        At least one, all made as of the same moment.
+
+    Returns
+    -------
+    Summary
+        Of all as one plan.
+    """
+    parts = [summary.totals for summary in summaries]
+    totals = dict(parts[0])
+    for name in SUMMED:
+        totals[name] = sum(part[name] for part in parts)
+    bounds = [part["lower_bound"] for part in parts]
+    bound = None if None in bounds else sum(bounds)
+    finishes = [part["finish_day"] for part in parts if part["finish_day"] is not None]
+    totals |= {
+        "method": next((part["method"] for part in parts if part["method"] == "cpsat"), "greedy"),
+        "status": _status({part["status"] for part in parts}),
+        "horizon_end": max(part["horizon_end"] for part in parts),
+        "lower_bound": bound,
+        "gap": None if bound is None else relative_gap(totals["cost"], bound),
+        "finish_day": max(finishes, default=None),
+    }
+    reasons = [summary.stopped for summary in summaries]
+    unplaced = pd.concat([summary.unplaced for summary in summaries])
+    return Summary(
+        totals=totals,
+        as_of=summaries[0].as_of,
+        stopped=next((reason for reason in STOPS if reason in reasons), None),
+        sequences=pd.concat([summary.sequences for summary in summaries])
+        .sort_values("sequence_id", kind="stable")
+        .reset_index(drop=True),
+        mailboxes=_mailboxes(pd.concat([summary.mailboxes for summary in summaries])),
+        unplaced=unplaced.groupby("reason")["emails"].sum().reset_index(),
+    )
+
+
+def _status(statuses: set[str]) -> str:
+    if statuses == {PlanStatus.EMPTY}:
+        return PlanStatus.EMPTY
+    sound = statuses <= {PlanStatus.EMPTY, PlanStatus.OPTIMAL}
+    return PlanStatus.OPTIMAL if sound else PlanStatus.FEASIBLE
+
+
+def _mailboxes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Bring together what is said of each mailbox; where it has no sequence, it has no room."""
+    by_mailbox = rows.groupby("mailbox_id", sort=True)
+    found = by_mailbox[["planned", "capacity", "days"]].sum()
+    found.insert(0, "email", by_mailbox["email"].first())
+    return _with_use(found.reset_index())
+
+
+def _with_use(mailboxes: pd.DataFrame) -> pd.DataFrame:
+    use = mailboxes["planned"] / mailboxes["capacity"]
+    return mailboxes.assign(use=use.where(mailboxes["capacity"] > 0, 0.0))

@@ -24,7 +24,7 @@ from sendplan.io.errors import DataError
 from sendplan.io.nightly import run_plan
 from sendplan.io.planner_lock import PlannerBusyError, planner_lock
 from sendplan.io.running import Run, UnsoundPlanError
-from sendplan.io.store import OvertakenError
+from sendplan.io.runs import OvertakenError
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem

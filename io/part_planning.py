@@ -1,0 +1,188 @@
+"""Planning one part, in whatever process: read it, plan it, check it, publish it.
+
+Whoever does so is told where the part is and nothing of what it holds. A part that was published
+before its worker was lost is found in ``plan_run_parts``, and not planned again.
+"""
+
+import datetime as dt
+import functools
+import os
+import uuid
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine, text
+
+from sendplan.io.database import connect, translated_errors
+from sendplan.io.errors import DatabaseError
+from sendplan.io.load import Snapshot, read_snapshot, reading
+from sendplan.io.parts import Part
+from sendplan.io.requests import Requests, reach_of
+from sendplan.io.running import Clock, WallClock, planned
+from sendplan.io.runs import OvertakenError, PartRecord, Published, published_part
+from sendplan.io.store import store
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.summary import Summary
+
+ATTEMPTS = 4
+"""How often a part starts over when what it was planned from has changed under it."""
+
+DATABASE_VARIABLE = "SENDPLAN_DATABASE_URL"
+"""Where processes on other machines find the database: a URL may hold a password."""
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """What a worker is told.
+
+    Parameters
+    ----------
+    part : Part
+        The part.
+    run_id : int or None
+        The run that it is part of; None for a dry run.
+    now : aware datetime
+        The moment of planning.
+    parameters : Parameters
+        How to plan.
+    installation : UUID
+        Whose database it is.
+    url : str or None
+        The database, for who runs beside us; None for what `DATABASE_VARIABLE` says over there.
+    """
+
+    part: Part
+    run_id: int | None
+    now: dt.datetime
+    parameters: Parameters
+    installation: uuid.UUID
+    url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class PlannedPart:
+    """What came of it.
+
+    Parameters
+    ----------
+    summary : Summary
+        The plan in figures.
+    published : Published or None
+        What was written; None for a dry run.
+    seconds : dict of float
+        By phase.
+    """
+
+    summary: Summary
+    published: Published | None
+    seconds: dict[str, float]
+
+
+def installation_of(engine: Engine) -> uuid.UUID:
+    """Return the id of the installation that a database belongs to.
+
+    Raises
+    ------
+    DatabaseError
+        If it cannot be read.
+    """
+    with translated_errors("looking for the installation"), engine.connect() as connection:
+        found: uuid.UUID = connection.execute(text("SELECT id FROM installation")).scalar_one()
+    return found
+
+
+def plan_part(job: PartJob) -> PlannedPart:
+    """Plan a part and publish it; for a process of its own.
+
+    Parameters
+    ----------
+    job : PartJob
+        Which part, and how.
+
+    Returns
+    -------
+    PlannedPart
+        Figures only.
+
+    Raises
+    ------
+    DataError
+        If the tables hold what cannot be planned.
+    UnsoundPlanError
+        If the checker found a broken rule; the part was not written.
+    OvertakenError
+        If the tables changed under every attempt; the part was not written.
+    SupersededError
+        If the run has ended meanwhile; the part was not written.
+    DatabaseError
+        If the database failed, or is another one than the run's; the part was not written.
+    """
+    engine = _engine(job.url or _own_url())
+    if installation_of(engine) != job.installation:
+        raise DatabaseError(
+            f"A worker's {DATABASE_VARIABLE} names another database than the run's."
+        )
+    for attempt in range(1, ATTEMPTS + 1):
+        known = _known(engine, job)
+        if known is not None:
+            return known
+        try:
+            return _planned(engine, job)
+        except OvertakenError as error:
+            if attempt == ATTEMPTS:
+                raise OvertakenError(
+                    f"Part {job.part.number}: {error} This happened {ATTEMPTS} times in a row."
+                ) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _planned(engine: Engine, job: PartJob) -> PlannedPart:
+    clock = Clock(lambda phase: None)
+    clock.enter("load")
+    snapshot = _snapshot(engine, job)
+    clock.leave("load")
+    watch = WallClock(job.parameters, lambda step: None)
+    problem, plan = planned(snapshot, job.now, job.parameters, clock, watch)
+    if job.run_id is None:
+        return PlannedPart(plan.summary(), None, clock.seconds)
+    record = PartRecord(
+        job.run_id,
+        job.part.number,
+        job.part.sequence_ids,
+        job.parameters.one_a_day,
+        clock.seconds,
+    )
+    clock.enter("store")
+    published = store(engine, snapshot, problem, plan, record)
+    clock.leave("store")
+    return PlannedPart(plan.summary(), published, clock.seconds)
+
+
+def _snapshot(engine: Engine, job: PartJob) -> Snapshot:
+    with reading(engine) as connection:
+        if reach_of(connection, job.part.sequence_ids) != job.part.sequence_ids:
+            raise OvertakenError("Links have changed since the work was divided.")
+        # The requests are the coordinator's: it clears them once all parts are published.
+        return read_snapshot(connection, job.now, Requests(), job.part.sequence_ids)
+
+
+def _known(engine: Engine, job: PartJob) -> PlannedPart | None:
+    if job.run_id is None:
+        return None
+    with translated_errors("looking for the part"), engine.connect() as connection:
+        found = published_part(connection, job.run_id, job.part.number)
+    return None if found is None else PlannedPart(*found)
+
+
+def _own_url() -> str:
+    url = os.environ.get(DATABASE_VARIABLE)
+    if not url:
+        raise DatabaseError(
+            f"A worker does not know the database: start it with {DATABASE_VARIABLE} set."
+        )
+    return url
+
+
+@functools.lru_cache(maxsize=1)
+def _engine(url: str) -> Engine:
+    """Keep the sessions of one database open from part to part."""
+    return connect(url)

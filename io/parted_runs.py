@@ -1,0 +1,190 @@
+"""The run that is planned part by part: who coordinates moves identifiers and figures only."""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, as_completed
+from dataclasses import asdict, replace
+
+from sqlalchemy import Engine
+
+from sendplan.io.database import translated_errors
+from sendplan.io.errors import SendplanError
+from sendplan.io.executors import ExecutorError, Workplace, is_lost
+from sendplan.io.part_planning import PartJob, PlannedPart, installation_of, plan_part
+from sendplan.io.parts import Part
+from sendplan.io.requests import clear_requests, read_requests
+from sendplan.io.running import Clock, Run
+from sendplan.io.runs import (
+    Published,
+    RunRecord,
+    close_run,
+    enter_figures,
+    open_run,
+)
+from sendplan.io.store import tidy
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.summary import joined
+
+ROUNDS = 4
+"""How often parts are given out, if those who had them are lost."""
+
+
+class PartsMissingError(SendplanError):
+    """Some parts of a run could not be planned; the others have been published."""
+
+
+def plan_in_parts(
+    engine: Engine,
+    now: dt.datetime,
+    parameters: Parameters,
+    parts: Sequence[Part],
+    workplace: Workplace,
+    clock: Clock,
+    *,
+    dry_run: bool,
+    done: Callable[[int, int], None] = lambda done, total: None,
+) -> Run:
+    """Have parts planned and published, and bring together what came of them.
+
+    Each part is published whole or not at all, as soon as it is planned. A part whose worker is
+    lost is given to another; if it had been published already, that is found out.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database; for who holds the planner's lock, unless nothing is written.
+    now : aware datetime
+        The moment of planning.
+    parameters : Parameters
+        How to plan. The time limit is divided by the number of enrollments, so that the plan does
+        not depend on who works.
+    parts : sequence of Part
+        The parts.
+    workplace : Workplace
+        Where they are planned.
+    clock : Clock
+        Since when the run takes time.
+    dry_run : bool
+        Plan and check, but write nothing.
+    done : callable
+        Told how many parts are done, and of how many.
+
+    Returns
+    -------
+    Run
+        In figures. Its seconds are those of all parts together, but for the total.
+
+    Raises
+    ------
+    PartsMissingError
+        If parts could not be planned; the message says why. Likewise the error itself, if it is
+        the only one and nothing was published.
+    ExecutorError
+        If the executor cannot be reached.
+    DatabaseError
+        If the database failed.
+    """
+    record = RunRecord("plan", dt.datetime.now(dt.UTC), asdict(parameters), clock.seconds)
+    run_id = None
+    seen: tuple[int, ...] = ()
+    with translated_errors("opening the run"), engine.begin() as connection:
+        # Before any part is read: whatever changes from here on stays queued.
+        seen = read_requests(connection).ids
+        if not dry_run:
+            run_id = open_run(connection, record, now)
+    # Local processes get the password too, over a pipe; others have their own way.
+    url = engine.url.render_as_string(hide_password=False) if workplace.near else None
+    total = sum(part.enrollments for part in parts)
+    installation = installation_of(engine)
+    jobs = [
+        PartJob(part, run_id, now, _share(parameters, part, total), installation, url)
+        for part in parts
+    ]
+    published = Published(run_id or 0, 0, 0)
+    finished = False
+    try:
+        found = _all_planned(jobs, workplace, done)
+        summary = joined([part.summary for part in found])
+        for part in found:
+            for phase, seconds in part.seconds.items():
+                clock.seconds[phase] += seconds
+        if run_id is None:
+            return Run(summary, None, clock.total())
+        written = [part.published for part in found if part.published]
+        published = Published(
+            run_id,
+            sum(each.rows_changed for each in written),
+            sum(each.skipped for each in written),
+        )
+        with translated_errors("closing the run"), engine.begin() as connection:
+            enter_figures(connection, run_id, summary)
+            clear_requests(connection, seen)
+            close_run(connection, published, clock.seconds, finished=True)
+        finished = True
+        tidy(engine, published)
+        return Run(summary, published, clock.total())
+    finally:
+        if run_id is not None and not finished:
+            with translated_errors("giving the run up"), engine.begin() as connection:
+                close_run(connection, published, clock.seconds, finished=False)
+
+
+def _share(parameters: Parameters, part: Part, total: int) -> Parameters:
+    share = part.enrollments / total if total else 1.0
+    return replace(parameters, time_limit=parameters.time_limit * share, workers=1)
+
+
+def _all_planned(
+    jobs: Sequence[PartJob], workplace: Workplace, done: Callable[[int, int], None]
+) -> list[PlannedPart]:
+    """Give parts out until all are planned; return them in their order."""
+    found: dict[int, PlannedPart] = {}
+    failed: dict[int, SendplanError] = {}
+    waiting = list(jobs)
+    for _ in range(ROUNDS):
+        lost: dict[int, BaseException] = {}
+        with workplace.open() as executor:
+            futures: dict[Future[PlannedPart], PartJob] = {
+                executor.submit(plan_part, job): job for job in waiting
+            }
+            try:
+                for future in as_completed(futures):
+                    number = futures[future].part.number
+                    try:
+                        found[number] = future.result()
+                    except SendplanError as error:
+                        failed[number] = error
+                    except (Exception, CancelledError) as error:
+                        if not is_lost(error):
+                            raise
+                        lost[number] = error
+                    done(len(found), len(jobs))
+            except KeyboardInterrupt:
+                raise PartsMissingError(
+                    f"Interrupted: {len(found)} of {len(jobs)} parts are planned, and those at work"
+                    " end what they have begun. The others stay as they were."
+                ) from None
+        waiting = [job for job in waiting if job.part.number in lost]
+        if not waiting:
+            break
+    else:
+        raise ExecutorError(
+            f"{len(waiting)} of {len(jobs)} parts were lost with their workers {ROUNDS} times in a"
+            f" row, and stay as they were; {len(found)} are planned. The last reason:"
+            f" {lost[waiting[0].part.number]}"
+        )
+    if failed:
+        _refuse(failed, found, len(jobs))
+    return [found[job.part.number] for job in jobs]
+
+
+def _refuse(failed: dict[int, SendplanError], found: dict[int, PlannedPart], total: int) -> None:
+    first = failed[min(failed)]
+    if not any(part.published for part in found.values()):
+        raise first
+    error = PartsMissingError(
+        f"{len(failed)} of {total} parts could not be planned and stay as they were, the others are"
+        f" published. The first reason: {first}"
+    )
+    error.exit_code = first.exit_code
+    raise error from first
