@@ -526,8 +526,9 @@ def recalc(
     """
     from sendplan.io.console import emit_json, planning
     from sendplan.io.console_changes import emit_json_line, show_recalculation
+    from sendplan.io.last_plan import recalc_parameters
     from sendplan.io.logs import show_logs
-    from sendplan.io.recalc import DEFAULT_PACE, recalc_parameters, watch_changes
+    from sendplan.io.recalc import DEFAULT_PACE, watch_changes
     from sendplan.io.recalc import recalc as work_off
 
     known = {name: value for name, value in given.items() if value is not None}
@@ -1173,8 +1174,8 @@ def _change(
         connection.commit()
     if preview:
         from sendplan.io.console_changes import show_preview
+        from sendplan.io.last_plan import recalc_parameters
         from sendplan.io.preview import preview as look_ahead
-        from sendplan.io.recalc import recalc_parameters
 
         with translated_faults():
             found = look_ahead(engine, changes, now, recalc_parameters(engine, now))

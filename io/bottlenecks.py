@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine
 
+from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import load
-from sendplan.io.recalc import recalc_parameters
 from sendplan.planner.bottlenecks import Bottlenecks, bottlenecks
 from sendplan.planner.stored import stored_plan
 

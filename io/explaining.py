@@ -8,8 +8,8 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.errors import DataError, Problem
+from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import load_around
-from sendplan.io.recalc import recalc_parameters
 from sendplan.planner.explained import Explanation
 from sendplan.planner.explanations import explain_slots
 from sendplan.planner.parameters import Parameters

@@ -130,7 +130,7 @@ def preview(
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        See `sendplan.io.recalc.recalc_parameters`.
+        See `sendplan.io.last_plan.recalc_parameters`.
 
     Returns
     -------

@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from sendplan.io.database import translated_errors
 from sendplan.io.errors import SendplanError
+from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import Snapshot, load_requested
 from sendplan.io.planner_lock import PlannerBusyError, planner_lock
 from sendplan.io.requests import Requests, pending_requests
@@ -28,23 +29,12 @@ from sendplan.planner.components import mailbox_components
 from sendplan.planner.crew import Progress
 from sendplan.planner.dates import SECOND
 from sendplan.planner.due import held
-from sendplan.planner.gaps import relative_gap
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.problem import Problem
-from sendplan.planner.vocabulary import (
-    DEFAULT_CHANGE_WEIGHT,
-    DEFAULT_RECALC_LIMIT,
-    GRACE_SECONDS,
-    LEAD_SECONDS,
-)
+from sendplan.planner.vocabulary import GRACE_SECONDS, LEAD_SECONDS
 
 ATTEMPTS = 10
 """How often a recalculation starts over when it was overtaken; each time less is left to do."""
-
-STEADY = 0.1
-"""By how much the gap may widen before another plan than the repaired one is searched for."""
-
-WIDEST = 0.99
 
 MOST_SHARES = 3
 """Components for which time is given at most: what takes longer than this is for the night."""
@@ -52,11 +42,6 @@ MOST_SHARES = 3
 DEFAULT_PACE = Pace(batch_size=5_000, pause=0.05)
 
 logger = logging.getLogger(__name__)
-
-LAST_PLAN = """
-    SELECT as_of, cost, lower_bound, parameters FROM plan_runs
-    WHERE kind = 'plan' AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1
-"""
 
 
 @dataclass(frozen=True)
@@ -77,55 +62,6 @@ class Recalculation:
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``recalc --json`` prints: the keys of ``plan``, and more."""
         return self.run.to_json() | {"requests": len(self.requests.ids)}
-
-
-def recalc_parameters(
-    engine: Engine, now: dt.datetime, given: Mapping[str, Any] | None = None
-) -> Parameters:
-    """Work out how to plan: as the last plan was made, but for what is said otherwise.
-
-    The horizon stays where it was. The gap, above which a new search pays, is that of the last
-    plan and a little more: a recalculation makes good what a change has cost, not what the night
-    left undone.
-
-    Parameters
-    ----------
-    engine : Engine
-        The database.
-    now : aware datetime
-        The moment of planning.
-    given : mapping, optional
-        Fields of `Parameters` that are said otherwise.
-
-    Returns
-    -------
-    how : Parameters
-        As the last plan was made, adapted.
-
-    Raises
-    ------
-    MethodError
-        If what is given is out of range.
-    """
-    with translated_errors("reading the last plan"), engine.connect() as connection:
-        last = connection.execute(text(LAST_PLAN)).one_or_none()
-    known: dict[str, Any] = {
-        "time_limit": DEFAULT_RECALC_LIMIT,
-        "change_weight": DEFAULT_CHANGE_WEIGHT,
-        "gap": STEADY,
-    }
-    if last is not None:
-        before = last.parameters or {}
-        names = ("slip_weight", "one_a_day", "seed", "workers")
-        known |= {name: before[name] for name in names if name in before}
-        if before.get("horizon_days") is not None:
-            end = last.as_of.astimezone(dt.UTC).date() + dt.timedelta(days=before["horizon_days"])
-            left = (end - now.astimezone(dt.UTC).date()).days
-            known["horizon_days"] = max(left, 0)
-        if last.lower_bound is not None:
-            known["gap"] += relative_gap(last.cost, last.lower_bound)
-    known["gap"] = min(known["gap"], WIDEST)
-    return Parameters(**(known | dict(given or {})))
 
 
 def fixed_when_due(problem: Problem, one_a_day: bool, grace: float = GRACE_SECONDS) -> Problem:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
+from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import read_snapshot, reading
-from sendplan.io.recalc import recalc_parameters
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
