@@ -60,12 +60,12 @@ def measure(url: str) -> Measurement:
     from sendplan.io.database import connect
     from sendplan.planner.synthetic import REFERENCE_NOW
 
-    out = _copy_out_limit(url)
+    out = copy_out_limit(url)
     engine = connect(url)
     later = REFERENCE_NOW + dt.timedelta(days=DAYS_BETWEEN)
     nights = {"first": _plan(engine, REFERENCE_NOW), "unchanged": _plan(engine, REFERENCE_NOW)}
     peak = _peak_mebibytes()
-    into = _copy_in_limit(url)
+    into = copy_in_limit(url)
     let_days_pass(engine, later)
     nights["ordinary"] = _plan(engine, later)
     engine.dispose()
@@ -152,14 +152,16 @@ _LOADED = (
 _STORED = "enrollment_id, step_id, mailbox_id, send_day, send_at, plan_run_id"
 
 
-def _copy_out_limit(url: str) -> float:
+def copy_out_limit(url: str) -> float:
+    """Return the seconds of COPY out of the rows that load reads."""
     with closing(psycopg2.connect(libpq(url))) as session, Stopwatch() as watch:
         for query in _LOADED:
             copy_out(session, query)
     return watch.seconds
 
 
-def _copy_in_limit(url: str) -> float:
+def copy_in_limit(url: str) -> float:
+    """Return the seconds of COPY in of what was planned, indexes and foreign keys included."""
     with closing(psycopg2.connect(libpq(url))) as session:
         clone_with_keys(session)
         pending = f"SELECT {_STORED} FROM scheduled_emails WHERE status = 'pending'"
@@ -196,28 +198,30 @@ def measure_sizes(
     ):
         for contacts in sizes:
             say(f"{contacts:,} contacts: filling a database")
-            base = _database(url, f"base_{contacts}")
+            base = database(url, f"base_{contacts}")
             baselines = pool.submit(prepare, base, contacts).result()
             measurements = []
             for number in range(1, runs + 1):
                 say(f"{contacts:,} contacts: run {number} of {runs}")
                 name = f"run_{contacts}_{number}"
-                fresh = _database(url, name, template=f"base_{contacts}")
+                fresh = database(url, name, template=f"base_{contacts}")
                 measurements.append(pool.submit(measure, fresh).result())
-                _administer(url, f"DROP DATABASE {name}")
-            _administer(url, f"DROP DATABASE base_{contacts}")
+                administer(url, f"DROP DATABASE {name}")
+            administer(url, f"DROP DATABASE base_{contacts}")
             measured.append(Size(contacts, baselines, measurements))
-        version = _administer(url, "SHOW server_version")
+        version = administer(url, "SHOW server_version")
     return version, measured
 
 
-def _database(url: str, name: str, template: str = "template0") -> str:
-    _administer(url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-    _administer(url, "CHECKPOINT")
+def database(url: str, name: str, template: str = "template0") -> str:
+    """Make a database on a server; return its URL."""
+    administer(url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    administer(url, "CHECKPOINT")
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
-def _administer(url: str, statement: str) -> str:
+def administer(url: str, statement: str) -> str:
+    """Run a statement on a server, outside of any transaction; return the first value it gives."""
     with closing(psycopg2.connect(libpq(url))) as session:
         session.autocommit = True
         with session.cursor() as cursor:

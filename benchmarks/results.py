@@ -15,12 +15,16 @@ DISPATCHING = (
     "## Dispatching: how fast",
 )
 STUDIES = "## Studies"
+SCALE = "## Up to a million contacts"
+PROFILE = "## Where the first night's time goes"
 OTHERS = (
     "## How near to the best",
     "## Peers, side by side",
     "## Changes between nights",
     *DISPATCHING,
     STUDIES,
+    SCALE,
+    PROFILE,
 )
 """Sections that are measured by commands of their own, after all others."""
 
