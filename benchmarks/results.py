@@ -101,7 +101,8 @@ def report(version: str, sizes: list[Size], runs: int) -> str:
         parts += [f"## {title}", _phases(sizes, night)]
     parts += [
         "## Against the limits",
-        "COPY out of the rows that load reads; COPY in of the rows that the first night stores, "
+        "COPY out of the columns and rows that load reads, each table by itself and without a "
+        "join, alone on its connection; COPY in of the rows that the first night stores, "
         "into a table with the same indexes and foreign keys. The peak is the planning process's, "
         "over the first two nights.",
         _limits(sizes),

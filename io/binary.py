@@ -17,15 +17,21 @@ from sqlalchemy import Connection
 from sendplan.io.errors import DataError
 from sendplan.planner.reading import NULL
 
-WIDTHS = {20: ">i8", 21: ">i2", 23: ">i4", 1082: ">i4", 1184: ">i8"}
-"""How COPY writes bigint, smallint, integer, date and timestamptz, by type number."""
+WIDTHS = {"bigint": ">i8", "smallint": ">i2", "date": ">i4", "timestamptz": ">i8"}
+"""How COPY writes the types that may be read and written."""
 
-DATE, TIMESTAMPTZ = 1082, 1184
 EPOCH_DAYS = 10_957
 """PostgreSQL counts dates and times from 2000-01-01."""
 
+SHIFTS = {"date": EPOCH_DAYS, "timestamptz": EPOCH_DAYS * 86_400_000_000}
+HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+TRAILER = struct.pack(">h", -1)
 
-def copy_out(connection: Connection, query: str) -> pd.DataFrame:
+CHUNK = 1 << 20
+"""Bytes that are read before they are decoded, so that no stream is ever held whole."""
+
+
+def copy_out(connection: Connection, query: str, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Run a query of fixed-width columns at the speed of COPY.
 
     Parameters
@@ -33,14 +39,16 @@ def copy_out(connection: Connection, query: str) -> pd.DataFrame:
     connection : Connection
         An open transaction; the query is part of it.
     query : str
-        Gives whole numbers, dates and timestamptz; none may be null, and ``'-infinity'`` stands
-        for one.
+        Gives the columns of `kinds`, in that order; none may be null. The least value of its type
+        stands for null, which for dates and times is ``'-infinity'``.
+    kinds : mapping of str
+        Columns and the type of each: ``bigint``, ``smallint``, ``date`` or ``timestamptz``.
 
     Returns
     -------
-    DataFrame
-        int64 columns under the query's names: dates in days and times in microseconds since
-        1970-01-01, sorted by the first column.
+    dict of ndarray
+        Native columns, the rows in the query's order: smallint as int16, all else as int64, dates
+        in days and times in microseconds since 1970-01-01, `NULL` for null.
 
     Raises
     ------
@@ -49,37 +57,87 @@ def copy_out(connection: Connection, query: str) -> pd.DataFrame:
     DataError
         If a date or time is infinity.
     """
-    buffer = io.BytesIO()
+    rows = _Rows(kinds)
     cursor: Any = connection.connection.cursor()
-    with closing(cursor):
-        cursor.execute(f"SELECT * FROM ({query}) AS described LIMIT 0")
-        kinds = {column.name: column.type_code for column in cursor.description}
-        cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", buffer)
-    fields: list[tuple[str, str]] = [("columns", ">i2")]
-    for name, kind in kinds.items():
-        fields += [(f"{name} width", ">i4"), (name, WIDTHS[kind])]
-    dtype = np.dtype(fields)
-    header, trailer = 19, 2
-    content = buffer.getbuffer()[header : buffer.tell() - trailer]
-    if len(content) % dtype.itemsize:
-        raise ValueError("a column of the query is null")
-    rows = np.frombuffer(content, dtype=dtype)
-    rows = rows[np.argsort(rows[next(iter(kinds))], kind="stable")]
-    columns = {}
-    for name, kind in kinds.items():
-        if (rows[f"{name} width"] != int(WIDTHS[kind][-1])).any():
-            raise ValueError(f"column {name} of the query is null")
-        columns[name] = _from_2000(name, rows[name], kind)
-    return pd.DataFrame(columns)
+    with closing(cursor), io.BufferedWriter(rows, CHUNK) as stream:
+        cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", stream)
+        stream.flush()
+        return rows.columns()
 
 
-def _from_2000(name: str, raw: np.ndarray, kind: int) -> np.ndarray:
+class _Rows(io.RawIOBase):
+    """Decodes a stream of COPY as it arrives.
+
+    Parameters
+    ----------
+    kinds : mapping of str
+        Columns and their types, in the stream's order.
+    """
+
+    def __init__(self, kinds: Mapping[str, str]) -> None:
+        self.kinds = kinds
+        self.dtype = _row_type(kinds)
+        self.pieces: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
+        self.undecoded = b""
+        self.header_to_come = len(HEADER)
+        self.fault: Exception | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        given = len(content)
+        if self.fault is None:
+            try:
+                self._read(self.undecoded + bytes(content))
+            except (ValueError, DataError) as error:
+                # Later: a connection that is left in the middle of COPY is of no more use.
+                self.fault = error
+        return given
+
+    def _read(self, content: bytes) -> None:
+        if len(content) >= self.header_to_come:
+            content = content[self.header_to_come :]
+            self.header_to_come = 0
+            whole = len(content) // self.dtype.itemsize
+            self._decode(np.frombuffer(content, dtype=self.dtype, count=whole))
+            content = content[whole * self.dtype.itemsize :]
+        self.undecoded = content
+
+    def _decode(self, rows: np.ndarray) -> None:
+        if (rows["columns"] != len(self.kinds)).any():
+            raise ValueError("the query gives other columns than expected, or a null")
+        for name, kind in self.kinds.items():
+            if (rows[f"{name} width"] != self.dtype[name].itemsize).any():
+                raise ValueError(f"column {name} of the query is null, or no {kind}")
+            self.pieces[name].append(_native(name, rows[name], kind))
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return all that has arrived; once only."""
+        if self.fault is not None:
+            raise self.fault
+        if self.undecoded != TRAILER:
+            raise ValueError("a column of the query is null")
+        columns = {}
+        for name in self.kinds:
+            # One by one, so that only one column at a time is there twice.
+            pieces = self.pieces.pop(name)
+            columns[name] = np.concatenate(pieces)
+        return columns
+
+
+def _native(name: str, raw: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "smallint":
+        return raw.astype(np.int16)
     values = raw.astype(np.int64)
-    if kind not in (DATE, TIMESTAMPTZ):
-        return values
-    if (raw == np.iinfo(raw.dtype).max).any():
-        raise DataError(f"A value of {name} is infinity; write a real date or time.")
-    return np.where(raw == np.iinfo(raw.dtype).min, NULL, values + _shift(kind))
+    if kind in SHIFTS:
+        limits = np.iinfo(raw.dtype)
+        if (values == limits.max).any():
+            raise DataError(f"A value of {name} is infinity; write a real date or time.")
+        null = values == limits.min
+        values += SHIFTS[kind]
+        values[null] = NULL
+    return values
 
 
 def copy_in(
@@ -107,19 +165,13 @@ def copy_in(
         )
 
 
-NUMBERS = {"bigint": 20, "smallint": 21, "date": DATE, "timestamptz": TIMESTAMPTZ}
-
-
 def _binary_rows(frame: pd.DataFrame, kinds: Mapping[str, str]) -> bytes:
     """Return columns as COPY reads them.
 
     A header, then for every row the number of columns and for every column its width and value,
     big-endian, a null having width −1 and no value, then a trailer.
     """
-    fields: list[tuple[str, str]] = [("columns", ">i2")]
-    for name, kind in kinds.items():
-        fields += [(f"{name} width", ">i4"), (name, WIDTHS[NUMBERS[kind]])]
-    dtype = np.dtype(fields)
+    dtype = _row_type(kinds)
     rows = np.zeros(len(frame), dtype=dtype)
     rows["columns"] = len(kinds)
     absent: list[tuple[str, np.ndarray]] = []
@@ -127,7 +179,7 @@ def _binary_rows(frame: pd.DataFrame, kinds: Mapping[str, str]) -> bytes:
         values = frame[name].to_numpy(dtype=np.int64)
         null = values == NULL
         rows[f"{name} width"] = np.where(null, -1, dtype[name].itemsize)
-        rows[name] = np.where(null, 0, values - _shift(NUMBERS[kind]))
+        rows[name] = np.where(null, 0, values - SHIFTS.get(kind, 0))
         if null.any():
             absent.append((name, null))
     content = rows.view(np.uint8).reshape(len(rows), dtype.itemsize)
@@ -138,8 +190,12 @@ def _binary_rows(frame: pd.DataFrame, kinds: Mapping[str, str]) -> bytes:
             begin = dtype.fields[name][1]  # type: ignore[index]
             keep[null, begin : begin + dtype[name].itemsize] = False
         content = content[keep]
-    return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + content.tobytes() + struct.pack(">h", -1)
+    return HEADER + content.tobytes() + TRAILER
 
 
-def _shift(kind: int) -> int:
-    return {DATE: EPOCH_DAYS, TIMESTAMPTZ: EPOCH_DAYS * 86_400_000_000}.get(kind, 0)
+def _row_type(kinds: Mapping[str, str]) -> np.dtype[Any]:
+    """Return the layout of a row without nulls."""
+    fields: list[tuple[str, str]] = [("columns", ">i2")]
+    for name, kind in kinds.items():
+        fields += [(f"{name} width", ">i4"), (name, WIDTHS[kind])]
+    return np.dtype(fields)

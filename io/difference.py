@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.io.pending_rows import OTHER_REASON, REASONS
+from sendplan.io.pending_queries import OTHER_REASON, REASONS
 from sendplan.planner.pending import finished, obsolete
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem

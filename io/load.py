@@ -18,7 +18,9 @@ from sendplan.io.errors import Problem as Fault
 from sendplan.io.pending_rows import read_pending
 from sendplan.io.requests import Requests, reached_sequences, read_requests
 from sendplan.io.setting_rows import Settings, read_settings, settings_frame
+from sendplan.io.shared_snapshot import one_moment
 from sendplan.planner.errors import ProblemError
+from sendplan.planner.frames import Columns
 from sendplan.planner.problem import Problem
 
 
@@ -28,8 +30,8 @@ class Snapshot:
 
     Parameters
     ----------
-    frames : dict of DataFrame
-        What `Problem.from_frames` takes, but for `now`.
+    tables : dict of DataFrame or Columns
+        What `Problem.from_tables` takes.
     settings : dict of list
         The rows of sequences, steps, mailboxes and links, to see later whether they changed.
     requests : Requests
@@ -38,7 +40,7 @@ class Snapshot:
         The sequences that it was limited to, with all that concerns them.
     """
 
-    frames: dict[str, pd.DataFrame]
+    tables: dict[str, pd.DataFrame | Columns]
     settings: Settings
     requests: Requests
     reach: frozenset[int] | None = None
@@ -52,7 +54,7 @@ class Snapshot:
             If the tables hold what cannot be planned.
         """
         try:
-            return Problem.from_frames(**self.frames, now=now)
+            return Problem.from_tables(self.tables, now)
         except ProblemError as error:
             faults = [
                 Fault(fault.where, str(fault).removeprefix(f"{fault.where}: "))
@@ -70,12 +72,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     DatabaseError
         If the database cannot be read.
     """
-    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with (
-        translated_errors("reading the pending work"),
-        engine.connect().execution_options(**options) as connection,
-        connection.begin(),
-    ):
+    with translated_errors("reading the pending work"), one_moment(engine) as connection:
         yield connection
 
 
@@ -169,6 +166,7 @@ def read_snapshot(
     requests: Requests | None = None,
     reach: frozenset[int] | None = None,
     reopened: Iterable[int] = (),
+    strays: Iterable[int] | None = None,
 ) -> Snapshot:
     """Read a snapshot within a transaction that is already open.
 
@@ -184,9 +182,13 @@ def read_snapshot(
         Sequences to which it is limited; whole components, so that nothing else is concerned.
     reopened : iterable of int
         Sequences whose completed enrollments are wanted, too.
+    strays : iterable of int, optional
+        See `read_pending`.
     """
     settings = read_settings(connection, reach)
-    frames = {name: settings_frame(name, rows) for name, rows in settings.items()}
-    frames |= read_pending(connection, now, reach, reopened)
+    tables: dict[str, pd.DataFrame | Columns] = {
+        name: settings_frame(name, rows) for name, rows in settings.items()
+    }
+    tables |= read_pending(connection, now, reach, reopened, strays)
     seen = read_requests(connection) if requests is None else requests
-    return Snapshot(frames, settings, seen, reach)
+    return Snapshot(tables, settings, seen, reach)

@@ -20,7 +20,7 @@ from sendplan.io.binary import copy_in
 from sendplan.io.database import translated_errors
 from sendplan.io.difference import CHANGE_KINDS, KEY_KINDS, SLOT_KINDS, difference
 from sendplan.io.load import Snapshot
-from sendplan.io.pending_rows import REASONS
+from sendplan.io.pending_queries import REASONS
 from sendplan.io.requests import clear_requests, request
 from sendplan.io.runs import OvertakenError, Published, Record
 from sendplan.io.setting_rows import read_settings, same_settings

@@ -177,6 +177,13 @@ Index(
     contacts.c.timezone,
     postgresql_where=contacts.c.timezone.is_not(None),
 )
+# Planning reads what is known of contacts: of most, nothing.
+Index(
+    "contacts_known_idx",
+    contacts.c.id,
+    postgresql_include=["timezone", "suppressed_at"],
+    postgresql_where=contacts.c.timezone.is_not(None) | contacts.c.suppressed_at.is_not(None),
+)
 
 mailboxes = Table(
     "mailboxes",

@@ -1,7 +1,7 @@
 """The problem: validated frames and the moment from which they are planned."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import pandas as pd
 
 from sendplan.planner import dates
 from sendplan.planner.errors import Fault, ProblemError
-from sendplan.planner.frames import CONTRACTS, rows_named, validate
+from sendplan.planner.frames import CONTRACTS, Columns, rows_named, validate, validate_columns
 from sendplan.planner.place_names import country_faults, zone_faults
 from sendplan.planner.reading import NULL
 from sendplan.planner.vocabulary import MAX_STEPS, EmailStatus
@@ -105,7 +105,7 @@ class Problem:
         ValueError
             If `now` carries no time zone.
         """
-        given: dict[str, Any] = {
+        given: dict[str, pd.DataFrame | None] = {
             "sequences": sequences,
             "steps": steps,
             "mailboxes": mailboxes,
@@ -116,13 +116,49 @@ class Problem:
             "contact_days": contact_days,
             "days_off": days_off,
         }
+        return cls.from_tables(given, now)
+
+    @classmethod
+    def from_tables(
+        cls,
+        tables: Mapping[str, pd.DataFrame | Columns | None],
+        now: dt.datetime | pd.Timestamp | str,
+    ) -> "Problem":
+        """Make a problem of frames, and of columns that are canonical already.
+
+        Parameters
+        ----------
+        tables : mapping
+            What `from_frames` takes, by name: frames such as users have, or `Columns`, which are
+            taken over without a copy.
+        now : aware datetime
+            The moment of planning.
+
+        Returns
+        -------
+        Problem
+            The one that `from_frames` makes of the same rows.
+
+        Raises
+        ------
+        ProblemError
+            Naming every broken rule, its offenders and the remedy.
+        TypeError
+            If what is handed in as `Columns` is not canonical.
+        ValueError
+            If `now` carries no time zone.
+        """
         frames: dict[str, pd.DataFrame] = {}
         faults: list[Fault] = []
-        for name, frame in given.items():
-            if frame is None and name in OPTIONAL:
-                frame = pd.DataFrame({column: [] for column in CONTRACTS[name]}, dtype=object)
+        for name in SORTED_BY:
+            table: Any = tables.get(name)
+            if table is None and name in OPTIONAL:
+                table = pd.DataFrame({column: [] for column in CONTRACTS[name]}, dtype=object)
             try:
-                frames[name] = validate(name, frame)
+                if isinstance(table, Columns):
+                    frames[name] = validate_columns(name, table)
+                else:
+                    frames[name] = validate(name, table)
             except ProblemError as error:
                 faults.extend(error.faults)
         if faults:
@@ -181,9 +217,13 @@ class Problem:
 def _in_order(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Sort a frame, so that the order in which rows were handed in means nothing."""
     columns = SORTED_BY[name]
-    if len(columns) == 1 and frame[columns[0]].is_monotonic_increasing:
-        return frame
-    return frame.sort_values(columns, ignore_index=True)
+    level = np.ones(max(len(frame) - 1, 0), dtype=bool)
+    for column in columns:
+        values = frame[column].to_numpy()
+        if (level & (values[1:] < values[:-1])).any():
+            return frame.sort_values(columns, ignore_index=True)
+        level &= values[1:] == values[:-1]
+    return frame
 
 
 def _contradictions(problem: Problem) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from sendplan.planner.errors import ProblemError
-from sendplan.planner.frames import CONTRACTS, validate
+from sendplan.planner.frames import CONTRACTS, Columns, validate, validate_columns
 from sendplan.planner.reading import NULL
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -406,3 +406,83 @@ def test_every_fault_of_a_frame_is_told_and_the_first_five_offenders() -> None:
     ]
     named = ", ".join(f"id {key} has -1" for key in range(1, 6))
     assert f"at least 0 (8: {named}, and 3 more). Correct" in str(caught.value)
+
+
+# ---------------------------------------------------------------- what is canonical already
+
+
+def columns(table: str, /, **changed: Any) -> Columns:
+    """Give the sound frame's canonical columns with some replaced."""
+    sound = validate(table, frame(table))
+    return Columns({str(key): sound[key].to_numpy() for key in sound} | changed)
+
+
+@pytest.mark.parametrize("name", list(CONTRACTS))
+def test_canonical_columns_are_kept_as_they_are(name: str) -> None:
+    given = columns(name)
+    kept = validate_columns(name, given)
+    assert_frame_equal(kept, validate(name, frame(name)))
+    assert all(np.shares_memory(kept[key].to_numpy(), given.of[str(key)]) for key in kept)
+
+
+def test_words_may_come_as_codes() -> None:
+    status = pd.Categorical.from_codes([3, 1], categories=["x", "sent", "y", "pending"])
+    reason = pd.Categorical.from_codes([0, -1], categories=["no_room"])
+    given = columns("scheduled_emails", status=status, unplaced_reason=reason)
+    assert_frame_equal(
+        validate_columns("scheduled_emails", given),
+        validate("scheduled_emails", frame("scheduled_emails")),
+    )
+
+
+def test_a_canonical_column_left_out_takes_the_tables_default() -> None:
+    given = {"id": np.array([1, 2]), "sequence_id": np.array([1, 1]), "position": np.array([1, 2])}
+    kept = validate_columns("steps", Columns(given))
+    assert_frame_equal(kept, validate("steps", pd.DataFrame(given)))
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("steps", {"wait_days": np.array([0, -1])}),
+        ("steps", {"sequence_id": np.array([1, NULL])}),
+        ("sequences", {"priority": np.array([1.0, 0.0])}),
+        ("sequences", {"status": pd.Categorical(["active", "open"])}),
+        ("sequences", {"status": pd.Categorical(["active", None])}),
+        ("sequences", {"timezone": pd.Categorical([None, "UTC"])}),
+        ("sequence_mailboxes", {"mailbox_id": np.array([NULL, NULL])}),
+    ],
+)
+def test_canonical_columns_are_checked_as_frames_are(name: str, changed: dict[str, Any]) -> None:
+    wrong = {
+        key: [None if pd.isna(value) or value == NULL else value for value in values]
+        for key, values in changed.items()
+    }
+    with pytest.raises(ProblemError) as caught:
+        validate_columns(name, columns(name, **changed))
+    assert str(caught.value) == refusal(name, frame(name, **wrong))
+
+
+def test_a_canonical_column_that_is_missing_is_named() -> None:
+    given = {key: values for key, values in columns("steps").of.items() if key != "position"}
+    with pytest.raises(ProblemError, match=r"steps\.position: the column is missing"):
+        validate_columns("steps", Columns(given))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"id": np.array([1, 2], dtype=np.int32)},
+        {"id": np.array([1.0, 2.0])},
+        {"removed_at": np.array(["NaT", "NaT"], dtype="datetime64[us]")},
+    ],
+)
+def test_what_is_not_canonical_is_the_callers_mistake(changed: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"steps.{next(iter(changed))} comes as "):
+        validate_columns("steps", columns("steps", **changed))
+
+
+def test_no_rows_are_canonical_too() -> None:
+    empty = {key: values[:0] for key, values in columns("scheduled_emails").of.items()}
+    empty["status"] = pd.Categorical.from_codes([], categories=["pending"])
+    assert len(validate_columns("scheduled_emails", Columns(empty))) == 0

@@ -6,15 +6,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 from sqlalchemy import Engine, event, text
 
+from sendplan.io import pending_rows
 from sendplan.io.database import connect
-from sendplan.io.errors import DatabaseError
-from sendplan.io.load import load
+from sendplan.io.errors import DatabaseError, DataError
+from sendplan.io.load import load, read_snapshot, reading
 from sendplan.io.nightly import run_plan
+from sendplan.io.pending_rows import read_strays
+from sendplan.io.requests import reach_of
+from sendplan.io.setting_rows import settings_frame
 from sendplan.planner.frames import CONTRACTS
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.problem import Problem
+from sendplan.planner.reading import NULL
 from sendplan.tests.database_frames import clear_tables, put_frames, read_frames, read_plan
 from sendplan.tests.instances import random_frames
 from sendplan.tests.oracle_facts import is_null
@@ -67,12 +73,22 @@ def canonical(problem: Problem) -> dict[str, list[Any]]:
 
 
 def loaded_rows(engine: Engine, table: str, now: datetime = NOW) -> list[dict[str, Any]]:
-    """Give the rows of a loaded frame by column, nulls left out."""
-    frame = load(engine, now).frames[table]
+    """Give the rows of a loaded table by column, nulls left out, days and times as such."""
+    frame = getattr(load(engine, now).problem(now), table)
     return [
-        {str(name): value for name, value in row.items() if not is_null(value)}
+        {str(name): as_stored(str(name), value) for name, value in row.items() if known(value)}
         for row in frame.astype(object).to_dict("records")
     ]
+
+
+def known(value: Any) -> bool:
+    return not is_null(value) and value != NULL
+
+
+def as_stored(column: str, value: Any) -> Any:
+    if column.endswith("_at"):
+        return pd.Timestamp(value, unit="us", tz="UTC")
+    return pd.Timestamp(value, unit="D") if column.endswith("_day") else value
 
 
 # ---------------------------------------------------------------- what it says
@@ -92,14 +108,15 @@ def test_a_snapshot_is_what_the_tables_say(engine: Engine, seed: int) -> None:
         plain = read_frames(connection)
     snapshot = load(engine, now)
     # Cancelled rows and people who ended without leaving a trace say nothing to a plan.
-    known = plain["enrollments"]["id"].isin(snapshot.frames["enrollments"]["id"].astype(object))
+    problem = snapshot.problem(now)
+    read = plain["enrollments"]["id"].isin(problem.enrollments["id"])
     emails = plain["scheduled_emails"]
-    own = emails["enrollment_id"].isin(plain["enrollments"]["id"][known])
-    plain["enrollments"] = plain["enrollments"][known]
+    own = emails["enrollment_id"].isin(plain["enrollments"]["id"][read])
+    plain["enrollments"] = plain["enrollments"][read]
     plain["scheduled_emails"] = emails[own & (emails["status"] != "cancelled")]
     # completed_at plays no part in planning.
     expected = Problem.from_frames(**plain, now=now)
-    assert canonical(snapshot.problem(now)) == canonical(expected)
+    assert canonical(problem) == canonical(expected)
 
 
 def test_the_people_left_out_are_those_who_wait_for_nothing(engine: Engine) -> None:
@@ -110,7 +127,7 @@ def test_the_people_left_out_are_those_who_wait_for_nothing(engine: Engine) -> N
     people, emails = plain["enrollments"], plain["scheduled_emails"]
     waiting = set(people["id"][people["status"] == "active"])
     waiting |= set(emails["enrollment_id"][emails["status"] == "pending"])
-    assert waiting <= set(load(engine, now).frames["enrollments"]["id"])
+    assert waiting <= set(load(engine, now).problem(now).enrollments["id"])
 
 
 def test_every_type_arrives_as_it_was_stored(engine: Engine) -> None:
@@ -159,7 +176,7 @@ def test_every_type_arrives_as_it_was_stored(engine: Engine) -> None:
     }
     mailbox = problem.mailboxes.iloc[0]
     assert mailbox["ramp_from"] == (date(2026, 2, 28) - date(1970, 1, 1)).days
-    removed = load(engine, NOW).frames["steps"].set_index("id").loc[12]
+    removed = settings_frame("steps", load(engine, NOW).settings["steps"]).set_index("id").loc[12]
     assert pd.isna(removed["position"])
     assert removed["removed_at"] == datetime(2026, 1, 31, 23, 0, 0, 1, tzinfo=UTC)
 
@@ -199,6 +216,142 @@ def test_every_type_arrives_as_it_was_stored(engine: Engine) -> None:
     }
 
 
+def test_infinity_cannot_be_planned(engine: Engine) -> None:
+    run_sql(engine, WORLD)
+    run_sql(engine, "UPDATE contacts SET suppressed_at = 'infinity'")
+    with pytest.raises(DataError, match="suppressed_at is infinity"):
+        load(engine, NOW)
+
+
+def test_what_is_known_of_contacts_finds_its_enrollments(engine: Engine) -> None:
+    """Several enrollments of a contact, zones in no order, and contacts with no enrollment."""
+    run_sql(engine, WORLD + ENDED)
+    run_sql(
+        engine,
+        """
+        INSERT INTO contacts (id, email, timezone, suppressed_at) VALUES
+            (7, 'c7', 'Europe/Oslo', NULL), (8, 'c8', 'Africa/Cairo', '2026-01-01 00:00+00'),
+            (9, 'c9', NULL, '2026-01-02 00:00+00'), (10, 'c10', 'Asia/Tokyo', NULL);
+        INSERT INTO enrollments (id, contact_id, sequence_id) VALUES
+            (50, 9, 1), (51, 8, 1), (52, 7, 2), (53, 8, 2), (54, 7, 1);
+        """,
+    )
+    new_year = pd.Timestamp("2026-01-01", tz="UTC")
+    rows = loaded_rows(engine, "enrollments")
+    found = {row["id"]: (row.get("contact_timezone"), row.get("suppressed_at")) for row in rows}
+    assert found == {
+        41: (None, None),
+        50: (None, new_year + timedelta(days=1)),
+        51: ("Africa/Cairo", new_year),
+        52: ("Europe/Oslo", None),
+        53: ("Africa/Cairo", new_year),
+        54: ("Europe/Oslo", None),
+    }
+
+
+# ---------------------------------------------------------------- a part of it
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_reach_is_read_as_its_share_of_everything(engine: Engine, seed: int) -> None:
+    """Each component with its own people and emails, by whichever way it is read."""
+    frames, now = random_frames(seed)
+    with engine.begin() as connection:
+        put_frames(connection, frames, now)
+        strays = read_strays(connection)
+        sequence_ids = connection.scalars(text("SELECT id FROM sequences")).all()
+        reaches = {reach_of(connection, [key]) for key in sequence_ids}
+    everything = load(engine, now).problem(now)
+    for reach in reaches:
+        people = everything.enrollments[everything.enrollments["sequence_id"].isin(reach)]
+        emails = everything.scheduled_emails
+        emails = emails[emails["enrollment_id"].isin(people["id"])]
+        for known in (None, strays):
+            with reading(engine) as connection:
+                part = read_snapshot(connection, now, None, reach, strays=known).problem(now)
+            own = part.scheduled_emails["enrollment_id"].isin(part.enrollments["id"])
+            assert_frame_equal(part.enrollments, people.reset_index(drop=True))
+            assert_frame_equal(
+                part.scheduled_emails[own].reset_index(drop=True), emails.reset_index(drop=True)
+            )
+
+
+# Sequence 2 has slots of mailbox 31, which only sequence 1 is linked to: one that was planned, one
+# that is provisional, one sent today and one long ago.
+BESIDE = """
+INSERT INTO plan_runs (id) VALUES (1);
+INSERT INTO steps (id, sequence_id, position) VALUES (14, 2, 2), (15, 2, 3), (16, 2, 4);
+INSERT INTO enrollments (id, contact_id, sequence_id) VALUES (42, 22, 2);
+INSERT INTO scheduled_emails
+    (enrollment_id, step_id, mailbox_id, send_day, send_at, plan_run_id, status, sent_at) VALUES
+    (42, 13, 31, '2026-03-03', '2026-03-03 10:00+00', 1, 'pending', NULL),
+    (42, 14, 31, '2026-03-04', '2026-03-04 10:00+00', NULL, 'pending', NULL),
+    (42, 15, 31, '2026-03-02', '2026-03-02 05:00+00', 1, 'sent', '2026-03-02 05:00+00'),
+    (42, 16, 31, '2025-03-02', '2025-03-02 05:00+00', 1, 'sent', '2025-03-02 05:00+00');
+"""
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["strays given", "strays looked for"])
+def test_what_others_use_of_a_mailbox_within_reach_is_fixed(engine: Engine, given: bool) -> None:
+    """Only what was planned, which nobody within reach can move, and what was sent just now."""
+    run_sql(engine, WORLD + ENDED + BESIDE)
+    with reading(engine) as connection:
+        strays = read_strays(connection) if given else None
+        problem = read_snapshot(connection, NOW, None, frozenset({1}), strays=strays).problem(NOW)
+    assert problem.enrollments["id"].tolist() == [41]
+    rows = problem.scheduled_emails
+    found = zip(rows["enrollment_id"], rows["step_id"], rows["status"], strict=True)
+    assert list(found) == [(42, 13, "claimed"), (42, 15, "sent")]
+
+
+# Ended enrollments of sequence 1: one to tidy up, one whose email left today from a mailbox that is
+# linked, one from a mailbox that is not, and two of which nothing matters.
+ENDED_WITHIN = """
+INSERT INTO contacts (id, email) VALUES (1, 'c1'), (2, 'c2'), (3, 'c3'), (4, 'c4'), (5, 'c5');
+INSERT INTO enrollments (id, contact_id, sequence_id, mailbox_id, status) VALUES
+    (1, 1, 1, NULL, 'stopped'), (2, 2, 1, 31, 'completed'), (3, 3, 1, 32, 'stopped'),
+    (4, 4, 1, 31, 'completed'), (5, 5, 1, NULL, 'failed');
+INSERT INTO scheduled_emails (enrollment_id, step_id, mailbox_id, send_day, sent_at, status) VALUES
+    (1, 11, NULL, NULL, NULL, 'pending'),
+    (2, 11, 31, '2026-03-02', '2026-03-02 05:00+00', 'sent'),
+    (3, 11, 32, '2026-03-02', '2026-03-02 05:00+00', 'sent'),
+    (4, 11, 31, '2026-02-02', '2026-02-02 05:00+00', 'sent'),
+    (5, 11, 31, '2026-03-02', NULL, 'failed');
+"""
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["strays given", "strays looked for"])
+def test_who_has_ended_within_reach_comes_along_while_it_matters(
+    engine: Engine, given: bool
+) -> None:
+    run_sql(engine, WORLD + ENDED + ENDED_WITHIN)
+    with reading(engine) as connection:
+        strays = read_strays(connection) if given else None
+        part = read_snapshot(connection, NOW, None, frozenset({1}), strays=strays).problem(NOW)
+    assert part.enrollments["id"].tolist() == [1, 2, 3, 41]
+    assert load(engine, NOW).problem(NOW).enrollments["id"].tolist() == [1, 2, 3, 41]
+
+
+def test_days_that_contacts_within_reach_have_elsewhere(engine: Engine) -> None:
+    """Ada gets an email of sequence 2 tomorrow; Bob, who is not within reach, does not count."""
+    run_sql(engine, WORLD + ENDED)
+    run_sql(
+        engine,
+        """
+        INSERT INTO plan_runs (id) VALUES (1);
+        INSERT INTO enrollments (id, contact_id, sequence_id) VALUES (42, 21, 2), (43, 22, 2);
+        INSERT INTO scheduled_emails
+            (enrollment_id, step_id, mailbox_id, send_day, send_at, plan_run_id) VALUES
+            (42, 13, 32, '2026-03-03', '2026-03-03 10:00+00', 1),
+            (43, 13, 32, '2026-03-04', '2026-03-04 10:00+00', 1);
+        """,
+    )
+    with reading(engine) as connection:
+        part = read_snapshot(connection, NOW, None, frozenset({1})).problem(NOW)
+    tomorrow = (date(2026, 3, 3) - date(1970, 1, 1)).days
+    assert part.contact_days.to_numpy().tolist() == [[21, tomorrow]]
+
+
 # ---------------------------------------------------------------- history
 
 
@@ -213,9 +366,9 @@ def test_what_ended_long_ago_stays_in_the_database(engine: Engine) -> None:
             VALUES (42, 13, 32, '2025-03-03', '2025-03-03 09:00+00', 'sent');
         """,
     )
-    snapshot = load(engine, NOW)
-    assert list(snapshot.frames["enrollments"]["id"]) == [41]
-    assert len(snapshot.frames["scheduled_emails"]) == 0
+    problem = load(engine, NOW).problem(NOW)
+    assert list(problem.enrollments["id"]) == [41]
+    assert len(problem.scheduled_emails) == 0
 
 
 def test_the_history_of_who_goes_on_is_read_however_old(engine: Engine) -> None:
@@ -342,6 +495,32 @@ def test_today_is_the_contacts_own_in_every_time_zone(
 # ---------------------------------------------------------------- one moment
 
 
+@pytest.fixture(params=[1_000_000, 0], ids=["one session", "two sessions"])
+def sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read as small databases are, and as large ones."""
+    monkeypatch.setattr(pending_rows, "MANY_PAGES", request.param)
+
+
+@pytest.mark.usefixtures("sessions")
+def test_every_email_is_read_once(engine: Engine) -> None:
+    """1,000 of them lie on more than ten pages of the table, of which each session reads half."""
+    run_sql(engine, WORLD)
+    run_sql(
+        engine,
+        """
+        INSERT INTO contacts (id, email) SELECT n, 'c' || n FROM generate_series(1001, 2000) AS n;
+        INSERT INTO enrollments (id, contact_id, sequence_id)
+            SELECT n, n, 1 FROM generate_series(1001, 2000) AS n;
+        INSERT INTO scheduled_emails (enrollment_id, step_id)
+            SELECT n, 11 FROM generate_series(1001, 2000) AS n;
+        """,
+    )
+    problem = load(engine, NOW).problem(NOW)
+    assert problem.scheduled_emails["enrollment_id"].tolist() == list(range(1001, 2001))
+    assert problem.enrollments["id"].tolist() == [41, *range(1001, 2001)]
+
+
+@pytest.mark.usefixtures("sessions")
 def test_a_change_committed_meanwhile_is_not_seen_half(
     engine: Engine, module_database_url: str
 ) -> None:
@@ -362,7 +541,7 @@ def test_a_change_committed_meanwhile_is_not_seen_half(
         event.remove(engine, "after_cursor_execute", add)
         writer.dispose()
     assert added > 1, "the reading was over before anything changed"
-    assert len({len(frame) for frame in snapshot.frames.values()}) == 1
+    assert len({len(table) for table in snapshot.tables.values()}) == 1
     # It is a problem: no row names one that is not there.
     snapshot.problem(NOW)
 
@@ -384,6 +563,7 @@ OPEN_TRANSACTIONS = """
 """
 
 
+@pytest.mark.usefixtures("sessions")
 def test_the_transaction_is_over_before_anybody_solves(
     engine: Engine, module_database_url: str
 ) -> None:
@@ -411,6 +591,7 @@ def test_the_transaction_is_over_before_anybody_solves(
     assert open_while["solve"] == open_while["check"] == 0
 
 
+@pytest.mark.usefixtures("sessions")
 def test_reading_fails_as_a_database_error(engine: Engine) -> None:
     run_sql(engine, "ALTER TABLE scheduled_emails RENAME TO elsewhere")
     try:
@@ -425,12 +606,15 @@ def test_planning_reads_back_what_it_wrote(engine: Engine) -> None:
     plan = run_plan(engine, NOW, Parameters()).plan
     with engine.connect() as connection:
         sends, _ = read_plan(connection)
-    rows = load(engine, NOW).frames["scheduled_emails"]
+    rows = loaded_rows(engine, "scheduled_emails")
 
-    def stored(frame: pd.DataFrame) -> list[Any]:
+    def slots(rows: list[Any]) -> list[Any]:
         return [
             (row["step_id"], row["mailbox_id"], pd.Timestamp(row["send_day"]), row["send_at"])
-            for row in frame.astype(object).to_dict("records")
+            for row in rows
         ]
 
-    assert stored(rows) == stored(sends) == stored(plan.sends)
+    def records(frame: pd.DataFrame) -> list[Any]:
+        return frame.astype(object).to_dict("records")
+
+    assert slots(rows) == slots(records(sends)) == slots(records(plan.sends))

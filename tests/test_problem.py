@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime, time, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
 import sendplan
 from sendplan.planner.errors import ProblemError
+from sendplan.planner.frames import CONTRACTS, Columns
+from sendplan.tests.instances import random_frames
 from sendplan.tests.worlds import COLUMNS, World, at, day, slots, without_slot
 
 
@@ -64,6 +67,44 @@ def test_history_may_know_more_than_the_problem() -> None:
     sound = World().sequence(waits=(0,)).mailbox(capacity=2).enroll(1, 2)
     plan = sound.email(77, 770, "sent", 0, "05:00").use(99, 0, 3).plan()
     assert [number for _, _, _, number, _ in slots(plan)] == [0, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_canonical_columns_make_the_same_problem(seed: int) -> None:
+    """In whatever order their rows come."""
+    frames, now = random_frames(seed)
+    expected = sendplan.Problem.from_frames(**frames, now=now)  # type: ignore[arg-type]
+    rng = np.random.default_rng(seed)
+
+    def shuffled(name: str) -> Columns:
+        frame: pd.DataFrame = getattr(expected, name)
+        order = rng.permutation(len(frame))
+        return Columns({str(column): frame[column].to_numpy()[order] for column in frame})
+
+    made = sendplan.Problem.from_tables({name: shuffled(name) for name in CONTRACTS}, now)
+    assert made.now == expected.now
+    for name in CONTRACTS:
+        assert_frame_equal(getattr(made, name), getattr(expected, name))
+
+
+def test_canonical_columns_contradict_each_other_as_frames_do() -> None:
+    problem = world().problem()
+    enrollments = problem.enrollments
+    twice = {str(column): np.repeat(enrollments[column].to_numpy(), 2) for column in enrollments}
+    tables = {name: getattr(problem, name) for name in ("sequences", "steps", "mailboxes")}
+    tables["sequence_mailboxes"] = problem.sequence_mailboxes
+    known = {
+        name: Columns({str(column): frame[column].to_numpy() for column in frame})
+        for name, frame in tables.items()
+    }
+    with pytest.raises(ProblemError, match=r"enrollments\.id: must be unique"):
+        sendplan.Problem.from_tables(known | {"enrollments": Columns(twice)}, at(0, "06:00"))
+
+
+def test_a_mapping_is_no_frame() -> None:
+    frames = world().frames() | {"steps": {"id": [1]}}
+    with pytest.raises(ProblemError, match="steps: must be a DataFrame, not dict"):
+        sendplan.Problem.from_frames(**frames, now=at(0, "06:00"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("end", [time(9), time(8)])

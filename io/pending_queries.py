@@ -1,0 +1,312 @@
+"""What is asked of the large tables, as SQL.
+
+Whoever plans everything reads the tables through. Whoever is limited to some sequences goes by
+indexes, whatever PostgreSQL expects of it, as what a component costs must follow from its own size.
+So what was read already is handed on as an array out of a subquery: PostgreSQL neither knows its
+length nor weighs each of its members.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sendplan.planner.reading import NULL
+from sendplan.planner.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus, EnrollmentStatus, Reason
+
+STATUSES = [str(status) for status in EmailStatus]
+ENROLLMENT_STATUSES = [str(status) for status in EnrollmentStatus]
+ACTIVE_NUMBER = ENROLLMENT_STATUSES.index(EnrollmentStatus.ACTIVE) + 1
+REASONS = [str(reason) for reason in Reason]
+OTHER_REASON = len(REASONS) + 1
+"""Stands for a reason that is none of ours."""
+
+ENROLLMENT_KINDS = {
+    "id": "bigint",
+    "contact_id": "bigint",
+    "sequence_id": "bigint",
+    "enrolled_at": "timestamptz",
+    "current_step_id": "bigint",
+    "mailbox_id": "bigint",
+    "status": "smallint",
+}
+CONTACT_KINDS = {"id": "bigint", "contact_timezone": "smallint", "suppressed_at": "timestamptz"}
+EMAIL_KINDS = {
+    "id": "bigint",
+    "enrollment_id": "bigint",
+    "step_id": "bigint",
+    "mailbox_id": "bigint",
+    "send_day": "date",
+    "send_at": "timestamptz",
+    "sent_at": "timestamptz",
+    "plan_run_id": "bigint",
+    "unplaced_reason": "smallint",
+    "status": "smallint",
+}
+CONTACT_DAY_KINDS = {"contact_id": "bigint", "send_day": "date"}
+
+
+def _listed(keys: Iterable[int]) -> str:
+    return ", ".join(str(int(key)) for key in sorted(keys)) or "NULL"
+
+
+def _members(keys: Iterable[int]) -> str:
+    return f"SELECT unnest('{{{','.join(map(str, keys))}}}'::bigint[])"
+
+
+def _number(column: str, words: Iterable[str]) -> str:
+    cases = " ".join(f"WHEN '{word}' THEN {number}" for number, word in enumerate(words, 1))
+    return f"(CASE {column} {cases} END)::smallint"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which rows are wanted.
+
+    Parameters
+    ----------
+    recent : str
+        The first day, in ISO 8601, of which a sent email may still count for today.
+    reach : frozenset of int or None
+        The sequences; None: all.
+    reopened : frozenset of int
+        Sequences whose completed enrollments are wanted, too.
+    """
+
+    recent: str
+    reach: frozenset[int] | None = None
+    reopened: frozenset[int] = frozenset()
+
+    def of_reach(self, column: str) -> str:
+        """Return the condition that a sequence is within reach."""
+        return "true" if self.reach is None else f"{column} IN ({_listed(self.reach)})"
+
+    @property
+    def linked(self) -> str:
+        """The mailboxes of the sequences within reach, as an array."""
+        linked = f"SELECT mailbox_id FROM sequence_mailboxes WHERE {self.of_reach('sequence_id')}"
+        return f"ARRAY({linked})"
+
+    @property
+    def recently_used(self) -> str:
+        """The condition that an email uses up a day that may be today."""
+        return (
+            f"email.status IN ({_OCCUPYING}) AND (email.send_day >= DATE '{self.recent}'"
+            f" OR email.send_day IS NULL AND email.sent_at::date >= DATE '{self.recent}')"
+        )
+
+    def wanted(self, kept: Iterable[int]) -> str:
+        """Return the condition that an enrollment is wanted, `kept` being those that have ended."""
+        reopened = self.reopened if self.reach is None else self.reopened & self.reach
+        # A set to look into where everything is read through, keys to look up where it is not.
+        among = "IN ({})" if self.reach is None else "= ANY(ARRAY({}))"
+        return (
+            f"(enrollment.status = '{_ACTIVE}' AND {self.of_reach('enrollment.sequence_id')}"
+            f" OR enrollment.id {among.format(_members(kept))}"
+            f" OR enrollment.status = '{EnrollmentStatus.COMPLETED}'"
+            f" AND enrollment.sequence_id IN ({_listed(reopened)}))"
+        )
+
+
+_ACTIVE = EnrollmentStatus.ACTIVE
+_PENDING = EmailStatus.PENDING
+_OCCUPYING = ", ".join(f"'{status}'" for status in OCCUPYING)
+_OVER = f"'{EmailStatus.SENT}', '{EmailStatus.FAILED}'"
+_OPEN = ", ".join(
+    f"'{status}'" for status in (EmailStatus.PENDING, *IN_FLIGHT, EmailStatus.UNCERTAIN)
+)
+_ENDED = ", ".join(f"'{status}'" for status in EnrollmentStatus if status != _ACTIVE)
+
+_ZONES = """
+    WITH RECURSIVE found (name) AS (
+        SELECT min(timezone) FROM contacts
+        UNION ALL
+        SELECT (SELECT min(timezone) FROM contacts WHERE timezone > found.name)
+        FROM found WHERE found.name IS NOT NULL
+    ),
+    zones (name, code) AS (
+        SELECT name, row_number() OVER (ORDER BY name)::smallint FROM found WHERE name IS NOT NULL
+    )
+"""
+"""The time zones of contacts, numbered: a look into the index for each, and no more."""
+
+ZONES = f"{_ZONES} SELECT name FROM zones ORDER BY code"
+
+
+def enrollments(scope: Scope, kept: Iterable[int]) -> str:
+    """Return the query of the enrollments, `kept` being those that have ended and still matter."""
+    return f"""
+        SELECT id, contact_id, sequence_id, enrolled_at, coalesce(current_step_id, {NULL}),
+               coalesce(mailbox_id, {NULL}), {_number("status", ENROLLMENT_STATUSES)}
+        FROM enrollments AS enrollment WHERE {scope.wanted(kept)}
+    """
+
+
+def contacts(contact_ids: Iterable[int] | None) -> str:
+    """Return the query of what is known of some contacts, or of all: of most, nothing."""
+    among = "true" if contact_ids is None else f"id = ANY(ARRAY({_members(contact_ids)}))"
+    return f"""
+        {_ZONES}
+        SELECT id, coalesce(zones.code, 0::smallint), coalesce(suppressed_at, '-infinity')
+        FROM contacts LEFT JOIN zones ON zones.name = contacts.timezone
+        WHERE (timezone IS NOT NULL OR suppressed_at IS NOT NULL) AND {among}
+    """
+
+
+def _email_columns(status: str) -> str:
+    return f"""
+        SELECT email.id, enrollment_id, step_id, coalesce(email.mailbox_id, {NULL}),
+               coalesce(send_day, '-infinity'), coalesce(send_at, '-infinity'),
+               coalesce(sent_at, '-infinity'), coalesce(plan_run_id, {NULL}),
+               CASE WHEN unplaced_reason IS NULL THEN 0::smallint
+                    ELSE coalesce({_number("unplaced_reason", REASONS)}, {OTHER_REASON}::smallint)
+               END,
+               {status}
+        FROM scheduled_emails AS email
+    """
+
+
+EMAIL_PAGES = """
+    SELECT pg_relation_size('scheduled_emails') / current_setting('block_size')::bigint
+"""
+
+
+def all_emails(scope: Scope, kept: Iterable[int], pages: str = "true") -> str:
+    """Return the query of the emails of all enrollments that are wanted.
+
+    Parameters
+    ----------
+    scope : Scope
+        Not limited.
+    kept : iterable of int
+        The enrollments that have ended and still matter.
+    pages : str
+        The condition of `before_page` or `from_page`, to read some of them only.
+    """
+    columns = _email_columns(_number("email.status", STATUSES))
+    # What is not over is nearly always wanted, and what is not harms nobody: that saves a join.
+    return f"""
+        {columns} WHERE email.status IN ({_OPEN}) AND {pages}
+        UNION ALL
+        {columns} JOIN enrollments AS enrollment ON enrollment.id = enrollment_id
+        WHERE email.status IN ({_OVER}) AND {scope.wanted(kept)} AND {pages}
+    """
+
+
+def before_page(page: int) -> str:
+    """Return the condition that an email is stored before a page of its table."""
+    return f"email.ctid < '({page},0)'"
+
+
+def from_page(page: int) -> str:
+    """Return the condition that an email is stored on a page of its table or later."""
+    return f"email.ctid >= '({page},0)'"
+
+
+def emails_of(enrollment_ids: Iterable[int]) -> str:
+    """Return the query of the emails of some enrollments."""
+    return f"""
+        {_email_columns(_number("email.status", STATUSES))}
+        WHERE email.status <> '{EmailStatus.CANCELLED}'
+            AND enrollment_id = ANY(ARRAY({_members(enrollment_ids)}))
+    """
+
+
+def emails_beside(scope: Scope, strays: Iterable[int]) -> str:
+    """Return the query of what others use up of the mailboxes within reach.
+
+    Planned emails count as claimed: nobody within reach can move them. Provisional ones are
+    nobody's use.
+    """
+    others = f"""
+        JOIN enrollments AS other
+            ON other.id = enrollment_id AND NOT {scope.of_reach("other.sequence_id")}
+        WHERE email.mailbox_id = ANY({scope.linked})
+    """
+    return f"""
+        {_email_columns(_number("email.status", STATUSES))} {others} AND {scope.recently_used}
+        UNION ALL
+        {_email_columns(f"{STATUSES.index(EmailStatus.CLAIMED) + 1}::smallint")} {others}
+            AND email.status = '{_PENDING}' AND plan_run_id IS NOT NULL
+            AND enrollment_id = ANY(ARRAY({_members(strays)}))
+    """
+
+
+def contact_days(scope: Scope, contact_ids: Iterable[int]) -> str:
+    """Return the query of the days on which contacts get emails of sequences beyond reach."""
+    beyond = f"NOT {scope.of_reach('sequence_id')}"
+    day = "coalesce(email.send_day, (email.sent_at AT TIME ZONE 'UTC')::date)"
+    return f"""
+        WITH shared AS MATERIALIZED (
+            SELECT DISTINCT contact_id FROM enrollments
+            WHERE contact_id = ANY(ARRAY({_members(contact_ids)})) AND {beyond}
+        )
+        SELECT DISTINCT other.contact_id, {day}
+        FROM shared
+        JOIN enrollments AS other ON other.contact_id = shared.contact_id AND {beyond}
+        JOIN scheduled_emails AS email ON email.enrollment_id = other.id
+        WHERE (email.status IN ({_OCCUPYING})
+               OR email.status = '{_PENDING}' AND email.plan_run_id IS NOT NULL)
+          AND {day} >= DATE '{scope.recent}'
+    """
+
+
+def kept(scope: Scope, strays: Iterable[int] = ()) -> str:
+    """Return the query of the enrollments that have ended and still matter.
+
+    They have pending rows to tidy up, or an email was sent just now. Within a reach the former are
+    among `strays`; the latter are found by their mailboxes, or are bound to one that is no longer
+    linked.
+    """
+    if scope.reach is None:
+        return f"""
+            SELECT DISTINCT email.enrollment_id
+            FROM scheduled_emails AS email JOIN enrollments AS ended ON ended.id = enrollment_id
+            WHERE ended.status IN ({_ENDED})
+              AND (email.status = '{_PENDING}' OR {scope.recently_used})
+        """
+    ended = f"ended.status IN ({_ENDED}) AND {scope.of_reach('ended.sequence_id')}"
+    joined = "enrollments AS ended JOIN scheduled_emails AS email ON enrollment_id = ended.id"
+    return f"""
+        SELECT id FROM enrollments AS ended
+        WHERE {ended} AND id = ANY(ARRAY({_members(strays)}))
+        UNION
+        SELECT ended.id FROM {joined}
+        WHERE {ended} AND email.mailbox_id = ANY({scope.linked}) AND {scope.recently_used}
+        UNION
+        SELECT ended.id FROM {joined}
+        WHERE {ended} AND {scope.recently_used}
+          AND (ended.mailbox_id IS NULL OR ended.mailbox_id <> ALL({scope.linked}))
+    """
+
+
+def strays(reach: frozenset[int] | None) -> str:
+    """Return the query of the enrollments with pending rows where no plan would leave any.
+
+    These enrollments have ended, or what is planned for them leaves from a mailbox that is not
+    linked to their sequence. Within a reach: those that have ended, and those of others with slots
+    of its mailboxes.
+    """
+    if reach is None:
+        return f"""
+            SELECT DISTINCT enrollment_id
+            FROM scheduled_emails AS email
+            JOIN enrollments AS enrollment ON enrollment.id = enrollment_id
+            LEFT JOIN sequence_mailboxes AS link
+                ON link.sequence_id = enrollment.sequence_id AND link.mailbox_id = email.mailbox_id
+            WHERE email.status = '{_PENDING}'
+              AND (enrollment.status <> '{_ACTIVE}'
+                   OR plan_run_id IS NOT NULL AND link.mailbox_id IS NULL)
+        """
+    within = f"IN ({_listed(reach)})"
+    return f"""
+        SELECT ended.id
+        FROM enrollments AS ended JOIN scheduled_emails AS email ON enrollment_id = ended.id
+        WHERE ended.status IN ({_ENDED}) AND ended.sequence_id {within}
+          AND email.status = '{_PENDING}'
+        UNION
+        SELECT enrollment_id
+        FROM scheduled_emails AS email
+        JOIN enrollments AS other ON other.id = enrollment_id AND NOT other.sequence_id {within}
+        WHERE email.status = '{_PENDING}' AND plan_run_id IS NOT NULL AND email.mailbox_id IN (
+            SELECT mailbox_id FROM sequence_mailboxes WHERE sequence_id {within}
+        )
+    """
