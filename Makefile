@@ -8,11 +8,16 @@ RUN := .venv/bin/python -m
 export PYTHONSAFEPATH := 1
 unexport PYTHONPATH
 
-.PHONY: demo test test-long test-changes test-machine test-pages test-mail lint bench bench-gaps bench-changes bench-dispatch bench-studies bench-futures bench-peers picture lock clean
+.PHONY: demo notebooks test test-long test-changes test-machine test-pages test-mail lint guard profile bench bench-gaps bench-changes bench-dispatch bench-scale bench-studies bench-futures bench-peers picture lock clean
 
 # On the embedded database, whatever the environment says: it would fill a real one with contacts.
 demo: .venv/.ready
 	env -u SENDPLAN_DATABASE_URL .venv/bin/sendplan demo --contacts 50000 --mailboxes 200
+
+# Runs all notebooks at their full size, about five minutes; a claim that does not hold ends in an
+# error. Outputs and pictures are kept with OPTIONS=--save.
+notebooks: .venv/.ready
+	$(RUN) sendplan.notebooks.run $(OPTIONS)
 
 # Measuring coverage takes half as long again: make test OPTIONS=--cov
 test: .venv/.ready
@@ -63,6 +68,15 @@ lint: .venv/.ready
 bench: .venv/.ready
 	.venv/bin/python benchmarks
 
+# Whether planning, loading or storing takes twice as long as it did, against sorting and COPY.
+guard: .venv/.ready
+	$(RUN) sendplan.benchmarks.guard $(OPTIONS)
+
+# Where the time of the first night goes; draws a flame graph.
+profile: .venv/.ready
+	$(RUN) pip install --quiet --disable-pip-version-check --only-binary :all: "py-spy>=0.4"
+	$(RUN) sendplan.benchmarks.profiling $(OPTIONS)
+
 # How near to the best plans come, and within what time; about a quarter of an hour.
 bench-gaps: .venv/.ready
 	$(RUN) sendplan.benchmarks.gaps $(OPTIONS)
@@ -75,6 +89,10 @@ bench-changes: .venv/.ready
 # of an hour.
 bench-dispatch: .venv/.ready
 	$(RUN) sendplan.benchmarks.dispatching $(OPTIONS)
+
+# The nightly run up to a million contacts; a quarter of an hour.
+bench-scale: .venv/.ready
+	$(RUN) sendplan.benchmarks.scale $(OPTIONS)
 
 # Twenty scenarios side by side, and searches for capacity, on the reference instance.
 bench-studies: .venv/.ready
