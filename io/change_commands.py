@@ -235,7 +235,7 @@ COMMANDS = (
     ChangeCommand(
         "sequence",
         "resume",
-        "Resume a paused sequence; what is due by then is spread over the days to come.",
+        "Resume a paused sequence.\n\nWhat is due by then is spread over the days to come.",
         '"Autumn webinar" --preview',
         "sequence",
     ),

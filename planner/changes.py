@@ -110,6 +110,8 @@ class SetMailbox(Setting):
         None for all three takes a ramp away.
     status : str, optional
         A word of `MailboxStatus`.
+    transport : str, optional
+        For the tables only.
     """
 
     WHERE = "mailbox {mailbox_id}"

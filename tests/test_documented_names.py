@@ -1,0 +1,399 @@
+"""What README.md, the help and the docstrings name exists, and is told where it has to be."""
+
+import inspect
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, text
+
+import sendplan
+from sendplan.cli import main
+from sendplan.io import stop_lists
+from sendplan.io.dispatch.transport_urls import parse_url
+from sendplan.io.errors import DataError
+from sendplan.io.scenarios import read_scenarios
+from sendplan.io.settings import read_settings
+from sendplan.io.tables import metadata
+from sendplan.io.templates import BUILT_INS
+from sendplan.planner import vocabulary
+from sendplan.planner.bottlenecks import Bottlenecks
+from sendplan.planner.capacity_need import CapacityNeed
+from sendplan.planner.comparison import Comparison
+from sendplan.planner.explained import Explanation
+from sendplan.planner.parameters import Parameters
+from sendplan.planner.simulated import Simulation
+from sendplan.planner.synthetic import REFERENCE_NOW, reference
+from sendplan.tests.readme import README, ROOT, Section, commands, parsed, sections
+from sendplan.tests.test_packaging import PROJECT
+
+FOREIGN = {
+    "make",
+    "smtp://",
+    "?",
+    "List-Unsubscribe",
+    "List-Unsubscribe-Post",
+    "EnvironmentFile",
+    "concurrent.futures.Executor",
+    ".venv/bin/sendplan",
+    "/var/lib/sendplan",
+    "~/.local/share/sendplan",
+    "/etc/cron.d/sendplan",
+}
+"""What other programs, standards and machines call so."""
+
+COLUMNS = [column for table in metadata.tables.values() for column in table.columns]
+STATUSES = [
+    words
+    for words in vars(vocabulary).values()
+    if isinstance(words, type) and issubclass(words, StrEnum)
+]
+WORDS = {
+    *(word for words in STATUSES for word in words),
+    *metadata.tables,
+    *(column.name for column in COLUMNS),
+    *map(str, COLUMNS),
+    *(field.name for field in fields(Parameters)),
+    *inspect.signature(sendplan.solve).parameters,
+    *sendplan.planner.parameters.METHODS,
+    *sendplan.__all__,
+    *stop_lists.COLUMNS,
+    *BUILT_INS,
+    *main.commands,
+}
+"""Statuses, tables, columns, parameters, methods, functions, commands."""
+
+
+@cache
+def targets() -> set[str]:
+    return set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@cache
+def read_in_the_code(variable: str) -> bool:
+    """Whether an environment variable stands in the code, the Makefile or a notebook."""
+    patterns = ("Makefile", "cli.py", "io/**/*.py", "tests/**/*.py", "notebooks/*.*")
+    paths = [path for pattern in patterns for path in ROOT.glob(pattern)]
+    word = re.compile(rf"\b{variable}\b")
+    return any(word.search(path.read_text()) for path in paths if path.name != Path(__file__).name)
+
+
+def is_path(span: str) -> bool:
+    """A path from the root, or a module by its name alone: the text has just named its folder."""
+    if "/" in span.rstrip("/"):
+        return not span.startswith("/") and (ROOT / span).exists()
+    return any((ROOT / folder / span).exists() for folder in (".", "planner", "io"))
+
+
+def is_unit(span: str) -> bool:
+    """A unit of systemd that the README has written, under a command of ours."""
+    name, _, kind = Path(span).name.rpartition(".")
+    return kind in ("service", "timer") and name.removeprefix("sendplan-") in main.commands
+
+
+def is_option_of_a_url(span: str) -> bool:
+    """One of the options behind a server's URL, or one of its values."""
+    option = span if "=" in span else f"starttls={span}"
+    option = option.replace("SECONDS", "10")
+    with suppress(DataError):
+        return bool(parse_url(f"smtp://somebody:secret@localhost:587?{option}"))
+    return False
+
+
+def is_environment(span: str) -> bool:
+    variable = re.fullmatch(r"([A-Z]+(?:_[A-Z]+)+)(=\w+)?", span)
+    return variable is not None and read_in_the_code(variable[1])
+
+
+def is_choice(span: str) -> bool:
+    """A value that some option may have."""
+    choices = (option.type for _, command in commands() for option in command.params)
+    return any(isinstance(kind, click.Choice) and span in kind.choices for kind in choices)
+
+
+def is_extra(span: str) -> bool:
+    extra = re.fullmatch(r"pip install 'sendplan\[(\w+)\]'", span)
+    return extra is not None and extra[1] in PROJECT["project"]["optional-dependencies"]
+
+
+def is_public(span: str) -> bool:
+    """A dotted name below sendplan."""
+    found: Any = sendplan
+    with suppress(AttributeError):
+        for name in span.removeprefix("sendplan.").removesuffix("(…)").split("."):
+            found = getattr(found, name)
+        return span.startswith("sendplan.")
+    return False
+
+
+KINDS: tuple[Callable[[str], bool], ...] = (
+    FOREIGN.__contains__,
+    WORDS.__contains__,
+    lambda span: span.removeprefix("make ") in targets(),
+    lambda span: span == "{{ token }}",
+    is_path,
+    is_unit,
+    is_option_of_a_url,
+    is_environment,
+    is_choice,
+    is_extra,
+    is_public,
+)
+
+
+def faults(section: Section, folder: Path) -> Iterator[str]:
+    """Say which names of a section do not exist; files that commands name are made in `folder`."""
+    called: list[click.Command] = []
+    mentions = section.mentions
+    for call in (*section.calls, *mentions.values()):
+        # What stands for any command, and for any address.
+        line = call.replace("COMMAND", "plan").replace("EMAIL", "ada@client.example")
+        try:
+            called.append(parsed(line, folder, mentioned=call in mentions.values())[1])
+        except click.ClickException as error:
+            yield f"sendplan {call}: {error.format_message()}"
+    for span in section.spans:
+        if span.startswith("--"):
+            name, *value = shlex.split(span)
+            where = called or [command for _, command in commands()]
+            named = [o for command in where for o in command.params if name in o.opts]
+            if not named:
+                yield f"{span}: an option of no command in {section.title!r}"
+            for option in named[:1] if value else []:
+                try:
+                    option.type.convert(value[0], option, None)
+                except click.ClickException as error:
+                    yield f"{span}: {error.format_message()}"
+        elif span not in mentions and not any(kind(span) for kind in KINDS):
+            yield f"`{span}` is nothing that exists"
+    for block in section.blocks:
+        for target in re.findall(r"^make ([\w-]+)", block.text, re.MULTILINE):
+            if target not in targets():
+                yield f"make {target}: no target"
+        for variable in re.findall(r"\bSENDPLAN_\w+", block.text):
+            if not read_in_the_code(variable):
+                yield f"{variable} is read nowhere"
+        for line in re.findall(r"^(?:systemctl|journalctl) (.*)", block.text, re.MULTILINE):
+            for unit in re.findall(r"sendplan-[\w.]+", line):
+                name = unit if "." in unit else f"{unit}.service"
+                if f"`/etc/systemd/system/{name}`" not in README and f"`{name}`" not in README:
+                    yield f"{unit}: a unit that is not written down"
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("section", sections(README), ids=lambda section: section.title)
+def test_every_name_in_the_readme_exists(section: Section, scratch: Path) -> None:
+    assert list(faults(section, scratch)) == []
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("sendplan check ", "sendplan verify "),
+        ("sendplan plan --time-limit 60", "sendplan plan --time-limt 60"),
+        ("sendplan plan --time-limit 60", "sendplan plan --time-limit soon"),
+        ("--reason bounced", "--reason tired"),
+        ("smtp --log json\nRestart", "smtp --log yaml\nRestart"),
+        ("bin/sendplan health", "bin/sendplan fitness"),
+        ("`--grace`", "`--grease`"),
+        ("`--log json`", "`--log xml`"),
+        ("`resume`, `set` |", "`resume`, `rename` |"),
+        ("`--fail-on-uncertain`", "`--watch`"),
+        ("make test ", "make tests "),
+        ("make lint ", "make tidy "),
+        ("`SENDPLAN_DATA_DIR`", "`SENDPLAN_DATA_FOLDER`"),
+        ("Environment=SENDPLAN_DATABASE_URL", "Environment=SENDPLAN_URL"),
+        ("`plan_runs.progress`", "`plan_runs.course`"),
+        ("`current_step_id`", "`last_step_id`"),
+        ("`tests/data`", "`tests/samples`"),
+        ("`workload.py`", "`workloads.py`"),
+        ("`starttls=required`", "`starttls=always`"),
+        ("sendplan[report]", "sendplan[reports]"),
+        ("`claimed` |", "`taken` |"),
+        ("sendplan-dispatch sendplan-recalc", "sendplan-dispatch sendplan-replan"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_found(scratch: Path, good: str, bad: str) -> None:
+    section = next(section for section in sections(README) if good in section.text)
+    broken = replace(section, text=section.text.replace(good, bad, 1))
+    assert len(list(faults(broken, scratch))) == 1
+
+
+def test_what_belongs_to_others_is_still_named() -> None:
+    assert {name for name in FOREIGN if f"`{name}`" not in README} == set()
+
+
+def broken_links(readme: str) -> list[str]:
+    heads = re.findall(r"^#+ (.*)", re.sub(r"^```.*?^```", "", readme, flags=re.M | re.S), re.M)
+    anchors = {f"#{re.sub(r'[^a-z0-9 -]', '', head.lower()).replace(' ', '-')}" for head in heads}
+    links = re.findall(r"\]\(([^)\s]+)\)", readme)
+    return [
+        link
+        for link in links
+        if not link.startswith("https://")
+        and not (link in anchors if link.startswith("#") else (ROOT / link).is_file())
+    ]
+
+
+def test_links_lead_somewhere() -> None:
+    assert broken_links(README) == []
+    assert broken_links(
+        "## A plan, whole\n[x](#a-plan-whole) [y](#plan) ![z](benchmarks/no.svg)"
+    ) == [
+        "#plan",
+        "benchmarks/no.svg",
+    ]
+
+
+# ---------------------------------------------------------------- other languages
+
+
+def blocks(language: str) -> list[str]:
+    found = [b.text for s in sections(README) for b in s.blocks if b.language == language]
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
+    """What the README's pieces of Python presume: frames, and a problem made of them."""
+    frames = reference(30, 5, now=REFERENCE_NOW)
+    del frames["contacts"]
+    problem = sendplan.Problem.from_frames(**frames, now=REFERENCE_NOW)
+    plan = sendplan.solve(problem, method="greedy")
+    first = plan.sends.iloc[0]
+    frames["links"] = frames.pop("sequence_mailboxes")
+    return {
+        **frames,
+        "sendplan": sendplan,
+        "problem": problem,
+        "plan": plan,
+        "date": plan.finish_day,
+        "enrollment_id": int(first["enrollment_id"]),
+        "step_id": int(first["step_id"]),
+    }
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_pieces_of_python_run(names: dict[str, Any], code: str) -> None:
+    exec(compile(code, "README.md", "exec"), dict(names))
+
+
+@pytest.mark.parametrize("query", blocks("sql"))
+def test_queries_run(module_engine: Engine, query: str) -> None:
+    with module_engine.connect() as connection:
+        connection.execute(text(query), {"token": "x"})
+
+
+def test_the_settings_file_names_every_parameter(scratch: Path) -> None:
+    (settings,) = (block for block in blocks("toml") if "[plan]" in block)
+    path = scratch / "settings.toml"
+    path.write_text(settings)
+    assert set(read_settings(path)) == {field.name for field in fields(Parameters)}
+
+
+def test_the_file_of_scenarios_names_options(scratch: Path) -> None:
+    """Reading it refuses what no option is called; every other piece of TOML has a test above."""
+    scenarios, *others = (block for block in blocks("toml") if "[plan]" not in block)
+    assert not others
+    path = scratch / "winter.toml"
+    path.write_text(scenarios)
+    assert len(read_scenarios(path)) == 2
+
+
+# ---------------------------------------------------------------- the help
+
+COMMANDS = dict(commands())
+
+
+def shown(path: tuple[str, ...]) -> str:
+    result = CliRunner().invoke(main, [*path, "--help"], terminal_width=200)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_says_in_a_line_what_a_command_does_and_gives_examples(
+    path: tuple[str, ...], scratch: Path
+) -> None:
+    """The line fits into the list of commands, where a longer one is cut off."""
+    assert re.fullmatch(r"[A-Z].{9,65}\.", (COMMANDS[path].help or "").split("\n\n")[0])
+    # Behind two spaces stands what an example does.
+    lines = re.findall(r"^ +(sendplan .*?)(?: {2,}.*)?$", shown(path), re.MULTILINE)
+    assert lines
+    for line in lines:
+        called, _ = parsed(line.removeprefix("sendplan "), scratch)
+        assert called[: len(path)] == path
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_names_options_and_columns_that_exist(path: tuple[str, ...]) -> None:
+    own = {name for option in COMMANDS[path].params for name in option.opts} | {"--help"}
+    told = shown(path)
+    prose = re.sub(r"^ +sendplan .*$", "", told, flags=re.MULTILINE)
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", prose))
+    # The group's help ends in the lines of its commands.
+    below = {
+        name
+        for other, command in COMMANDS.items()
+        if other[: len(path)] == path
+        for option in command.params
+        for name in option.opts
+    }
+    assert named <= own | below
+    assert set(re.findall(r"`([^`]+)`", prose)) <= WORDS
+    assert set(re.findall(r"\b[a-z]+_[a-z_]+\b", prose)) <= WORDS
+
+
+# ---------------------------------------------------------------- docstrings
+
+RESULTS = (Comparison, CapacityNeed, Bottlenecks, Explanation, Simulation)
+PUBLIC: dict[str, Any] = {
+    **{name: getattr(sendplan, name) for name in sendplan.__all__},
+    **{name: getattr(sendplan.changes, name) for name in sendplan.changes.__all__},
+    **{kind.__name__: kind for kind in RESULTS},
+}
+
+
+def documented() -> Iterator[Any]:
+    """Public functions and classes, and the methods of those that are no changes."""
+    for name, found in PUBLIC.items():
+        if inspect.isfunction(found) or is_dataclass(found):
+            yield pytest.param(found, id=name)
+        if inspect.isclass(found) and not issubclass(found, sendplan.changes.Change):
+            for attribute, value in vars(found).items():
+                method = getattr(value, "__func__", value)
+                if inspect.isfunction(method) and not attribute.startswith("_"):
+                    yield pytest.param(method, id=f"{name}.{attribute}")
+
+
+@pytest.mark.parametrize("found", list(documented()))
+def test_public_names_say_what_their_parameters_are(found: Any) -> None:
+    """In sections, or in a line that names the thing that an id stands for."""
+    told = inspect.getdoc(found) or ""
+    summary, *parts = re.split(r"\n\n(\w+)\n-+\n", told)
+    assert re.match(r"\S.*\.(\n|$)", summary)
+    titled = dict(zip(parts[::2], parts[1::2], strict=True))
+    parameters = set(inspect.signature(found).parameters) - {"self", "cls"}
+    if "Parameters" in titled:
+        heads = re.findall(r"^(\S[^:\n]*)", titled["Parameters"], re.MULTILINE)
+        assert {name.strip("* ") for head in heads for name in head.split(",")} == parameters
+        assert inspect.isclass(found) or "Returns" in titled or summary.startswith("Return")
+    else:
+        assert len(parameters) <= 2
+        assert all(name.removesuffix("_id") in summary for name in parameters)
