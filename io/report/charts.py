@@ -292,9 +292,9 @@ def _count_axis() -> alt.Axis:
 
 def _names_axis(width: int, names: Sequence[str]) -> alt.Axis:
     # Long names are cut: on a phone they would leave no room for the chart.
-    limit = 230 if width == WIDE else 120
+    limit = 230 if width == WIDE else 140
     # Browsers' own letters may be wider than those that the library measures.
-    extent = min(7 * max(map(len, names), default=0), 1.15 * limit) + 6
+    extent = min(7 * max(map(len, names), default=0), 1.2 * limit) + 6
     return _axis(
         title=None, labelLimit=limit, labelOverlap=False, values=list(names), minExtent=extent
     )
