@@ -23,7 +23,7 @@ notebooks: .venv/.ready
 test: .venv/.ready
 	$(RUN) pytest -n auto $(OPTIONS)
 
-# The tests by chance on thirty times as many examples; more than an hour.
+# The tests by chance on sixty times as many examples; more than an hour.
 test-long: .venv/.ready
 	SENDPLAN_TEST_FACTOR=30 $(RUN) pytest -n auto tests/test_properties.py tests/test_optimum.py
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.check import check
 from sendplan.io.contact_changes import stop_contacts
@@ -29,8 +29,9 @@ from sendplan.io.dispatch.outcomes import Verdict
 from sendplan.io.dispatch.overdue import hand_over
 from sendplan.io.dispatch.transactions import Transactions
 from sendplan.io.dispatch.uncertain import resolve
+from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.nightly import run_plan
-from sendplan.io.recalc import Recalculation, recalc, recalc_parameters
+from sendplan.io.recalc import Recalculation, recalc
 from sendplan.io.store import Pace
 from sendplan.planner.changes import StopContacts
 from sendplan.planner.parameters import Parameters
@@ -113,6 +114,7 @@ class DispatchMachine(RuleBasedStateMachine):
 
     engine: ClassVar[Engine]
     sessions: ClassVar[list[Transactions]]
+    looking: ClassVar[Connection]
     seen: ClassVar[Counter[str]]
     dispatchers_at_once: ClassVar[int] = 3
 
@@ -121,13 +123,15 @@ class DispatchMachine(RuleBasedStateMachine):
         """Return a machine for a database, with counts of its own, and without some rules."""
         prepared = (*claims.PREPARED, *transitions.PREPARED)
         sessions = [Transactions(engine, prepared) for _ in range(cls.dispatchers_at_once)]
-        members = {"engine": engine, "sessions": sessions, "seen": Counter()}
+        looking = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        members = {"engine": engine, "sessions": sessions, "looking": looking, "seen": Counter()}
         return type("DispatchMachineOnDatabase", (cls,), members | dict.fromkeys(without))
 
     @classmethod
     def close_sessions(cls) -> None:
         for session in cls.sessions:
             session.close()
+        cls.looking.close()
 
     @initialize()
     def begin_anew(self) -> None:
@@ -140,12 +144,11 @@ class DispatchMachine(RuleBasedStateMachine):
         self.given_back: set[int] = set()
         self.ended = self.requested = False
         self.stopped = 0
-        with self.engine.begin() as connection:
-            facts.set_database_clock(connection, NOW)
-            self.installation: uuid.UUID = connection.execute(
-                text("SELECT id FROM installation")
-            ).scalar_one()
-            self.rows = facts.email_rows(connection)
+        facts.set_database_clock(self.looking, NOW)
+        self.installation: uuid.UUID = self.looking.execute(
+            text("SELECT id FROM installation")
+        ).scalar_one()
+        self.rows = facts.email_rows(self.looking)
         self.born = 0
         self.dispatchers = [self.new_dispatcher(session) for session in self.sessions]
         self.count("runs")
@@ -199,14 +202,14 @@ class DispatchMachine(RuleBasedStateMachine):
 
     def look(self, did: str) -> None:
         """See that every invariant holds after a commit."""
-        with self.engine.connect() as connection:
-            before, self.rows = self.rows, facts.email_rows(connection)
-            rows = self.rows.values()
-            facts.assert_moved_as_allowed(before, self.rows, did)
-            facts.assert_well_formed(rows)
-            facts.assert_room_is_kept(before.values(), rows, facts.limits(connection))
-            facts.assert_enrollments_follow(connection, rows, self.given_back)
-            self.requested = connection.scalar(text("SELECT count(*) FROM change_requests")) > 0
+        before, self.rows = self.rows, facts.email_rows(self.looking)
+        rows = self.rows.values()
+        facts.assert_moved_as_allowed(before, self.rows, did)
+        facts.assert_well_formed(rows)
+        facts.assert_room_is_kept(before.values(), rows, facts.limits(self.looking))
+        facts.assert_enrollments_follow(self.looking, rows, self.given_back)
+        requests = self.looking.scalar(text("SELECT count(*) FROM change_requests"))
+        self.requested = requests > 0
         self.log.assert_accounted_for(rows)
         for row in rows:
             if row.message_id is not None:
@@ -214,8 +217,7 @@ class DispatchMachine(RuleBasedStateMachine):
                 assert row.message_id == own, row
 
     def values(self, query: str) -> list[Any]:
-        with self.engine.connect() as connection:
-            return list(connection.scalars(text(query)))
+        return list(self.looking.scalars(text(query)))
 
     def pick(self, query: str, which: int) -> Any:
         """Choose one of the ids that a query gives; 0 is nobody's id."""
@@ -228,8 +230,7 @@ class DispatchMachine(RuleBasedStateMachine):
             ahead = (at - self.now for at in self.planned())
             how_long = min((left for left in ahead if left > NEXT_SLOT), default=MINUTE)
         self.time += how_long
-        with self.engine.begin() as connection:
-            facts.set_database_clock(connection, self.time)
+        facts.set_database_clock(self.looking, self.time)
 
     def planned(self) -> list[datetime]:
         """Give the moments at which emails may be claimed."""
@@ -248,8 +249,7 @@ class DispatchMachine(RuleBasedStateMachine):
     @contextmanager
     def claiming(self, dispatcher: Dispatcher, limit: int) -> Iterator[None]:
         """Claim; the block runs before the commit, and what it raises undoes the claim."""
-        with self.engine.connect() as connection:
-            due = still_to_get(connection)
+        due = still_to_get(self.looking)
         with dispatcher.session.begin() as cursor:
             found = dispatcher.claimer.claim(
                 cursor.connection, self.now, limit, lambda mailbox_id: 20
@@ -270,14 +270,13 @@ class DispatchMachine(RuleBasedStateMachine):
         self.count(*("claims" for _ in taken))
         claimed = {key for key, row in self.rows.items() if row != before[key]}
         assert claimed == {claim.email_id for claim in taken}
-        with self.engine.connect() as connection:
-            for claim in taken:
-                row = self.rows[claim.email_id]
-                due_step = next(iter(due.get(row.enrollment_id, ())), None)
-                standing = facts.standing(connection, row.id)
-                facts.assert_may_be_claimed(row, standing, due_step, self.now, self.log)
-                assert self.now >= self.not_before.get(row.id, self.now), f"too soon again: {row}"
-                assert row.message_id == claim.message_id
+        for claim in taken:
+            row = self.rows[claim.email_id]
+            due_step = next(iter(due.get(row.enrollment_id, ())), None)
+            standing = facts.standing(self.looking, row.id)
+            facts.assert_may_be_claimed(row, standing, due_step, self.now, self.log)
+            assert self.now >= self.not_before.get(row.id, self.now), f"too soon again: {row}"
+            assert row.message_id == claim.message_id
 
     def begin(self, attempt: Attempt, dispatcher: Dispatcher) -> None:
         claim = attempt.claim
@@ -287,8 +286,7 @@ class DispatchMachine(RuleBasedStateMachine):
             self.count("missed")
             return
         row = self.rows[claim.email_id]
-        with self.engine.connect() as connection:
-            active = facts.standing(connection, row.id).active
+        active = facts.standing(self.looking, row.id).active
         held = row.claim_token == claim.token and row.status == "claimed"
         in_time = row.lease_until is not None and row.lease_until > self.time
         with dispatcher.session.begin() as cursor:
@@ -311,8 +309,7 @@ class DispatchMachine(RuleBasedStateMachine):
         self.tried[row.id] += 1
         assert self.tried[row.id] <= facts.MOST_ATTEMPTS, f"tried too often: {row}"
         if verdict in (None, Verdict.UNCERTAIN):
-            with self.engine.connect() as connection:
-                standing = facts.standing(connection, row.id)
+            standing = facts.standing(self.looking, row.id)
             mail = Accepted(
                 claim.message_id,
                 claim.enrollment_id,

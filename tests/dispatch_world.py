@@ -5,6 +5,7 @@ hour at which it runs.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import time
@@ -14,8 +15,10 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
+from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
+from sendplan.cli import main
 from sendplan.tests.dispatch_process import SENDPLAN, DispatchProcess
 from sendplan.tests.smtp_server import PATIENCE, SmtpServer
 
@@ -253,6 +256,13 @@ class DispatchWorld:
         with self.dispatch("--once", *arguments) as process:
             assert process.wait() == 0, process.told()
         return process
+
+    def called(self, *arguments: str) -> Any:
+        """Run another command, in this process; returns the JSON that it prints."""
+        runner = CliRunner(env={"SENDPLAN_DATABASE_URL": self.url})
+        result = runner.invoke(main, [*arguments, "--json"])
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

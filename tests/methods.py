@@ -9,14 +9,19 @@ METHODS = ("greedy", "auto", "cpsat")
 # auto makes no plan of its own, so that the long runs need not repeat another method's.
 MAKERS = tuple(method for method in METHODS if method != "auto")
 
-# By default every run draws the same examples; a longer run draws this many times more, and others.
 FACTOR = int(os.environ.get("SENDPLAN_TEST_FACTOR", "1"))
+"""How many times as long a long run lets chance try, with other examples each time."""
+
+
+def tries(count: int) -> int:
+    """Give how often to try; only half as often where every run draws the same examples."""
+    return count * FACTOR if FACTOR > 1 else -(-count // 2)
 
 
 def examples(count: int) -> settings:
     """Give the settings of a property test."""
     return settings(
-        max_examples=count * FACTOR,
+        max_examples=tries(count),
         derandomize=FACTOR == 1,
         deadline=None,
         # Explaining a failure takes as long again as shrinking it.

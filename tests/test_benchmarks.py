@@ -203,14 +203,14 @@ def test_nightly_benchmark_runs_at_the_smallest_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], empty_database_url: str
 ) -> None:
     output = tmp_path / "RESULTS.md"
-    arguments = ["--sizes", "300,600", "--runs", "1", "--server", empty_database_url]
+    arguments = ["--sizes", "100,200", "--runs", "1", "--server", empty_database_url]
     nightly.main([*arguments, "--output", str(output)])
     text = output.read_text()
     for title in ("First night", "Again, nothing changed", "Ordinary night", "the limits"):
         assert title in text
     again = text.split("## Again")[1].split("##")[0]
     # The last cell: rows written when nothing has changed.
-    assert [line.split("|")[-2].strip() for line in again.splitlines() if "| 300 " in line] == ["0"]
+    assert [line.split("|")[-2].strip() for line in again.splitlines() if "| 100 " in line] == ["0"]
     assert capsys.readouterr().out == ""
 
 
@@ -364,10 +364,10 @@ def test_killed_dispatchers_lose_nothing_at_the_smallest_size(
     code, text = dispatch_benchmark(
         empty_database_url,
         tmp_path / "RESULTS.md",
-        *("--only", "kills", "--emails", "200", "--mailboxes", "10"),
-        *("--seconds", "4", "--every", "2", "--lease", "1"),
+        *("--only", "kills", "--emails", "100", "--mailboxes", "10"),
+        *("--seconds", "2", "--every", "1", "--lease", "1"),
     )
-    assert "| emails planned | 200 |" in text
+    assert "| emails planned | 100 |" in text
     assert (code, "Everything is accounted for." in text) == (0, True)
 
 
@@ -399,7 +399,7 @@ def test_studies_are_measured_at_the_smallest_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "RESULTS.md"
-    studies.main(["--contacts", "400", "--mailboxes", "2", "--output", str(output)])
+    studies.main(["--contacts", "100", "--mailboxes", "1", "--output", str(output)])
     text = output.read_text()
     assert "| 20 scenarios, and the problem as it is |" in text
     assert text.count("to finish by") >= 2
