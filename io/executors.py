@@ -1,16 +1,27 @@
 """Executors: who plans the parts of a run, processes of this machine or a Dask cluster."""
 
 import importlib
+import logging
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+)
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from sendplan.io.errors import SendplanError
+
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10
 """How long the scheduler of a cluster has for its first answer."""
@@ -57,7 +68,7 @@ def processes(workers: int) -> Workplace:
     def opened() -> Iterator[Executor]:
         # Not forked: threads and sessions of this process would not survive that.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts)
+        pool = _Processes(workers, mp_context=context, initializer=_end_with_parent)
         try:
             yield pool
         finally:
@@ -66,9 +77,30 @@ def processes(workers: int) -> Workplace:
     return Workplace(opened, near=True)
 
 
-def _leave_interrupts() -> None:
-    """Leave Ctrl-C to who started the processes: a part is published whole or not at all."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _Processes(ProcessPoolExecutor):
+    """Processes that leave Ctrl-C to who started them: what they have begun, they end."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        # Processes start here, and inherit what is blocked: Ctrl-C must not strike them before they
+        # could ask for that themselves.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """See that this process does not wait for work for ever once nobody is left to give any."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def dask_cluster(address: str) -> Workplace:
@@ -90,7 +122,7 @@ def dask_cluster(address: str) -> Workplace:
         sound = parts.scheme == "dask" and parts.hostname and parts.port
     except ValueError:
         sound = False
-    if not sound or parts.path.strip("/") or parts.query or parts.username:
+    if not sound or parts.path.strip("/") or parts.query or "@" in parts.netloc:
         raise ExecutorAddressError(f"{address!r} is no executor; write dask://HOST:PORT")
     try:
         distributed: Any = importlib.import_module("distributed")
@@ -108,6 +140,9 @@ def dask_cluster(address: str) -> Workplace:
                 f"The Dask scheduler at {parts.netloc} does not answer: {error or 'timed out'}"
             ) from error
         with client:
+            if not client.scheduler_info()["workers"]:
+                # A cluster may grow only once there is work, so this is no error.
+                logger.warning("The Dask cluster has no workers yet; the parts wait for them")
             # Each part is a task of its own: two alike are not the same.
             yield client.get_executor(pure=False)
 
@@ -116,12 +151,11 @@ def dask_cluster(address: str) -> Workplace:
 
 def is_lost(error: BaseException) -> bool:
     """Tell whether it was the worker that failed, and not what it was doing."""
-    return isinstance(error, BrokenExecutor) or _is_lost_on_dask(error)
+    return isinstance(error, BrokenExecutor | CancelledError) or _is_lost_on_dask(error)
 
 
-def _is_lost_on_dask(error: Any) -> bool:
+def _is_lost_on_dask(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] == "distributed" and type(error).__name__ in (
         "KilledWorker",
         "CommClosedError",
-        "FutureCancelledError",
     )

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sendplan.io.executors import Workplace, processes
 from sendplan.io.load import Snapshot, load
 from sendplan.io.parted_runs import plan_in_parts
-from sendplan.io.parts import PART_SIZE, read_parts
+from sendplan.io.parts import PART_SIZE, divide
 from sendplan.io.planner_lock import planner_lock
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.runs import OvertakenError, RunRecord
@@ -90,13 +90,13 @@ def run_plan(
     """
     clock = Clock(report)
     with nullcontext() if dry_run else planner_lock(engine):
-        parts = read_parts(engine, part_size)
-        if workplace is None and len(parts) > 1:
-            workplace = processes(min(parameters.workers, len(parts)))
+        division = divide(engine, part_size)
+        if workplace is None and len(division.parts) > 1:
+            workplace = processes(min(parameters.workers, len(division.parts)))
         if workplace is not None:
             report("parts")
             return plan_in_parts(
-                engine, now, parameters, parts, workplace, clock, dry_run=dry_run, done=done
+                engine, now, parameters, division, workplace, clock, dry_run=dry_run, done=done
             )
         watch = WallClock(parameters, progress)
         if dry_run:

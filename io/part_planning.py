@@ -15,8 +15,8 @@ from sqlalchemy import Engine, text
 from sendplan.io.database import connect, translated_errors
 from sendplan.io.errors import DatabaseError
 from sendplan.io.load import Snapshot, read_snapshot, reading
-from sendplan.io.parts import Part
-from sendplan.io.requests import Requests, reach_of
+from sendplan.io.parts import Part, stands_alone
+from sendplan.io.requests import Requests
 from sendplan.io.running import Clock, WallClock, planned
 from sendplan.io.runs import OvertakenError, PartRecord, Published, published_part
 from sendplan.io.store import store
@@ -46,6 +46,8 @@ class PartJob:
         How to plan.
     installation : UUID
         Whose database it is.
+    strays : tuple of int or None
+        See `sendplan.io.parts.Division`.
     url : str or None
         The database, for who runs beside us; None for what `DATABASE_VARIABLE` says over there.
     """
@@ -55,6 +57,7 @@ class PartJob:
     now: dt.datetime
     parameters: Parameters
     installation: uuid.UUID
+    strays: tuple[int, ...] | None = field(default=None, repr=False)
     url: str | None = field(default=None, repr=False)
 
 
@@ -159,10 +162,17 @@ def _planned(engine: Engine, job: PartJob) -> PlannedPart:
 
 def _snapshot(engine: Engine, job: PartJob) -> Snapshot:
     with reading(engine) as connection:
-        if reach_of(connection, job.part.sequence_ids) != job.part.sequence_ids:
-            raise OvertakenError("Links have changed since the work was divided.")
+        # Not looked at again when the part is published: a part that comes to share a contact later
+        # sees so when it is read.
+        if not stands_alone(connection, job.part.sequence_ids):
+            raise OvertakenError(
+                "Links or enrollments have changed since the work was divided, so that it shares"
+                " mailboxes or contacts with another part."
+            )
         # The requests are the coordinator's: it clears them once all parts are published.
-        return read_snapshot(connection, job.now, Requests(), job.part.sequence_ids)
+        return read_snapshot(
+            connection, job.now, Requests(), job.part.sequence_ids, strays=job.strays
+        )
 
 
 def _known(engine: Engine, job: PartJob) -> PlannedPart | None:

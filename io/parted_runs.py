@@ -1,8 +1,8 @@
 """The run that is planned part by part: who coordinates moves identifiers and figures only."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from dataclasses import asdict, replace
 
 from sqlalchemy import Engine
@@ -11,12 +11,13 @@ from sendplan.io.database import translated_errors
 from sendplan.io.errors import SendplanError
 from sendplan.io.executors import ExecutorError, Workplace, is_lost
 from sendplan.io.part_planning import PartJob, PlannedPart, installation_of, plan_part
-from sendplan.io.parts import Part
-from sendplan.io.requests import clear_requests, read_requests
+from sendplan.io.parts import Division, Part
+from sendplan.io.requests import clear_requests
 from sendplan.io.running import Clock, Run
 from sendplan.io.runs import (
     Published,
     RunRecord,
+    abandon_run,
     close_run,
     enter_figures,
     open_run,
@@ -37,7 +38,7 @@ def plan_in_parts(
     engine: Engine,
     now: dt.datetime,
     parameters: Parameters,
-    parts: Sequence[Part],
+    division: Division,
     workplace: Workplace,
     clock: Clock,
     *,
@@ -58,7 +59,7 @@ def plan_in_parts(
     parameters : Parameters
         How to plan. The time limit is divided by the number of enrollments, so that the plan does
         not depend on who works.
-    parts : sequence of Part
+    division : Division
         The parts.
     workplace : Workplace
         Where they are planned.
@@ -85,22 +86,26 @@ def plan_in_parts(
         If the database failed.
     """
     record = RunRecord("plan", dt.datetime.now(dt.UTC), asdict(parameters), clock.seconds)
-    run_id = None
-    seen: tuple[int, ...] = ()
-    with translated_errors("opening the run"), engine.begin() as connection:
-        # Before any part is read: whatever changes from here on stays queued.
-        seen = read_requests(connection).ids
-        if not dry_run:
-            run_id = open_run(connection, record, now)
     # Local processes get the password too, over a pipe; others have their own way.
     url = engine.url.render_as_string(hide_password=False) if workplace.near else None
-    total = sum(part.enrollments for part in parts)
+    total = sum(part.enrollments for part in division.parts)
     installation = installation_of(engine)
+    run_id = None
+    if not dry_run:
+        with translated_errors("opening the run"), engine.begin() as connection:
+            run_id = open_run(connection, record, now)
     jobs = [
-        PartJob(part, run_id, now, _share(parameters, part, total), installation, url)
-        for part in parts
+        PartJob(
+            part,
+            run_id,
+            now,
+            _share(parameters, part, total),
+            installation,
+            division.strays,
+            url,
+        )
+        for part in division.parts
     ]
-    published = Published(run_id or 0, 0, 0)
     finished = False
     try:
         found = _all_planned(jobs, workplace, done)
@@ -118,7 +123,7 @@ def plan_in_parts(
         )
         with translated_errors("closing the run"), engine.begin() as connection:
             enter_figures(connection, run_id, summary)
-            clear_requests(connection, seen)
+            clear_requests(connection, division.requests.ids)
             close_run(connection, published, clock.seconds, finished=True)
         finished = True
         tidy(engine, published)
@@ -126,7 +131,7 @@ def plan_in_parts(
     finally:
         if run_id is not None and not finished:
             with translated_errors("giving the run up"), engine.begin() as connection:
-                close_run(connection, published, clock.seconds, finished=False)
+                abandon_run(connection, run_id, clock.seconds)
 
 
 def _share(parameters: Parameters, part: Part, total: int) -> Parameters:
@@ -142,19 +147,15 @@ def _all_planned(
     failed: dict[int, SendplanError] = {}
     waiting = list(jobs)
     for _ in range(ROUNDS):
-        lost: dict[int, BaseException] = {}
+        lost: dict[int, Exception] = {}
         with workplace.open() as executor:
-            futures: dict[Future[PlannedPart], PartJob] = {
-                executor.submit(plan_part, job): job for job in waiting
-            }
             try:
-                for future in as_completed(futures):
-                    number = futures[future].part.number
+                for number, future in _given_out(executor, waiting):
                     try:
                         found[number] = future.result()
                     except SendplanError as error:
                         failed[number] = error
-                    except (Exception, CancelledError) as error:
+                    except Exception as error:
                         if not is_lost(error):
                             raise
                         lost[number] = error
@@ -176,6 +177,22 @@ def _all_planned(
     if failed:
         _refuse(failed, found, len(jobs))
     return [found[job.part.number] for job in jobs]
+
+
+def _given_out(
+    executor: Executor, jobs: Sequence[PartJob]
+) -> Iterator[tuple[int, Future[PlannedPart]]]:
+    """Give out parts, and give each with its number once it is over."""
+    numbers: dict[Future[PlannedPart], int] = {}
+    for job in jobs:
+        try:
+            future = executor.submit(plan_part, job)
+        except BrokenExecutor as error:
+            future = Future()
+            future.set_exception(error)
+        numbers[future] = job.part.number
+    for future in as_completed(numbers):
+        yield numbers[future], future
 
 
 def _refuse(failed: dict[int, SendplanError], found: dict[int, PlannedPart], total: int) -> None:

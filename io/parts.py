@@ -4,15 +4,17 @@ Components share no sequence, mailbox or contact (SPEC §6), so that parts can b
 published each by itself: in turn, side by side, or on other machines.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.database import translated_errors
-from sendplan.io.requests import CONNECTING_LINKS
+from sendplan.io.load import reading
+from sendplan.io.pending_rows import read_strays
+from sendplan.io.requests import CONNECTING_LINKS, Requests, reach_of, read_requests
 from sendplan.planner.components import connected
-from sendplan.planner.vocabulary import EnrollmentStatus
+from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus, MailboxStatus
 
 PART_SIZE = 50_000
 """Active enrollments of a part, unless one component alone has more."""
@@ -36,6 +38,35 @@ SHARED_CONTACTS = f"""
     ORDER BY sequence_ids
 """
 
+# Slots that the run is going to take away: until then they use up room and days of others.
+STRAY_ROOM = f"""
+    SELECT DISTINCT sequence_id, email.mailbox_id
+    FROM enrollments AS stray
+    JOIN scheduled_emails AS email ON email.enrollment_id = stray.id
+    JOIN mailboxes ON mailboxes.id = email.mailbox_id
+    WHERE stray.id = ANY(:strays) AND mailboxes.status <> '{MailboxStatus.REMOVED}'
+      AND email.status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL
+"""
+
+STRAY_CONTACTS = f"""
+    SELECT DISTINCT array_agg(sequence_id) FROM enrollments
+    WHERE contact_id IN (SELECT contact_id FROM enrollments WHERE id = ANY(:strays))
+      AND (status = '{EnrollmentStatus.ACTIVE}' OR id = ANY(:strays))
+    GROUP BY contact_id HAVING count(*) > 1
+"""
+
+CONTACTS_ELSEWHERE = f"""
+    SELECT EXISTS (
+        SELECT FROM enrollments AS own
+        CROSS JOIN LATERAL (
+            SELECT FROM enrollments
+            WHERE contact_id = own.contact_id AND sequence_id <> ALL(:sequence_ids)
+              AND status = '{EnrollmentStatus.ACTIVE}' OFFSET 0
+        ) AS other
+        WHERE own.status = '{EnrollmentStatus.ACTIVE}' AND own.sequence_id = ANY(:sequence_ids)
+    )
+"""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -56,7 +87,28 @@ class Part:
     enrollments: int
 
 
-def read_parts(engine: Engine, size: int = PART_SIZE) -> list[Part]:
+@dataclass(frozen=True)
+class Division:
+    """The work of a database in parts.
+
+    Parameters
+    ----------
+    parts : tuple of Part
+        Each sequence is in one; a single part if that is all there is to plan, or if everything is
+        connected.
+    requests : Requests
+        The requests that whoever plans all parts has seen.
+    strays : tuple of int or None
+        What `sendplan.io.pending_rows.read_strays` has found, once for all parts; None if a single
+        part is to look for its own.
+    """
+
+    parts: tuple[Part, ...]
+    requests: Requests
+    strays: tuple[int, ...] | None = None
+
+
+def divide(engine: Engine, size: int = PART_SIZE) -> Division:
     """Divide the work of a database.
 
     Parameters
@@ -68,44 +120,79 @@ def read_parts(engine: Engine, size: int = PART_SIZE) -> list[Part]:
 
     Returns
     -------
-    list of Part
-        Each sequence in one; a single part if that is all there is to plan, or if everything is
-        connected.
+    Division
+        As of one moment.
 
     Raises
     ------
     DatabaseError
         If the database cannot be read.
     """
-    with translated_errors("dividing the pending work"), engine.connect() as connection:
+    with reading(engine) as connection:
+        requests = read_requests(connection)
         rows = np.array(connection.execute(text(SIZES)).all(), dtype=np.int64).reshape(-1, 2)
         sequence_ids, enrollments = rows[:, 0], rows[:, 1]
         if enrollments.sum() <= size:
-            return [Part(1, frozenset(sequence_ids.tolist()), int(enrollments.sum()))]
-        links = np.array(connection.execute(text(CONNECTING_LINKS)).all(), dtype=np.int64)
-        shared = connection.scalars(text(SHARED_CONTACTS)).all()
-    links = links.reshape(-1, 2)
-    meeting = np.array([key for keys in shared for key in keys], dtype=np.int64)
-    hub = np.repeat(np.arange(len(shared)), [len(keys) for keys in shared])
-    component = connected(
-        len(sequence_ids),
-        [
-            (
-                np.searchsorted(sequence_ids, links[:, 0]),
-                np.unique(links[:, 1], return_inverse=True)[1],
-            ),
-            (np.searchsorted(sequence_ids, meeting), hub),
-        ],
-    )
+            whole = Part(1, frozenset(sequence_ids.tolist()), int(enrollments.sum()))
+            return Division((whole,), requests)
+        strays = tuple(read_strays(connection))
+        component = _components(connection, sequence_ids, strays)
     part_of = _packed(np.bincount(component, enrollments).astype(np.int64), size)[component]
-    return [
+    parts = (
         Part(
             int(number) + 1,
             frozenset(sequence_ids[part_of == number].tolist()),
             int(enrollments[part_of == number].sum()),
         )
         for number in np.unique(part_of)
+    )
+    return Division(tuple(parts), requests, strays)
+
+
+def stands_alone(connection: Connection, sequence_ids: frozenset[int]) -> bool:
+    """Tell whether a part still shares nothing with what is outside.
+
+    Parameters
+    ----------
+    connection : Connection
+        The transaction that the part is read in.
+    sequence_ids : frozenset of int
+        Its sequences.
+
+    Raises
+    ------
+    DatabaseError
+        If that cannot be read.
+    """
+    if reach_of(connection, sequence_ids) != sequence_ids:
+        return False
+    named = {"sequence_ids": list(sequence_ids)}
+    return not connection.scalar(text(CONTACTS_ELSEWHERE), named)
+
+
+def _components(
+    connection: Connection, sequence_ids: np.ndarray, stray_ids: Sequence[int]
+) -> np.ndarray:
+    """Return the number of each sequence's component."""
+    strays = {"strays": list(stray_ids)}
+    links = [
+        *connection.execute(text(CONNECTING_LINKS)).all(),
+        *connection.execute(text(STRAY_ROOM), strays).all(),
     ]
+    shared = [
+        *connection.scalars(text(SHARED_CONTACTS)).all(),
+        *connection.scalars(text(STRAY_CONTACTS), strays).all(),
+    ]
+    linked, mailbox = np.array(links, dtype=np.int64).reshape(-1, 2).T
+    meeting = np.array([key for keys in shared for key in keys], dtype=np.int64)
+    hub = np.repeat(np.arange(len(shared)), [len(keys) for keys in shared])
+    return connected(
+        len(sequence_ids),
+        [
+            (np.searchsorted(sequence_ids, linked), np.unique(mailbox, return_inverse=True)[1]),
+            (np.searchsorted(sequence_ids, meeting), hub),
+        ],
+    )
 
 
 def _packed(sizes: np.ndarray, most: int) -> np.ndarray:

@@ -5,9 +5,10 @@ comes next gives that run up first, see `sendplan.io.runs`.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from sendplan.io.database import translated_errors
 from sendplan.io.errors import SendplanError
@@ -43,4 +44,6 @@ def planner_lock(engine: Engine) -> Iterator[None]:
             give_up_runs(connection)
             yield
         finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PLANNER_LOCK})
+            # A session that has broken holds it no more, and is no reason to forget what was done.
+            with suppress(DBAPIError):
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PLANNER_LOCK})

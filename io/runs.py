@@ -57,16 +57,25 @@ ENTER = f"""
 
 GIVE_UP = "UPDATE plan_runs SET publishing = false WHERE publishing"
 
+END = "UPDATE plan_runs SET publishing = false WHERE id = :run_id"
+
 HOLD = "SELECT publishing FROM plan_runs WHERE id = :run_id FOR SHARE"
 
-# Somebody may have emptied the table of runs, and let its numbers begin anew.
-FORGET_PARTS = "DELETE FROM plan_run_parts WHERE run_id >= :run_id"
+# Parts of runs that have ended are of no use; and somebody may have emptied the table of runs, and
+# let its numbers begin anew.
+FORGET_PARTS = "DELETE FROM plan_run_parts"
 
 BEGIN_PART = "INSERT INTO plan_run_parts (run_id, part) VALUES (:run_id, :part)"
 
 END_PART = """
     UPDATE plan_run_parts SET figures = CAST(:figures AS jsonb)
     WHERE run_id = :run_id AND part = :part
+"""
+
+PUBLISHED_SO_FAR = """
+    SELECT coalesce(sum((figures ->> 'rows_changed')::bigint), 0),
+           coalesce(sum((figures ->> 'skipped')::bigint), 0)
+    FROM plan_run_parts WHERE run_id = :run_id
 """
 
 PUBLISHED_PART = "SELECT figures FROM plan_run_parts WHERE run_id = :run_id AND part = :part"
@@ -245,7 +254,7 @@ def open_run(connection: Connection, record: RunRecord, as_of: dt.datetime) -> i
         The run's id.
     """
     run_id = _open(connection, record, as_of, publishing=True)
-    connection.execute(text(FORGET_PARTS), {"run_id": run_id})
+    connection.execute(text(FORGET_PARTS))
     return run_id
 
 
@@ -258,6 +267,24 @@ def give_up_runs(connection: Connection) -> None:
         Of who holds the planner's lock. Waits for those who are about to commit.
     """
     connection.execute(text(GIVE_UP))
+
+
+def abandon_run(connection: Connection, run_id: int, seconds: Mapping[str, float]) -> None:
+    """Enter that a run has ended before all its parts were published, and what these wrote.
+
+    Parameters
+    ----------
+    connection : Connection
+        A transaction of its own. Waits for those who are about to commit.
+    run_id : int
+        The run.
+    seconds : mapping of float
+        By phase.
+    """
+    connection.execute(text(END), {"run_id": run_id})
+    rows_changed, skipped = connection.execute(text(PUBLISHED_SO_FAR), {"run_id": run_id}).one()
+    published = Published(run_id, int(rows_changed), int(skipped))
+    close_run(connection, published, seconds, finished=False)
 
 
 def _open(

@@ -9,6 +9,20 @@ from sendplan.planner.summary import Summary
 
 DAYS = ("horizon_end", "finish_day")
 FRAMES = ("sequences", "mailboxes", "unplaced")
+KINDS = {
+    "sequence_id": "int64",
+    "mailbox_id": "int64",
+    "contacts": "int64",
+    "emails": "int64",
+    "finish_day": "datetime64[s]",
+    "late_follow_ups": "int64",
+    "cost": "float64",
+    "planned": "int64",
+    "capacity": "int64",
+    "days": "int64",
+    "use": "float64",
+}
+"""Types of columns that the values do not tell: there may be none, or nothing but null."""
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:
@@ -29,9 +43,7 @@ def summary_from_json(written: dict[str, Any]) -> Summary:
     totals = dict(written["totals"])
     for name in DAYS:
         totals[name] = totals[name] and dt.date.fromisoformat(totals[name])
-    frames = {name: pd.DataFrame(written[name]) for name in FRAMES}
-    sequences = frames["sequences"]
-    sequences["finish_day"] = pd.to_datetime(sequences["finish_day"])
+    frames = {name: _frame(written[name]) for name in FRAMES}
     return Summary(
         totals=totals, as_of=pd.Timestamp(written["as_of"]), stopped=written["stopped"], **frames
     )
@@ -42,6 +54,12 @@ def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
         str(name): [None if pd.isna(value) else _plain(value) for value in column.tolist()]
         for name, column in frame.items()
     }
+
+
+def _frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: pd.Series(values, dtype=KINDS.get(name)) for name, values in columns.items()}
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -144,14 +144,16 @@ def joined(summaries: Sequence[Summary]) -> Summary:
     Returns
     -------
     Summary
-        Of all as one plan.
+        Of all as one plan, but for the room of mailboxes: by default each plan has a horizon of its
+        own, and their room is that of its days.
     """
     parts = [summary.totals for summary in summaries]
     totals = dict(parts[0])
     for name in SUMMED:
         totals[name] = sum(part[name] for part in parts)
-    bounds = [part["lower_bound"] for part in parts]
-    bound = None if None in bounds else sum(bounds)
+    # A plan of nothing costs nothing, and has no bound.
+    bounds = [part["lower_bound"] for part in parts if part["status"] != PlanStatus.EMPTY]
+    bound = sum(bounds) if bounds and None not in bounds else None
     finishes = [part["finish_day"] for part in parts if part["finish_day"] is not None]
     totals |= {
         "method": next((part["method"] for part in parts if part["method"] == "cpsat"), "greedy"),
@@ -162,17 +164,22 @@ def joined(summaries: Sequence[Summary]) -> Summary:
         "finish_day": max(finishes, default=None),
     }
     reasons = [summary.stopped for summary in summaries]
-    unplaced = pd.concat([summary.unplaced for summary in summaries])
+    unplaced = _stacked([summary.unplaced for summary in summaries])
     return Summary(
         totals=totals,
         as_of=summaries[0].as_of,
         stopped=next((reason for reason in STOPS if reason in reasons), None),
-        sequences=pd.concat([summary.sequences for summary in summaries])
+        sequences=_stacked([summary.sequences for summary in summaries])
         .sort_values("sequence_id", kind="stable")
         .reset_index(drop=True),
-        mailboxes=_mailboxes(pd.concat([summary.mailboxes for summary in summaries])),
+        mailboxes=_mailboxes(_stacked([summary.mailboxes for summary in summaries])),
         unplaced=unplaced.groupby("reason")["emails"].sum().reset_index(),
     )
+
+
+def _stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    # Frames without rows may have other types than those with some.
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1])
 
 
 def _status(statuses: set[str]) -> str:
