@@ -15,6 +15,7 @@ DISPATCHING = (
     "## Dispatching: how fast",
 )
 STUDIES = "## Studies"
+FUTURES = "## Futures lived through"
 SCALE = "## Up to a million contacts"
 PROFILE = "## Where the first night's time goes"
 OTHERS = (
@@ -23,6 +24,7 @@ OTHERS = (
     "## Changes between nights",
     *DISPATCHING,
     STUDIES,
+    FUTURES,
     SCALE,
     PROFILE,
 )
