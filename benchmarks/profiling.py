@@ -26,6 +26,7 @@ from sendplan.benchmarks.scratch import libpq, scratch_server
 from sendplan.io.database import connect, migrate
 from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
+from sendplan.io.store import BY_KEY
 from sendplan.planner import synthetic
 from sendplan.planner.parameters import Parameters
 
@@ -74,6 +75,8 @@ def inserting(url: str) -> dict[str, float]:
         session.autocommit = True
         cursor.execute("VACUUM (FULL, ANALYZE) scheduled_emails")
         cursor.execute("CHECKPOINT")
+        session.autocommit = False
+        cursor.execute(BY_KEY)
         cursor.execute(PUT_IN)
         (found,) = cursor.fetchone()[0]
     seconds = {"rows and indexes": _seconds(found["Plan"]["Actual Total Time"])}
