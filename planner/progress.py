@@ -4,6 +4,7 @@ The rules are those of SPEC §6, "Steps in flight", and §5, rules 5, 9 and 10.
 """
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -62,8 +63,22 @@ def progress(problem: Problem) -> Progress:
     Returns
     -------
     Progress
-        Aligned with ``problem.enrollments``.
+        Aligned with ``problem.enrollments``. Worked out once for each problem, as whoever plans it,
+        checks the plan and stores it asks for the same; its arrays cannot be written to.
     """
+    found = _worked_out.get(problem)
+    if found is None:
+        found = _worked_out[problem] = _progress(problem)
+        for values in vars(found).values():
+            if isinstance(values, np.ndarray):
+                values.flags.writeable = False
+    return found
+
+
+_worked_out: WeakKeyDictionary[Problem, Progress] = WeakKeyDictionary()
+
+
+def _progress(problem: Problem) -> Progress:
     enrollments = problem.enrollments
     count = len(enrollments)
     sequence = pd.Index(problem.sequences["id"]).get_indexer(enrollments["sequence_id"])
