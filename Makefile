@@ -19,9 +19,10 @@ demo: .venv/.ready
 notebooks: .venv/.ready
 	$(RUN) sendplan.notebooks.run $(OPTIONS)
 
-# Measuring coverage takes half as long again: make test OPTIONS=--cov
+# Many tests wait for clocks and for other processes, so there are half as many workers again as
+# cores. Measuring coverage takes half as long again: make test OPTIONS=--cov
 test: .venv/.ready
-	$(RUN) pytest -n auto $(OPTIONS)
+	$(RUN) pytest -n $$(.venv/bin/python -c 'import os; print(os.cpu_count() * 3 // 2)') $(OPTIONS)
 
 # The tests by chance on sixty times as many examples; more than an hour.
 test-long: .venv/.ready
