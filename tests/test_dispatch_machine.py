@@ -18,7 +18,7 @@ from sendplan.tests import dispatch_facts as facts
 from sendplan.tests.dispatch_machine import NEXT_SLOT, DispatchMachine
 from sendplan.tests.methods import examples, tries
 
-HISTORIES, MOVES = 12, 60
+HISTORIES, MOVES = 18, 60
 
 PLANNING = ("it_is_planned_anew", "overdue_ones_are_handed_over", "all_is_well_again")
 """Rules that take most of the time, and that dispatchers can go wrong without."""

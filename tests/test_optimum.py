@@ -1,7 +1,7 @@
 """Plans against the enumerated optimum of tiny instances (`enumeration.py`).
 
 Most instances are planned in bundles: side by side in one problem, sharing nothing, so that some
-hundred take little time. `SENDPLAN_TEST_FACTOR=10` tries twenty times as many. A failure names the
+hundred take little time. `SENDPLAN_TEST_FACTOR=10` tries thirty times as many. A failure names the
 kind, the bundle and the number of each instance; `instance(kind, bundle, number)` makes it again.
 """
 

@@ -2,7 +2,7 @@
 
 Tiny cases are derived in their comments; random ones are compared with all plans that there are
 (`enumeration.py`), and larger ones judged by the oracle and the checker.
-`SENDPLAN_TEST_FACTOR=10` tries twenty times as many.
+`SENDPLAN_TEST_FACTOR=10` tries thirty times as many.
 """
 
 import random
