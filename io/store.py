@@ -217,6 +217,8 @@ def store(
         unchanged=found.unchanged,
         one_a_day=record.one_a_day,
     )
+    # It is written down within the transaction, which is to be short.
+    plan.summary()
     published = Published(0, 0, 0)
     with translated_errors("storing the plan"), engine.connect() as connection:
         for number, batch in enumerate(batches, 1):

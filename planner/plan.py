@@ -104,6 +104,10 @@ class Plan:
 
     def summary(self) -> Summary:
         """Return the figures that a person asks for; print it, or take its frames."""
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> Summary:
         return summarise(self)
 
     def diff(self, other: "Plan") -> pd.DataFrame:
