@@ -30,6 +30,7 @@ from sqlalchemy import make_url, text
 
 from sendplan.benchmarks import machine, results
 from sendplan.benchmarks.copying import today
+from sendplan.benchmarks.nightly import administer, let_days_pass
 from sendplan.benchmarks.scratch import libpq, scratch_server
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -194,7 +195,6 @@ def burst(url: str, now: dt.datetime, number: int) -> Outcome:
 
 
 def _send_what_was_due(url: str, until: dt.datetime) -> None:
-    from sendplan.benchmarks.nightly import let_days_pass
     from sendplan.io.database import connect
 
     engine = connect(url)
@@ -346,18 +346,11 @@ def section(measured: Sequence[Case], runs: int, planned: str) -> str:
 
 @contextmanager
 def _copy(url: str, name: str, template: str) -> Iterator[str]:
-    _administer(url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    administer(url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     try:
         yield make_url(url).set(database=name).render_as_string(hide_password=False)
     finally:
-        _administer(url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _administer(url: str, statement: str) -> None:
-    with closing(psycopg2.connect(libpq(url))) as session:
-        session.autocommit = True
-        with session.cursor() as cursor:
-            cursor.execute(statement)
+        administer(url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def prepare(url: str, method: str) -> None:
@@ -390,11 +383,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     measured = cases()
     with scratch_server() as url:
-        _administer(url, "CREATE DATABASE planned TEMPLATE template0")
+        administer(url, "CREATE DATABASE planned TEMPLATE template0")
         base = make_url(url).set(database="planned").render_as_string(hide_password=False)
         say("filling and planning a database")
         prepare(base, options.method)
-        _administer(url, "CHECKPOINT")
+        administer(url, "CHECKPOINT")
         for case in measured:
             for number in range(options.runs):
                 with _copy(url, f"copy_{number}", "planned") as copy:
