@@ -22,9 +22,9 @@ from sendplan.io.change_commands import COMMANDS, GROUPS, ChangeCommand
 from sendplan.io.errors import DataError, SendplanError
 from sendplan.io.options import Option
 from sendplan.io.scenario_options import SCENARIO_OPTIONS
-from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import METHODS, Parameters
-from sendplan.planner.vocabulary import GRACE_SECONDS
+from sendplan.planner.schema.errors import MethodError
+from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

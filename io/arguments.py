@@ -7,8 +7,8 @@ from typing import Any
 from sendplan.io.campaign_sequences import weekday
 from sendplan.io.places import country_fault, zone_fault
 from sendplan.io.texts import shown
-from sendplan.planner.errors import ProblemError
-from sendplan.planner.frames import CONTRACTS, read_values
+from sendplan.planner.schema.contracts import CONTRACTS, read_values
+from sendplan.planner.schema.errors import ProblemError
 
 NONE = "none"
 """What is written for null, where a column may be null."""
@@ -26,7 +26,7 @@ def read_argument(table: str, column: str, text: str) -> Any:
     Parameters
     ----------
     table, column : str
-        The column, as in `sendplan.planner.frames`.
+        The column, as in `sendplan.planner.schema.contracts`.
     text : str
         As written.
 

@@ -15,7 +15,7 @@ import pandas as pd
 from sqlalchemy import Connection
 
 from sendplan.io.errors import DataError
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.readers import NULL
 
 WIDTHS = {"bigint": ">i8", "smallint": ">i2", "date": ">i4", "timestamptz": ">i8"}
 """How COPY writes the types that may be read and written."""

@@ -52,7 +52,7 @@ from sendplan.io.errors import Problem
 from sendplan.io.texts import read_text, shown
 from sendplan.io.toml_documents import toml_document
 from sendplan.io.toml_tables import TomlTable
-from sendplan.planner.vocabulary import MailboxStatus
+from sendplan.planner.schema.vocabulary import MailboxStatus
 
 __all__ = ["Campaign", "Mailbox", "Ramp", "Sequence", "Step", "parse", "read_campaign"]
 

@@ -13,7 +13,7 @@ from sendplan.io.step_texts import content_problems, subject_problems
 from sendplan.io.templates import MAX_SOURCE, attribute_fault
 from sendplan.io.texts import read_text, shown, suggestion
 from sendplan.io.toml_tables import TomlTable, described
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.vocabulary import (
     DEFAULT_PRIORITY,
     DEFAULT_SEND_DAYS,
     DEFAULT_TIMEZONE,

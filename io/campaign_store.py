@@ -11,7 +11,7 @@ from sendplan.io.campaign import Campaign, Mailbox, Sequence
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.tables import mailboxes, sequence_mailboxes, sequences, steps
 from sendplan.io.texts import shown
-from sendplan.planner.vocabulary import MailboxStatus, SequenceStatus
+from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus
 
 _ONE_LOAD_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtext('sendplan load'))")
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from sendplan.io.options import Option
-from sendplan.planner.vocabulary import SUPPRESSING, StopReason
+from sendplan.planner.schema.vocabulary import SUPPRESSING, StopReason
 
 Options = Mapping[str, Any]
 Check = Callable[[Options, bool], str | None]

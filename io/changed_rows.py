@@ -10,10 +10,11 @@ from sendplan.io.campaign import MAX_CAPACITY
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.tables import mailboxes, sequences
 from sendplan.io.texts import shown
-from sendplan.planner import dates, refusals
+from sendplan.planner import refusals
 from sendplan.planner.change import Change
-from sendplan.planner.frames import CONTRACTS
-from sendplan.planner.reading import DAY_SECONDS, NULL
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.contracts import CONTRACTS
+from sendplan.planner.schema.readers import DAY_SECONDS, NULL
 
 LIMITS = {
     "daily_capacity": MAX_CAPACITY,

@@ -26,7 +26,7 @@ from sendplan.io.tables import sequences
 from sendplan.planner import changes
 from sendplan.planner.change import Unchanged
 from sendplan.planner.changes import Change, SetSequence
-from sendplan.planner.errors import ProblemError
+from sendplan.planner.schema.errors import ProblemError
 
 __all__ = ["Applied", "apply", "sentence", "summary", "translated_faults"]
 

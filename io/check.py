@@ -9,9 +9,9 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.load import load
+from sendplan.planner.schema.vocabulary import EmailStatus
 from sendplan.planner.standing import slots_of, standing_rows
 from sendplan.planner.verify import violations
-from sendplan.planner.vocabulary import EmailStatus
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.prompt import Confirm
 from rich.table import Table
 
-from sendplan.planner.vocabulary import Reason
+from sendplan.planner.schema.vocabulary import Reason
 
 if TYPE_CHECKING:
     from sendplan.io.check import Findings

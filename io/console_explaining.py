@@ -7,8 +7,8 @@ from rich.console import Console
 
 from sendplan.io.console import emit_json
 from sendplan.planner.explanation_texts import paragraphs
+from sendplan.planner.schema.vocabulary import EmailStatus
 from sendplan.planner.unplaced_facts import OVERDUE
-from sendplan.planner.vocabulary import EmailStatus
 
 if TYPE_CHECKING:
     from sendplan.io.explaining import ExplainedEmail

@@ -11,7 +11,7 @@ from sendplan.io.changed_rows import SEARCHED, Applied, locked
 from sendplan.io.tables import contacts, sequences
 from sendplan.planner import refusals
 from sendplan.planner.changes import StopContacts, SuppressContact
-from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus
+from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus
 
 # All rows are locked in the order of ids, as every writer does it, so that two of them cannot
 # block each other.

@@ -10,8 +10,8 @@ from sendplan.io.pending_queries import OTHER_REASON, REASONS
 from sendplan.planner.pending import finished, obsolete
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import EmailStatus
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import EmailStatus
 
 SLOT_KINDS = {
     "mailbox_id": "bigint",

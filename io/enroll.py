@@ -19,8 +19,8 @@ from sendplan.io.places import zone_fault
 from sendplan.io.ready_days import ReadyDays
 from sendplan.io.templates import BUILT_INS, Placeholders, placeholders
 from sendplan.io.texts import nearest, shown
-from sendplan.planner import dates
-from sendplan.planner.vocabulary import EmailStatus, MailboxStatus, SequenceStatus
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.vocabulary import EmailStatus, MailboxStatus, SequenceStatus
 
 BATCH = 5_000
 """Contacts per statement: large enough for speed, small enough for a progress bar to move."""

@@ -14,8 +14,8 @@ from sendplan.planner.explained import Explanation
 from sendplan.planner.explanations import explain_slots
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.problem import Problem as Planning
+from sendplan.planner.schema.vocabulary import EmailStatus
 from sendplan.planner.standing import slots_of, standing_rows
-from sendplan.planner.vocabulary import EmailStatus
 
 EMAIL = """
     SELECT email.id, email.status, email.enrollment_id, email.step_id, email.mailbox_id,

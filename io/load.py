@@ -19,9 +19,9 @@ from sendplan.io.pending_rows import read_pending
 from sendplan.io.requests import Requests, reached_sequences, read_requests
 from sendplan.io.setting_rows import Settings, read_settings, settings_frame
 from sendplan.io.shared_snapshot import one_moment
-from sendplan.planner.errors import ProblemError
-from sendplan.planner.frames import Columns
 from sendplan.planner.problem import Problem
+from sendplan.planner.schema.contracts import Columns
+from sendplan.planner.schema.errors import ProblemError
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from sendplan.planner.changes import (
     SetMailbox,
     UnlinkMailbox,
 )
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import MailboxStatus
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import MailboxStatus
 
 
 def add_mailbox(connection: Connection, change: AddMailbox, now: dt.datetime) -> Applied:

@@ -18,7 +18,7 @@ from sendplan.io.store import store, tidy
 from sendplan.planner.crew import Progress
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
-from sendplan.planner.vocabulary import Stop
+from sendplan.planner.schema.vocabulary import Stop
 
 ATTEMPTS = 4
 """How often a run starts over when what it planned from has changed under it."""

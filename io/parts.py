@@ -14,7 +14,7 @@ from sendplan.io.load import reading
 from sendplan.io.pending_rows import read_strays
 from sendplan.io.requests import CONNECTING_LINKS, Requests, reach_of, read_requests
 from sendplan.planner.components import connected
-from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus, MailboxStatus
+from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus, MailboxStatus
 
 PART_SIZE = 50_000
 """Active enrollments of a part, unless one component alone has more."""

@@ -9,8 +9,14 @@ length nor weighs each of its members.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus, EnrollmentStatus, Reason
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import (
+    IN_FLIGHT,
+    OCCUPYING,
+    EmailStatus,
+    EnrollmentStatus,
+    Reason,
+)
 
 STATUSES = [str(status) for status in EmailStatus]
 ENROLLMENT_STATUSES = [str(status) for status in EnrollmentStatus]

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, text
 from sendplan.io import pending_queries as queries
 from sendplan.io.binary import copy_out
 from sendplan.io.shared_snapshot import same_moment
-from sendplan.planner.frames import Columns
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.contracts import Columns
+from sendplan.planner.schema.readers import NULL
 
 RECENT_DAYS = 2
 """How many days back a sent email may still count for today, in some time zone."""

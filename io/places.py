@@ -4,7 +4,7 @@ from functools import lru_cache
 from zoneinfo import available_timezones
 
 from sendplan.io.texts import nearest, shown
-from sendplan.planner.dates import is_country, is_zone
+from sendplan.planner.schema.dates import is_country, is_zone
 
 _MACHINE_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 """Zones that mean something else on each machine, or nothing."""

@@ -7,7 +7,7 @@ from sqlalchemy import Row
 
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.texts import shown
-from sendplan.planner.single_days import ONE_DAY, SendingDays, instant_at, local_day
+from sendplan.planner.schema.scalar_dates import ONE_DAY, SendingDays, instant_at, local_day
 
 
 class ReadyDays:

@@ -27,11 +27,11 @@ from sendplan.io.store import Pace, store, tidy
 from sendplan.io.watching import notices
 from sendplan.planner.components import mailbox_components
 from sendplan.planner.crew import Progress
-from sendplan.planner.dates import SECOND
 from sendplan.planner.due import held
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.problem import Problem
-from sendplan.planner.vocabulary import GRACE_SECONDS, LEAD_SECONDS
+from sendplan.planner.schema.dates import SECOND
+from sendplan.planner.schema.vocabulary import GRACE_SECONDS, LEAD_SECONDS
 
 ATTEMPTS = 10
 """How often a recalculation starts over when it was overtaken; each time less is left to do."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.tables import RequestKind
-from sendplan.planner.vocabulary import MailboxStatus
+from sendplan.planner.schema.vocabulary import MailboxStatus
 
 CHANNEL = "sendplan_changes"
 """Where PostgreSQL sends a notice, without a word in it, when a transaction has left requests."""

@@ -13,10 +13,10 @@ from sendplan.planner.crew import Progress
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
+from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.solver import plan_with
 from sendplan.planner.summary import Summary
 from sendplan.planner.verify import violations
-from sendplan.planner.vocabulary import Stop
 
 SAFETY = 2.0
 SAFETY_MARGIN = 10.0

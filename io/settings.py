@@ -20,8 +20,8 @@ from typing import Any
 
 from sendplan.io.texts import read_text
 from sendplan.io.toml_documents import toml_document
-from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import Parameters
+from sendplan.planner.schema.errors import MethodError
 
 MAX_FILE = 2**20
 """Bytes of a settings file at most."""

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.requests import pending_requests
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
     IN_FLIGHT,
     OCCUPYING,

@@ -17,7 +17,7 @@ from sendplan.io.step_texts import check_texts
 from sendplan.io.tables import enrollments, sequences, steps
 from sendplan.planner import refusals
 from sendplan.planner.changes import AddStep, MoveStep, RemoveStep, SetStep
-from sendplan.planner.vocabulary import EnrollmentStatus
+from sendplan.planner.schema.vocabulary import EnrollmentStatus
 
 
 def add_step(connection: Connection, change: AddStep, now: dt.datetime) -> Applied:

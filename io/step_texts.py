@@ -9,7 +9,7 @@ from sendplan.io.errors import DataError, Problem
 from sendplan.io.headers import subject_faults
 from sendplan.io.templates import BUILT_INS, flaws, placeholders, problems
 from sendplan.io.texts import CONTROL_IN_LINES, character
-from sendplan.planner.vocabulary import EnrollmentStatus
+from sendplan.planner.schema.vocabulary import EnrollmentStatus
 
 # Contacts who have completed count: a step may be added to reopen them.
 _CONTACTS = f"""

@@ -16,7 +16,7 @@ from sendplan.io.errors import DataError, Problem
 from sendplan.io.finders import find_sequence
 from sendplan.io.texts import shown, suggestion
 from sendplan.planner.changes import StopContacts
-from sendplan.planner.vocabulary import SUPPRESSING, StopReason
+from sendplan.planner.schema.vocabulary import SUPPRESSING, StopReason
 
 REASON, SEQUENCE = "reason", "sequence"
 COLUMNS = ("email", REASON, SEQUENCE)

@@ -28,8 +28,8 @@ from sendplan.io.tables import RequestKind
 from sendplan.planner.passage import passage
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus
 
 MANY_ROWS = 20_000
 """Changed rows from which on the table is vacuumed, which keeps claims and the next run fast."""

@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.vocabulary import (
     DEFAULT_PRIORITY,
     DEFAULT_SEND_DAYS,
     DEFAULT_TIMEZONE,

@@ -29,7 +29,7 @@ from sendplan.planner.changes import (
     SuppressContact,
     UnlinkMailbox,
 )
-from sendplan.planner.vocabulary import MailboxStatus, SequenceStatus
+from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus
 
 
 def wanted_changes(

@@ -14,8 +14,8 @@ import numpy as np
 from sendplan.planner.keys import numbered
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement, Room
-from sendplan.planner.reading import NULL
 from sendplan.planner.rules import Rules
+from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
 from sendplan.planner.changes import ScaleCapacities
 from sendplan.planner.components import sequence_components
 from sendplan.planner.crew import Crew, Nobody
@@ -31,6 +30,7 @@ from sendplan.planner.problem import Problem
 from sendplan.planner.progress import progress
 from sendplan.planner.room_prices import PricedPiece, priced, room_prices
 from sendplan.planner.rules import Rules, rules
+from sendplan.planner.schema import dates
 from sendplan.planner.solver import plan_with
 from sendplan.planner.workload import Workload, workload
 

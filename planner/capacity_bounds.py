@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner import dates
 from sendplan.planner.deadline import (
     Cut,
     Weights,
@@ -16,6 +15,7 @@ from sendplan.planner.deadline import (
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.problem import Problem
 from sendplan.planner.rules import Rules, rules
+from sendplan.planner.schema import dates
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload, workload
 

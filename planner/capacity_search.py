@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
 from sendplan.planner.brackets import Bracket
 from sendplan.planner.capacity_bounds import (
     LeastMailboxes,
@@ -25,15 +24,16 @@ from sendplan.planner.capacity_bounds import (
 )
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.change import Change
-from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import Parameters, named_parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.errors import MethodError
+from sendplan.planner.schema.vocabulary import BLOCKED
 from sendplan.planner.side_by_side import StudyWorkers, study_workers
 from sendplan.planner.solver import plan_with
 from sendplan.planner.study_changes import AddMailboxes, ScaleCapacities
 from sendplan.planner.study_revision import Pools, usual_capacity
-from sendplan.planner.vocabulary import BLOCKED
 
 MOST_MAILBOXES = 2_000
 """New mailboxes of a pool beyond what is proven to be needed, after which the search gives up."""

@@ -12,11 +12,11 @@ from numbers import Real
 
 import numpy as np
 
-from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import MAX_SEED
 from sendplan.planner.problem import Problem
+from sendplan.planner.schema.errors import MethodError
+from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS
 from sendplan.planner.study_changes import Arrivals
-from sendplan.planner.vocabulary import MAX_HORIZON_DAYS
 from sendplan.planner.workload import Workload
 
 MOST_ATTEMPTS = 5

@@ -6,8 +6,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, ClassVar
 
-from sendplan.planner.errors import Fault, ProblemError
-from sendplan.planner.frames import CONTRACTS, read_values
+from sendplan.planner.schema.contracts import CONTRACTS, read_values
+from sendplan.planner.schema.errors import Fault, ProblemError
 
 
 class Unchanged(Enum):
@@ -87,7 +87,7 @@ class Change:
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """The columns that are given, canonical as in `sendplan.planner.frames`."""
+        """The columns that are given, canonical as in `sendplan.planner.schema.contracts`."""
         given = {name: getattr(self, name) for name in self.VALUES}
         chosen = {name: value for name, value in given.items() if value is not UNCHANGED}
         read = read_values(self.TABLE, chosen, self.where)

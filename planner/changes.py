@@ -15,11 +15,11 @@ import pandas as pd
 from sendplan.planner import refusals
 from sendplan.planner.change import UNCHANGED, Change, Setting, Unchanged
 from sendplan.planner.contact_changes import StopContacts, SuppressContact
-from sendplan.planner.errors import ProblemError
-from sendplan.planner.place_names import country_faults, zone_faults
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.errors import ProblemError
+from sendplan.planner.schema.known_names import country_faults, zone_faults
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import MAX_STEPS, MailboxStatus
 from sendplan.planner.study_changes import AddMailboxes, Arrivals, DaysOff, ScaleCapacities
-from sendplan.planner.vocabulary import MAX_STEPS, MailboxStatus
 
 __all__ = [
     "UNCHANGED",

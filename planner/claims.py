@@ -10,12 +10,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.dates import SECOND
 from sendplan.planner.fleet import fleet_of
 from sendplan.planner.moves import Moves, Slots
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress, progress
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.dates import SECOND
+from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE
 
 _NEVER = np.iinfo(np.int64).max

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sendplan.planner.change import Change
-from sendplan.planner.errors import MethodError, ProblemError
 from sendplan.planner.parameters import Parameters, named_parameters
+from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.side_by_side import study_workers
 from sendplan.planner.solver import plan_with
 

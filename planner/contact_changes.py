@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sendplan.planner.change import Change
-from sendplan.planner.errors import Fault, ProblemError
-from sendplan.planner.vocabulary import SUPPRESSING, StopReason
+from sendplan.planner.schema.errors import Fault, ProblemError
+from sendplan.planner.schema.vocabulary import SUPPRESSING, StopReason
 
 
 @dataclass(frozen=True, repr=False)

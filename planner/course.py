@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
 from sendplan.planner.chance import MOST_ATTEMPTS, Draws
+from sendplan.planner.schema import dates
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sendplan.planner.gaps import relative_gap
-from sendplan.planner.vocabulary import Stop
+from sendplan.planner.schema.vocabulary import Stop
 
 Result = TypeVar("Result")
 

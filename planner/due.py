@@ -5,9 +5,9 @@ from dataclasses import replace
 import pandas as pd
 
 from sendplan.planner.problem import Problem
+from sendplan.planner.schema.vocabulary import EmailStatus
 from sendplan.planner.standing import slots_of, standing_rows
 from sendplan.planner.verify import violations
-from sendplan.planner.vocabulary import EmailStatus
 
 
 def held(problem: Problem, since: int, until: int, *, one_a_day: bool = True) -> Problem:

@@ -6,8 +6,8 @@ import numpy as np
 
 from sendplan.planner.contacts import clashes
 from sendplan.planner.placement import Placement, first_days
-from sendplan.planner.reading import NULL
 from sendplan.planner.rules import Rules
+from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
 

@@ -15,7 +15,7 @@ from sendplan.planner.explained import (
     Ready,
     Sender,
 )
-from sendplan.planner.vocabulary import WaitUnit
+from sendplan.planner.schema.vocabulary import WaitUnit
 
 SHOWN_CONTENTS = 3
 """Kinds of emails that a full day is described with."""

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.alternatives import Alternatives, Slots
-from sendplan.planner.dates import SECOND
 from sendplan.planner.day_facts import Days
 from sendplan.planner.explained import DayBetween, Exchange, Explanation, Move, Ready, Sender
 from sendplan.planner.frame_rows import row_of
@@ -19,9 +18,10 @@ from sendplan.planner.plan import Plan
 from sendplan.planner.planned import email_numbers
 from sendplan.planner.problem import Problem
 from sendplan.planner.ready_facts import ready_day, ready_facts
+from sendplan.planner.schema.dates import SECOND
+from sendplan.planner.schema.vocabulary import Reason
 from sendplan.planner.stages import NONE
 from sendplan.planner.unplaced_facts import obstruction
-from sendplan.planner.vocabulary import Reason
 
 EXCHANGES = 5
 """Full days for which it is tried whether somebody else could yield."""

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from sendplan.planner.dates import SECOND
 from sendplan.planner.minutes import Timetable, timetable
 from sendplan.planner.placement import Placement, Room, insert
 from sendplan.planner.rules import Rules
+from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
 

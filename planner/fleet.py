@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.dates import DAY, SECOND
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import EmailStatus, MailboxStatus
+from sendplan.planner.schema.dates import DAY, SECOND
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import EmailStatus, MailboxStatus
 
 UNLIMITED = np.iinfo(np.int32).max // 4
 """More room than anybody can use, yet safe to add and subtract."""

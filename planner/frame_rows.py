@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner import refusals
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.readers import NULL
 
 
 def row_of(frame: pd.DataFrame, noun: str, key: int) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.dates import SECOND
 from sendplan.planner.fleet import UNLIMITED
+from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
 

@@ -1,6 +1,6 @@
 """The gap: how far from the best a plan may be, and what that means in words."""
 
-from sendplan.planner.vocabulary import Stop
+from sendplan.planner.schema.vocabulary import Stop
 
 
 def relative_gap(cost: float, lower_bound: float) -> float:

@@ -28,7 +28,7 @@ from sendplan.planner.refinement import (
     relaxed,
     size,
 )
-from sendplan.planner.vocabulary import Stop
+from sendplan.planner.schema.vocabulary import Stop
 
 FOR_RELAXATIONS = 0.25
 """Part of what work is left that relaxations may take."""

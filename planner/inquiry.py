@@ -7,16 +7,16 @@ import holidays
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
 from sendplan.planner.board import Board
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.planned import email_numbers, planned
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress, progress
-from sendplan.planner.reading import microseconds
 from sendplan.planner.rules import Rules, rules
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.readers import microseconds
+from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 from sendplan.planner.stages import NONE
-from sendplan.planner.vocabulary import GRACE_SECONDS
 from sendplan.planner.workload import Workload, workload
 
 

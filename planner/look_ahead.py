@@ -12,21 +12,21 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.course import Course
-from sendplan.planner.dates import DAY, SECOND
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.planned import planned
 from sendplan.planner.problem import Problem
-from sendplan.planner.reading import NULL
-from sendplan.planner.solver import plan_with
-from sendplan.planner.stages import NONE
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.dates import DAY, SECOND
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import (
     IN_FLIGHT,
     MAX_HORIZON_DAYS,
     OCCUPYING,
     EmailStatus,
     EnrollmentStatus,
 )
+from sendplan.planner.solver import plan_with
+from sendplan.planner.stages import NONE
 
 STILL_COUNTS = 3 * DAY
 """For how long a sent email can stand in the way of others: mailbox, contact and gap of its day."""

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sendplan.planner.dates import SECOND
 from sendplan.planner.explained import Minute
 from sendplan.planner.inquiry import Inquiry
 from sendplan.planner.minutes import evenly_spread
+from sendplan.planner.schema.dates import SECOND
 
 
 def minute_facts(inquiry: Inquiry, email: int) -> Minute:

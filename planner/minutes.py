@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.dates import SECOND
 from sendplan.planner.placement import Placement
+from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.spacing import Jobs, spread
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload

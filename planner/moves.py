@@ -8,7 +8,7 @@ import pandas as pd
 
 from sendplan.planner.fleet import has_slot
 from sendplan.planner.problem import Problem
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE
 
 EMAIL = ["enrollment_id", "step_id"]

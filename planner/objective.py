@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.placement import Placement
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
 

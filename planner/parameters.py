@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sendplan.planner.errors import MethodError
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.errors import MethodError
+from sendplan.planner.schema.vocabulary import (
     DEFAULT_GAP,
     DEFAULT_SLIP_WEIGHT,
     DEFAULT_TIME_LIMIT,

@@ -13,7 +13,7 @@ from sendplan.planner.claims import claims_of
 from sendplan.planner.crossing import Crossing, Rows, cross
 from sendplan.planner.moves import SLOT, Moves, moves_of
 from sendplan.planner.problem import Problem
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE
 
 

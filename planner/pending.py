@@ -5,8 +5,8 @@ import pandas as pd
 
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import progress
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import HOLDING_UP, EmailStatus, EnrollmentStatus
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import HOLDING_UP, EmailStatus, EnrollmentStatus
 
 
 def obsolete(problem: Problem) -> np.ndarray:

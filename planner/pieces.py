@@ -8,8 +8,8 @@ from sendplan.planner.apart import Apart
 from sendplan.planner.lanes import Lanes
 from sendplan.planner.people import assign, demand
 from sendplan.planner.placement import Placement
-from sendplan.planner.reading import NULL
 from sendplan.planner.rules import Rules
+from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE, Stages
 from sendplan.planner.terrain import Counts, Demand, Pairs
 from sendplan.planner.workload import Workload

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.dates import SECOND
 from sendplan.planner.placement import Placement
-from sendplan.planner.reading import microseconds
+from sendplan.planner.schema.dates import SECOND
+from sendplan.planner.schema.readers import microseconds
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload
 

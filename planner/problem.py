@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
-from sendplan.planner.errors import Fault, ProblemError
-from sendplan.planner.frames import CONTRACTS, Columns, rows_named, validate, validate_columns
-from sendplan.planner.place_names import country_faults, zone_faults
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import MAX_STEPS, EmailStatus
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.contracts import (
+    CONTRACTS,
+    Columns,
+    rows_named,
+    validate,
+    validate_columns,
+)
+from sendplan.planner.schema.errors import Fault, ProblemError
+from sendplan.planner.schema.known_names import country_faults, zone_faults
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import MAX_STEPS, EmailStatus
 
 if TYPE_CHECKING:
     from sendplan.planner.changes import Change
@@ -40,7 +46,7 @@ class Problem:
     Parameters
     ----------
     sequences, steps, mailboxes, sequence_mailboxes, enrollments : DataFrame
-        Canonical frames, see `sendplan.planner.frames`.
+        Canonical frames, see `sendplan.planner.schema.contracts`.
     scheduled_emails, used, contact_days, days_off : DataFrame
         Canonical as well; empty where nothing was handed in.
     now : int

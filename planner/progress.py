@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.dates import local_days
 from sendplan.planner.problem import Problem
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus
+from sendplan.planner.schema.dates import local_days
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from sendplan.planner.dates import local_days, to_date
 from sendplan.planner.explained import Ready
 from sendplan.planner.inquiry import Inquiry
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.dates import local_days, to_date
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import EmailStatus, WaitUnit
 from sendplan.planner.stages import NONE
-from sendplan.planner.vocabulary import EmailStatus, WaitUnit
 
 ONE_DAY = dt.timedelta(days=1)
 

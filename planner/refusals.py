@@ -3,8 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
-from sendplan.planner.errors import Fault, ProblemError
-from sendplan.planner.vocabulary import MAX_STEPS
+from sendplan.planner.schema.errors import Fault, ProblemError
+from sendplan.planner.schema.vocabulary import MAX_STEPS
 
 SHOWN = 5
 """How many of the ids that exist a message names."""

@@ -33,8 +33,8 @@ from sendplan.planner.changes import (
     UnlinkMailbox,
 )
 from sendplan.planner.frame_rows import appended, next_id, row_of, with_values
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import EnrollmentStatus, MailboxStatus
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import EnrollmentStatus, MailboxStatus
 
 if TYPE_CHECKING:
     from sendplan.planner.problem import Problem

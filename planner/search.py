@@ -17,8 +17,8 @@ from sendplan.planner.pieces import Piece, counted, pieces, place
 from sendplan.planner.placement import Placement
 from sendplan.planner.refinement import AT_ONE_GO, size
 from sendplan.planner.rules import Rules, rules
+from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.stages import NONE
-from sendplan.planner.vocabulary import Stop
 from sendplan.planner.workload import Workload
 
 SINK_MARGIN = 5

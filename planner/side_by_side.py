@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
-from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import MAX_WORKERS
+from sendplan.planner.schema.errors import MethodError
 
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")

@@ -8,12 +8,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
 from sendplan.planner.chance import Rates
 from sendplan.planner.course import Course
-from sendplan.planner.errors import MethodError
 from sendplan.planner.objective import delays
 from sendplan.planner.placement import Placement
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.stages import NONE
 
 QUANTILES = (0.1, 0.5, 0.9)

@@ -19,9 +19,9 @@ from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
 from sendplan.planner.repair import repair
 from sendplan.planner.rules import Rules, rules
+from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.search import Search
 from sendplan.planner.stages import NONE
-from sendplan.planner.vocabulary import Stop
 from sendplan.planner.workload import Workload, workload
 
 THREADS = "sendplan-crew"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.dates import DAY, SendingDays
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.dates import DAY, SendingDays
+from sendplan.planner.schema.readers import NULL
 
 NONE = -1
 """No mailbox, no day, no stage."""

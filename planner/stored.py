@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from sendplan.planner.dates import SECOND
 from sendplan.planner.existing import standing
 from sendplan.planner.outcome import outcome
 from sendplan.planner.parameters import Parameters
@@ -10,6 +9,7 @@ from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
 from sendplan.planner.rules import rules
+from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import workload
 

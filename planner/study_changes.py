@@ -14,8 +14,8 @@ import pandas as pd
 
 from sendplan.planner import refusals
 from sendplan.planner.change import UNCHANGED, Change, Unchanged, read_key
-from sendplan.planner.errors import Fault, ProblemError
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.errors import Fault, ProblemError
+from sendplan.planner.schema.readers import NULL
 
 MOST = 1_000_000
 """Mailboxes, or people a day, that a study may add; more is a slip of the pen."""

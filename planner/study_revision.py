@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
 from sendplan.planner.components import mailbox_components
 from sendplan.planner.fleet import fleet_of
 from sendplan.planner.frame_rows import appended, extended, next_id, row_of
 from sendplan.planner.progress import Progress, progress
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.vocabulary import EnrollmentStatus, MailboxStatus
 from sendplan.planner.study_changes import AddMailboxes, Arrivals, DaysOff, ScaleCapacities
-from sendplan.planner.vocabulary import EnrollmentStatus, MailboxStatus
 from sendplan.planner.workload import goes_on
 
 if TYPE_CHECKING:

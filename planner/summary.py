@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sendplan.planner.gaps import relative_gap, verdict
-from sendplan.planner.vocabulary import PlanStatus, Stop
+from sendplan.planner.schema.vocabulary import PlanStatus, Stop
 
 if TYPE_CHECKING:
     from sendplan.planner.plan import Plan

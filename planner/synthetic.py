@@ -13,7 +13,7 @@ import pandas as pd
 
 from sendplan.planner import synthetic_history as history
 from sendplan.planner import synthetic_wording as wording
-from sendplan.planner.vocabulary import MailboxStatus, SequenceStatus, WaitUnit
+from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus, WaitUnit
 
 REFERENCE_NOW = dt.datetime(2026, 11, 23, 2, 0, tzinfo=dt.UTC)
 """A Monday night: the moment that the reference instance is planned at."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sendplan.planner.vocabulary import EmailStatus, EnrollmentStatus, WaitUnit
+from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus, WaitUnit
 
 PROGRESS_DECAY = 0.8
 """Of the contacts in flight, those one step further are this many times as many: some reply."""

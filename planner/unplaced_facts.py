@@ -6,9 +6,8 @@ import numpy as np
 
 from sendplan.planner.frame_rows import row_of
 from sendplan.planner.inquiry import Inquiry
-from sendplan.planner.reading import NULL
-from sendplan.planner.stages import NONE
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import (
     OCCUPYING,
     EmailStatus,
     EnrollmentStatus,
@@ -16,6 +15,7 @@ from sendplan.planner.vocabulary import (
     Reason,
     SequenceStatus,
 )
+from sendplan.planner.stages import NONE
 
 NOT_PLANNED = "not_planned"
 """No plan has seen the email yet."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
-from sendplan.planner.dates import SECOND, SendingDays
 from sendplan.planner.plan import SENDS
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress, progress
-from sendplan.planner.reading import NULL, microseconds
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.dates import SECOND, SendingDays
+from sendplan.planner.schema.readers import NULL, microseconds
+from sendplan.planner.schema.vocabulary import (
     EnrollmentStatus,
     MailboxStatus,
     SequenceStatus,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
-from sendplan.planner.dates import SECOND
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.dates import SECOND
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import dates
-from sendplan.planner.dates import SendingDays
 from sendplan.planner.fleet import UNLIMITED, Fleet, fleet_of, has_slot
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import Progress, progress
-from sendplan.planner.reading import NULL
-from sendplan.planner.stages import NONE, Stages, calendars_of, stages_of
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.dates import SendingDays
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import (
     EnrollmentStatus,
     MailboxStatus,
     Reason,
     SequenceStatus,
 )
+from sendplan.planner.stages import NONE, Stages, calendars_of, stages_of
 from sendplan.planner.windows import Windows, windows_of
 
 

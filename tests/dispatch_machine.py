@@ -35,7 +35,7 @@ from sendplan.io.recalc import Recalculation, recalc
 from sendplan.io.store import Pace
 from sendplan.planner.changes import StopContacts
 from sendplan.planner.parameters import Parameters
-from sendplan.planner.vocabulary import BLOCKED
+from sendplan.planner.schema.vocabulary import BLOCKED
 from sendplan.tests import busy_database as busy
 from sendplan.tests import dispatch_facts as facts
 from sendplan.tests.dispatch_changes import CHANGES, Change, just_enough

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sendplan.planner.vocabulary import MAX_HORIZON_DAYS, EmailStatus, Reason
+from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS, EmailStatus, Reason
 from sendplan.tests.oracle_facts import ONE_DAY, Chain, Facts, first_email, read, whole_second_from
 
 UNCHOSEN = 0

@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from sendplan.planner.vocabulary import BLOCKED, MAX_HORIZON_DAYS, EmailStatus, Reason
+from sendplan.planner.schema.vocabulary import BLOCKED, MAX_HORIZON_DAYS, EmailStatus, Reason
 from sendplan.tests.oracle_facts import (
     ONE_DAY,
     SECOND,

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import holidays
 import pandas as pd
 
-from sendplan.planner.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus, Reason
+from sendplan.planner.schema.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus, Reason
 
 ONE_DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)

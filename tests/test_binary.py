@@ -10,7 +10,7 @@ from sendplan.io import binary
 from sendplan.io.binary import copy_out
 from sendplan.io.database import connect
 from sendplan.io.errors import DataError
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.readers import NULL
 
 KINDS = {"key": "bigint", "word": "smallint", "day": "date", "moment": "timestamptz"}
 

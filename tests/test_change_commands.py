@@ -37,7 +37,7 @@ from sendplan.planner.changes import (
     SuppressContact,
     UnlinkMailbox,
 )
-from sendplan.planner.frames import CONTRACTS
+from sendplan.planner.schema.contracts import CONTRACTS
 from sendplan.tests.database_frames import clear_tables, dump, put_frames, read_frames
 from sendplan.tests.worlds import World
 

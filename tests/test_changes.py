@@ -30,9 +30,9 @@ from sendplan.planner.changes import (
     SuppressContact,
     UnlinkMailbox,
 )
-from sendplan.planner.errors import ProblemError
-from sendplan.planner.frames import CONTRACTS
-from sendplan.planner.vocabulary import MailboxStatus
+from sendplan.planner.schema.contracts import CONTRACTS
+from sendplan.planner.schema.errors import ProblemError
+from sendplan.planner.schema.vocabulary import MailboxStatus
 from sendplan.tests.worlds import World, days_of, without_slot
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendplan.planner import dates
+from sendplan.planner.schema import dates
 from sendplan.tests.worlds import World, days_of
 
 WEEKDAYS = (1, 2, 3, 4, 5)

@@ -25,12 +25,12 @@ from sendplan.io.scenarios import read_scenarios
 from sendplan.io.settings import read_settings
 from sendplan.io.tables import metadata
 from sendplan.io.templates import BUILT_INS
-from sendplan.planner import vocabulary
 from sendplan.planner.bottlenecks import Bottlenecks
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.comparison import Comparison
 from sendplan.planner.explained import Explanation
 from sendplan.planner.parameters import Parameters
+from sendplan.planner.schema import vocabulary
 from sendplan.planner.simulated import Simulation
 from sendplan.planner.synthetic import REFERENCE_NOW, reference
 from sendplan.tests.readme import README, ROOT, Section, commands, parsed, sections

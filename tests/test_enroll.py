@@ -15,7 +15,7 @@ from sendplan.io.contacts import ContactList, parse_contacts, read_contacts
 from sendplan.io.enroll import EnrollReport, enroll
 from sendplan.io.errors import DataError
 from sendplan.io.ready_days import ReadyDays
-from sendplan.planner.dates import to_microseconds
+from sendplan.planner.schema.dates import to_microseconds
 from sendplan.tests.contents import stored
 
 DATA = Path(__file__).parent / "data"
@@ -251,7 +251,7 @@ def test_a_calendar_without_a_sending_day_in_sight(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # From Wednesday on, three days of calendar hold no Monday.
-    monkeypatch.setattr("sendplan.planner.single_days.CALENDAR_DAYS", 3)
+    monkeypatch.setattr("sendplan.planner.schema.scalar_dates.CALENDAR_DAYS", 3)
     sequence(connection, send_days=[1])
     before = stored(connection)
     with pytest.raises(DataError, match="'S' has no sending day in sight – check its send_days"):

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from sendplan.planner.errors import ProblemError
-from sendplan.planner.frames import CONTRACTS, Columns, validate, validate_columns
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.contracts import CONTRACTS, Columns, validate, validate_columns
+from sendplan.planner.schema.errors import ProblemError
+from sendplan.planner.schema.readers import NULL
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 MICROSECONDS = 1_772_442_000_000_000  # of NINE, since 1970

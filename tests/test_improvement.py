@@ -30,10 +30,10 @@ from sendplan.planner.parameters import Parameters
 from sendplan.planner.pieces import Piece, counted, pieces
 from sendplan.planner.refinement import pooled_bound, relaxed
 from sendplan.planner.rules import rules
+from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.sharing import alike, settled, shares
 from sendplan.planner.stages import NONE
 from sendplan.planner.synthetic import REFERENCE_NOW, reference
-from sendplan.planner.vocabulary import Stop
 from sendplan.planner.workload import workload
 from sendplan.tests.instances import Frames, with_plan
 from sendplan.tests.methods import MAKERS, METHODS, examples

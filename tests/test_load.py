@@ -17,10 +17,10 @@ from sendplan.io.nightly import run_plan
 from sendplan.io.pending_rows import read_strays
 from sendplan.io.requests import reach_of
 from sendplan.io.setting_rows import settings_frame
-from sendplan.planner.frames import CONTRACTS
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.problem import Problem
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.contracts import CONTRACTS
+from sendplan.planner.schema.readers import NULL
 from sendplan.tests.database_frames import clear_tables, put_frames, read_frames, read_plan
 from sendplan.tests.instances import random_frames
 from sendplan.tests.oracle_facts import is_null

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import sendplan
 from sendplan.planner.fleet import has_slot
 from sendplan.planner.passage import passage
-from sendplan.planner.reading import NULL, microseconds
+from sendplan.planner.schema.readers import NULL, microseconds
 from sendplan.tests.instances import Frames, instances, with_plan
 from sendplan.tests.methods import examples
 from sendplan.tests.worlds import Slot, World, at, sends_of

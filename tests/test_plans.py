@@ -14,7 +14,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import sendplan
-from sendplan.planner.errors import MethodError
+from sendplan.planner.schema.errors import MethodError
 from sendplan.tests.methods import METHODS
 from sendplan.tests.worlds import (
     World,

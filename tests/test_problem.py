@@ -8,8 +8,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import sendplan
-from sendplan.planner.errors import ProblemError
-from sendplan.planner.frames import CONTRACTS, Columns
+from sendplan.planner.schema.contracts import CONTRACTS, Columns
+from sendplan.planner.schema.errors import ProblemError
 from sendplan.tests.instances import random_frames
 from sendplan.tests.worlds import COLUMNS, World, at, day, slots, without_slot
 

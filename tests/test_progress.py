@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import sendplan
 from sendplan.planner.progress import Progress, progress
-from sendplan.planner.reading import NULL
+from sendplan.planner.schema.readers import NULL
 from sendplan.tests.worlds import World, at, day, days_of, slots, without_slot
 
 SINCE_1970 = (date(2026, 3, 2) - date(1970, 1, 1)).days

@@ -14,15 +14,16 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 import sendplan
-from sendplan.planner import dates, look_ahead, synthetic
+from sendplan.planner import look_ahead, synthetic
 from sendplan.planner.chance import MOST_ATTEMPTS, Rates
 from sendplan.planner.changes import Arrivals
 from sendplan.planner.course import Course
-from sendplan.planner.dates import SECOND
-from sendplan.planner.errors import MethodError
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.dates import SECOND
+from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.simulated import Simulation, run_of
 from sendplan.planner.simulation import Policy, lived, simulate
 from sendplan.tests.instances import random_features, random_frames

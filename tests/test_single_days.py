@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendplan.planner import dates, single_days
-from sendplan.planner.single_days import SendingDays
+from sendplan.planner.schema import dates
+from sendplan.planner.schema import scalar_dates as single_days
+from sendplan.planner.schema.scalar_dates import SendingDays
 
 EPOCH = date(1970, 1, 1)
 ONE_DAY = timedelta(days=1)
@@ -133,7 +134,7 @@ def test_the_calendar_starts_without_what_is_slow_to_import() -> None:
     code = """
 import sys
 from datetime import date
-from sendplan.planner.single_days import SendingDays
+from sendplan.planner.schema.scalar_dates import SendingDays
 SendingDays((1,), None).on_or_after(date(2026, 3, 3))
 print(sorted({"numpy", "pandas", "ortools", "holidays"} & set(sys.modules)))
 """

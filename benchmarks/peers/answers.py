@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from sendplan.benchmarks.peers.instances import Terms
-from sendplan.planner import dates
 from sendplan.planner.placement import Placement, Room, insert
+from sendplan.planner.schema import dates
 from sendplan.planner.stages import NONE
 
 

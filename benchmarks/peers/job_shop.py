@@ -33,8 +33,8 @@ from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
 from sendplan.benchmarks.peers.instances import Instance, Terms
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
+from sendplan.planner.schema.vocabulary import WaitUnit
 from sendplan.planner.stages import NONE
-from sendplan.planner.vocabulary import WaitUnit
 
 THREADS = 2
 

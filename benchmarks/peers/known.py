@@ -4,7 +4,7 @@ from sendplan.benchmarks.baselines import Order, day_by_day
 from sendplan.benchmarks.peers.answers import Answer, PeerError
 from sendplan.benchmarks.peers.instances import Instance
 from sendplan.planner import synthetic
-from sendplan.planner.errors import MethodError
+from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.solver import solve
 
 

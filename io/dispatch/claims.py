@@ -22,8 +22,8 @@ from sendplan.io.dispatch.progress import NEXT_STEP
 from sendplan.io.dispatch.room import USED, Capacity, used
 from sendplan.io.dispatch.transactions import Prepared
 from sendplan.io.tables import among
-from sendplan.planner.single_days import UNREADABLE, SendingDays, local_day, window
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.scalar_dates import UNREADABLE, SendingDays, local_day, window
+from sendplan.planner.schema.vocabulary import (
     HOLDING_UP,
     IN_FLIGHT,
     OCCUPYING,

@@ -32,7 +32,7 @@ from sendplan.io.dispatch.recovery import recover
 from sendplan.io.dispatch.sender import Sender
 from sendplan.io.dispatch.transactions import Transactions
 from sendplan.io.reconnection import persistently
-from sendplan.planner.vocabulary import GRACE_SECONDS
+from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 
 DEFAULT_LEASE = 180.0
 DEFAULT_WORKERS = 32

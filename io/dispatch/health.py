@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from sendplan.io.database import translated_errors
 from sendplan.io.tables import among
 from sendplan.io.texts import shown
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
     HOLDING_UP,
     IN_FLIGHT,

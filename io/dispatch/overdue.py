@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sendplan.io.tables import RequestKind
-from sendplan.planner.vocabulary import EmailStatus
+from sendplan.planner.schema.vocabulary import EmailStatus
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 from sendplan.io.dispatch.room import Capacity, taken
 from sendplan.io.tables import among
-from sendplan.planner.single_days import ONE_DAY, UNREADABLE, SendingDays, instant_at, local_day
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.scalar_dates import (
+    ONE_DAY,
+    UNREADABLE,
+    SendingDays,
+    instant_at,
+    local_day,
+)
+from sendplan.planner.schema.vocabulary import (
     HOLDING_UP,
     MAX_HORIZON_DAYS,
     EmailStatus,

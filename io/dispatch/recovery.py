@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sendplan.io.tables import among
-from sendplan.planner.vocabulary import IN_FLIGHT, EmailStatus
+from sendplan.planner.schema.vocabulary import IN_FLIGHT, EmailStatus
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor

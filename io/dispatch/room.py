@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sendplan.io.dispatch.transactions import Prepared
 from sendplan.io.tables import among
-from sendplan.planner.vocabulary import OCCUPYING, EmailStatus
+from sendplan.planner.schema.vocabulary import OCCUPYING, EmailStatus
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor

@@ -15,7 +15,7 @@ from sendplan.io.dispatch.progress import cancel_rest, go_on
 from sendplan.io.dispatch.retries import free_moment, retry_at
 from sendplan.io.dispatch.transactions import Prepared
 from sendplan.io.tables import among
-from sendplan.planner.vocabulary import (
+from sendplan.planner.schema.vocabulary import (
     IN_FLIGHT,
     EmailStatus,
     EnrollmentStatus,

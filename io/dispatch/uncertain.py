@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from sendplan.io.database import translated_errors
 from sendplan.io.dispatch.progress import after_success
 from sendplan.io.errors import DataError, Problem
-from sendplan.planner.vocabulary import EmailStatus
+from sendplan.planner.schema.vocabulary import EmailStatus
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor

@@ -11,8 +11,8 @@ from sendplan.io.load import read_snapshot, reading
 from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
+from sendplan.planner.schema.vocabulary import IN_FLIGHT, EmailStatus, EnrollmentStatus
 from sendplan.planner.stored import stored_plan
-from sendplan.planner.vocabulary import IN_FLIGHT, EmailStatus, EnrollmentStatus
 
 SENT = f"""
     SELECT enrollment.sequence_id, coalesce(step.position, 0) AS position,

@@ -10,14 +10,14 @@ import pandas as pd
 
 from sendplan.io.report.account import Account, Night
 from sendplan.io.texts import CONTROL
-from sendplan.planner import dates
 from sendplan.planner.bottlenecks import Bottlenecks, bottlenecks
 from sendplan.planner.fleet import has_slot
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem import Problem
 from sendplan.planner.progress import progress
-from sendplan.planner.reading import NULL
-from sendplan.planner.vocabulary import BLOCKED, EnrollmentStatus, MailboxStatus
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import BLOCKED, EnrollmentStatus, MailboxStatus
 from sendplan.planner.workload import Workload, workload
 
 STANDINGS = (

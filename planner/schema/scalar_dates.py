@@ -1,14 +1,14 @@
 """The calendar one email at a time, for what must start without numpy and pandas.
 
-The rules are those of SPEC §4; `sendplan.planner.dates` has them for whole columns, and shares
-with this module what does not depend on that: the end of a gap, and the holidays of a year.
+The rules are those of SPEC §4; `sendplan.planner.schema.dates` has them for whole columns, and
+shares with this module what does not depend on that: the end of a gap, and the holidays of a year.
 """
 
 import datetime as dt
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from sendplan.planner.vocabulary import MAX_WAIT_DAYS, WaitUnit
+from sendplan.planner.schema.vocabulary import MAX_WAIT_DAYS, WaitUnit
 
 ONE_DAY = dt.timedelta(days=1)
 CALENDAR_DAYS = 800

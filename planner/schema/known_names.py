@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from sendplan.planner import dates
-from sendplan.planner.errors import Fault
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.errors import Fault
 
 
 def zone_faults(where: str, names: pd.Series) -> Iterator[Fault]:

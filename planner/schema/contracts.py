@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import vocabulary as words
-from sendplan.planner.errors import Fault, ProblemError
-from sendplan.planner.reading import DAY_SECONDS, NULL, READERS, Kind, UnreadableError
+from sendplan.planner.schema import vocabulary as words
+from sendplan.planner.schema.errors import Fault, ProblemError
+from sendplan.planner.schema.readers import DAY_SECONDS, NULL, READERS, Kind, UnreadableError
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Reading columns: what users put into frames, as integers, numbers and text.
 
-The kinds and their canonical columns are listed in `sendplan.planner.frames`.
+The kinds and their canonical columns are listed in `sendplan.planner.schema.contracts`.
 """
 
 import datetime as dt
