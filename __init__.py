@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
     from sendplan.planner.comparison import compare
     from sendplan.planner.explanations import explain
-    from sendplan.planner.parameters import Parameters
     from sendplan.planner.plan import Plan
-    from sendplan.planner.problem import Problem
+    from sendplan.planner.problem.parameters import Parameters
+    from sendplan.planner.problem.problem import Problem
     from sendplan.planner.simulation import simulate
     from sendplan.planner.solver import solve
     from sendplan.planner.verify import violations
@@ -27,9 +27,9 @@ _HOMES = {
     "compare": "sendplan.planner.comparison",
     "explain": "sendplan.planner.explanations",
     "fewest_mailboxes": "sendplan.planner.capacity_search",
-    "Parameters": "sendplan.planner.parameters",
+    "Parameters": "sendplan.planner.problem.parameters",
     "Plan": "sendplan.planner.plan",
-    "Problem": "sendplan.planner.problem",
+    "Problem": "sendplan.planner.problem.problem",
     "simulate": "sendplan.planner.simulation",
     "smallest_capacity": "sendplan.planner.capacity_search",
     "solve": "sendplan.planner.solver",

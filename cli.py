@@ -22,7 +22,7 @@ from sendplan.io.change_commands import COMMANDS, GROUPS, ChangeCommand
 from sendplan.io.errors import DataError, SendplanError
 from sendplan.io.options import Option
 from sendplan.io.scenario_options import SCENARIO_OPTIONS
-from sendplan.planner.parameters import METHODS, Parameters
+from sendplan.planner.problem.parameters import METHODS, Parameters
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 

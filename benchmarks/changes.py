@@ -359,7 +359,7 @@ def prepare(url: str, method: str) -> None:
     from sendplan.io.demo import fill
     from sendplan.io.nightly import run_plan
     from sendplan.planner import synthetic
-    from sendplan.planner.parameters import Parameters
+    from sendplan.planner.problem.parameters import Parameters
 
     engine = connect(url)
     migrate(engine)

@@ -28,7 +28,7 @@ from sendplan.io.database import connect, migrate
 from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
 from sendplan.planner import synthetic
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 
 CONTACTS = 5_000
 ROUNDS = 5

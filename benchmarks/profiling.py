@@ -28,7 +28,7 @@ from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
 from sendplan.io.store import BY_KEY
 from sendplan.planner import synthetic
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 
 CONTACTS = 50_000
 SAMPLES = 100

@@ -31,7 +31,7 @@ from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
 from sendplan.io.running import Run
 from sendplan.planner import synthetic
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.synthetic import REFERENCE_NOW
 
 CONTACTS_PER_MAILBOX = 500

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.load import load
+from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.vocabulary import EmailStatus
-from sendplan.planner.standing import slots_of, standing_rows
 from sendplan.planner.verify import violations
 
 

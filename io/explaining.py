@@ -12,10 +12,10 @@ from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import load_around
 from sendplan.planner.explained import Explanation
 from sendplan.planner.explanations import explain_slots
-from sendplan.planner.parameters import Parameters
-from sendplan.planner.problem import Problem as Planning
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem as Planning
+from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.vocabulary import EmailStatus
-from sendplan.planner.standing import slots_of, standing_rows
 
 EMAIL = """
     SELECT email.id, email.status, email.enrollment_id, email.step_id, email.mailbox_id,

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.planner.gaps import relative_gap
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import DEFAULT_CHANGE_WEIGHT, DEFAULT_RECALC_LIMIT
 
 STEADY = 0.1

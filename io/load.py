@@ -19,7 +19,7 @@ from sendplan.io.pending_rows import read_pending
 from sendplan.io.requests import Requests, reached_sequences, read_requests
 from sendplan.io.setting_rows import Settings, read_settings, settings_frame
 from sendplan.io.shared_snapshot import one_moment
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.contracts import Columns
 from sendplan.planner.schema.errors import ProblemError
 

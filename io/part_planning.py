@@ -20,7 +20,7 @@ from sendplan.io.requests import Requests
 from sendplan.io.running import Clock, WallClock, planned
 from sendplan.io.runs import OvertakenError, PartRecord, Published, published_part
 from sendplan.io.store import store
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.summary import Summary
 
 ATTEMPTS = 4

@@ -23,7 +23,7 @@ from sendplan.io.runs import (
     open_run,
 )
 from sendplan.io.store import tidy
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.summary import joined
 
 ROUNDS = 4

@@ -13,8 +13,8 @@ from sendplan.io.database import translated_errors
 from sendplan.io.load import load_around
 from sendplan.io.recalc import fixed_when_due
 from sendplan.planner.changes import AddStep, Change, StopContacts, SuppressContact
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.solver import plan_with
 from sendplan.planner.stored import stored_plan
 

@@ -28,8 +28,8 @@ from sendplan.io.watching import notices
 from sendplan.planner.components import mailbox_components
 from sendplan.planner.crew import Progress
 from sendplan.planner.due import held
-from sendplan.planner.parameters import Parameters
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS, LEAD_SECONDS
 

@@ -10,9 +10,9 @@ from sendplan.io.errors import SendplanError
 from sendplan.io.load import Snapshot
 from sendplan.io.runs import Published
 from sendplan.planner.crew import Progress
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.solver import plan_with
 from sendplan.planner.summary import Summary

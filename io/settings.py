@@ -20,7 +20,7 @@ from typing import Any
 
 from sendplan.io.texts import read_text
 from sendplan.io.toml_documents import toml_document
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.errors import MethodError
 
 MAX_FILE = 2**20

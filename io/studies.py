@@ -13,8 +13,8 @@ from sendplan.io.scenarios import Scenario, wanted_scenario
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
 from sendplan.planner.comparison import AS_IT_IS, Comparison, compare
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
+from sendplan.planner.problem.parameters import Parameters
 
 
 def what_if(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.keys import numbered
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement, Room
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.rules import Rules
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE

@@ -22,12 +22,12 @@ from sendplan.planner.fleet import fleet_of
 from sendplan.planner.lagrangian import lagrangian
 from sendplan.planner.objective import delays
 from sendplan.planner.outcome import horizon_end
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
 from sendplan.planner.planned import planned
-from sendplan.planner.problem import Problem
-from sendplan.planner.progress import progress
+from sendplan.planner.problem.enrollment_state import progress
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.room_prices import PricedPiece, priced, room_prices
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema import dates

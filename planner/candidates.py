@@ -10,8 +10,8 @@ from sendplan.planner.exchange import exchange
 from sendplan.planner.fitting import fit
 from sendplan.planner.objective import delays, moved
 from sendplan.planner.outcome import horizon_end
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement, Room, insert
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.rules import Rules
 from sendplan.planner.workload import Workload
 

@@ -12,8 +12,8 @@ from sendplan.planner.deadline import (
     deadline,
     least_shortfall,
 )
-from sendplan.planner.parameters import Parameters
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema import dates
 from sendplan.planner.stages import NONE

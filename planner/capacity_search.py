@@ -24,9 +24,9 @@ from sendplan.planner.capacity_bounds import (
 )
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.change import Change
-from sendplan.planner.parameters import Parameters, named_parameters
 from sendplan.planner.plan import Plan
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters, named_parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import BLOCKED

@@ -12,8 +12,8 @@ from numbers import Real
 
 import numpy as np
 
-from sendplan.planner.parameters import MAX_SEED
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import MAX_SEED
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS
 from sendplan.planner.study_changes import Arrivals

@@ -12,8 +12,8 @@ import pandas as pd
 
 from sendplan.planner.fleet import fleet_of
 from sendplan.planner.moves import Moves, Slots
-from sendplan.planner.problem import Problem
-from sendplan.planner.progress import Progress, progress
+from sendplan.planner.problem.enrollment_state import Progress, progress
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE

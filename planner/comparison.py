@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sendplan.planner.change import Change
-from sendplan.planner.parameters import Parameters, named_parameters
+from sendplan.planner.problem.parameters import Parameters, named_parameters
 from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.side_by_side import study_workers
 from sendplan.planner.solver import plan_with
 
 if TYPE_CHECKING:
     from sendplan.planner.plan import Plan
-    from sendplan.planner.problem import Problem
+    from sendplan.planner.problem.problem import Problem
 
 AS_IT_IS = "as it is"
 """The name of the problem without any change, which comes first."""

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.problem import Problem
+from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.vocabulary import EmailStatus
-from sendplan.planner.standing import slots_of, standing_rows
 from sendplan.planner.verify import violations
 
 

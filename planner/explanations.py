@@ -13,10 +13,10 @@ from sendplan.planner.inquiry import Inquiry
 from sendplan.planner.minute_facts import minute_facts
 from sendplan.planner.objective import delays
 from sendplan.planner.outcome import horizon_end
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.planned import email_numbers
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.ready_facts import ready_day, ready_facts
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.vocabulary import Reason

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.problem import Problem
-from sendplan.planner.progress import Progress
+from sendplan.planner.problem.enrollment_state import Progress
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import DAY, SECOND
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import EmailStatus, MailboxStatus

@@ -15,8 +15,8 @@ import numpy as np
 
 from sendplan.planner.crew import Crew, Progress
 from sendplan.planner.gaps import relative_gap
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.parts import Draft, Part, whole_costs
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import (
     AT_ONE_GO,
     followed,

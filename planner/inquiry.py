@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.board import Board
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.planned import email_numbers, planned
-from sendplan.planner.problem import Problem
-from sendplan.planner.progress import Progress, progress
+from sendplan.planner.problem.enrollment_state import Progress, progress
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.readers import microseconds

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.course import Course
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
 from sendplan.planner.planned import planned
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import DAY, SECOND
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import (

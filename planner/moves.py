@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.fleet import has_slot
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.stages import NONE
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.objective import delays, moved
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.rules import Rules
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.vocabulary import PlanStatus, Reason, Stop

@@ -16,8 +16,8 @@ import numpy as np
 from sendplan.planner.board import NEVER, Board
 from sendplan.planner.components import components
 from sendplan.planner.keys import numbered
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.rules import Rules
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload

@@ -37,7 +37,7 @@ from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import EnrollmentStatus, MailboxStatus
 
 if TYPE_CHECKING:
-    from sendplan.planner.problem import Problem
+    from sendplan.planner.problem.problem import Problem
 
 Frames = dict[str, Any]
 """DataFrames by the name that a problem has for them."""

@@ -16,9 +16,9 @@ from sendplan.planner.crew import Crew
 from sendplan.planner.lagrangian import Prices, lagrangian
 from sendplan.planner.lanes import Lanes
 from sendplan.planner.linear import Way, solve_linear
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.pieces import pieces
 from sendplan.planner.placement import Placement
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.search import sinks
 from sendplan.planner.stages import NONE

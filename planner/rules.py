@@ -6,7 +6,7 @@ import numpy as np
 
 from sendplan.planner.fleet import UNLIMITED
 from sendplan.planner.gap_room import gap_room
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.stages import NONE
 from sendplan.planner.workload import Workload

@@ -11,10 +11,10 @@ from sendplan.planner.crew import Crew
 from sendplan.planner.improvement import improve
 from sendplan.planner.objective import delays, moved
 from sendplan.planner.outcome import horizon_end
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.parts import Part, bound_quickly
 from sendplan.planner.pieces import Piece, counted, pieces, place
 from sendplan.planner.placement import Placement
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import AT_ONE_GO, size
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema.vocabulary import Stop

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
-from sendplan.planner.parameters import MAX_WORKERS
+from sendplan.planner.problem.parameters import MAX_WORKERS
 from sendplan.planner.schema.errors import MethodError
 
 Subject = TypeVar("Subject")

@@ -12,8 +12,8 @@ from sendplan.planner.chance import ByStep, Rates, check_seed, draw, with_arriva
 from sendplan.planner.course import Course
 from sendplan.planner.day_by_day import live_day_by_day
 from sendplan.planner.look_ahead import live_looking_ahead
-from sendplan.planner.parameters import Parameters
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.rules import rules
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError

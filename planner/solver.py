@@ -13,10 +13,10 @@ from sendplan.planner.filling import fill
 from sendplan.planner.gaps import relative_gap
 from sendplan.planner.matching import match
 from sendplan.planner.outcome import outcome
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.repair import repair
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema.vocabulary import Stop

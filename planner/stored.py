@@ -4,10 +4,10 @@ import numpy as np
 
 from sendplan.planner.existing import standing
 from sendplan.planner.outcome import outcome
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.rules import rules
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.stages import NONE

@@ -9,14 +9,14 @@ import pandas as pd
 from sendplan.planner.components import mailbox_components
 from sendplan.planner.fleet import fleet_of
 from sendplan.planner.frame_rows import appended, extended, next_id, row_of
-from sendplan.planner.progress import Progress, progress
+from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.vocabulary import EnrollmentStatus, MailboxStatus
 from sendplan.planner.study_changes import AddMailboxes, Arrivals, DaysOff, ScaleCapacities
 from sendplan.planner.workload import goes_on
 
 if TYPE_CHECKING:
-    from sendplan.planner.problem import Problem
+    from sendplan.planner.problem.problem import Problem
 
 Frames = dict[str, Any]
 """DataFrames by the name that a problem has for them."""

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.plan import SENDS
-from sendplan.planner.problem import Problem
-from sendplan.planner.progress import Progress, progress
+from sendplan.planner.problem.enrollment_state import Progress, progress
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.dates import SECOND, SendingDays
 from sendplan.planner.schema.readers import NULL, microseconds

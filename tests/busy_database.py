@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.nightly import run_plan
 from sendplan.io.tables import metadata
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.database_frames import put_frames
 from sendplan.tests.worlds import World, at
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.nightly import run_plan
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests import busy_database as busy
 from sendplan.tests.database_frames import put_frames
 from sendplan.tests.worlds import World, at

@@ -34,7 +34,7 @@ from sendplan.io.nightly import run_plan
 from sendplan.io.recalc import Recalculation, recalc
 from sendplan.io.store import Pace
 from sendplan.planner.changes import StopContacts
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import BLOCKED
 from sendplan.tests import busy_database as busy
 from sendplan.tests import dispatch_facts as facts

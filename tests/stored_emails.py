@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from sendplan.io.check import check
 from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.recalc import Recalculation, recalc
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.busy_database import NOW, TABLES
 from sendplan.tests.database_frames import dump, read_frames
 from sendplan.tests.oracle import judge

@@ -18,7 +18,7 @@ from sendplan.io.recalc import Recalculation
 from sendplan.io.requests import request
 from sendplan.io.store import Pace
 from sendplan.io.tables import RequestKind
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests import busy_database as busy
 from sendplan.tests.database_frames import put_frames
 from sendplan.tests.methods import FACTOR

@@ -13,7 +13,7 @@ from sendplan.cli import main
 from sendplan.io.check import check
 from sendplan.io.database import connect
 from sendplan.io.nightly import run_plan
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.database_frames import TABLES, clear_tables, dump
 
 NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)

@@ -23,7 +23,7 @@ from sendplan.io.errors import DatabaseError
 from sendplan.io.executors import Workplace
 from sendplan.io.nightly import run_plan
 from sendplan.io.part_planning import DATABASE_VARIABLE, PartJob
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.parted_world import (
     NOW,
     SIZE,

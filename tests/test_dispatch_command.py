@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from sendplan.io.nightly import run_plan
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.dispatch_world import DispatchWorld, assert_accounted_for
 from sendplan.tests.smtp_server import HANG, Answer
 from sendplan.tests.stored_emails import recalculated

@@ -29,7 +29,7 @@ from sendplan.planner.bottlenecks import Bottlenecks
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.comparison import Comparison
 from sendplan.planner.explained import Explanation
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import vocabulary
 from sendplan.planner.simulated import Simulation
 from sendplan.planner.synthetic import REFERENCE_NOW, reference
@@ -64,7 +64,7 @@ WORDS = {
     *map(str, COLUMNS),
     *(field.name for field in fields(Parameters)),
     *inspect.signature(sendplan.solve).parameters,
-    *sendplan.planner.parameters.METHODS,
+    *sendplan.planner.problem.parameters.METHODS,
     *sendplan.__all__,
     *stop_lists.COLUMNS,
     *BUILT_INS,

@@ -11,7 +11,7 @@ import sendplan
 from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.progress import NEXT_STEP
 from sendplan.io.dispatch.transitions import begin, succeed
-from sendplan.planner.progress import progress
+from sendplan.planner.problem.enrollment_state import progress
 from sendplan.tests.database_frames import read_frames
 from sendplan.tests.due_emails import LEASE, Claiming, put
 from sendplan.tests.stored_emails import rows, run_sql

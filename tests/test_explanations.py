@@ -16,8 +16,8 @@ from sendplan.io.errors import DataError
 from sendplan.io.explaining import explain_email
 from sendplan.planner.explained import Explanation
 from sendplan.planner.explanations import explain_slots
-from sendplan.planner.parameters import Parameters
-from sendplan.planner.standing import slots_of
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.slots import slots_of
 from sendplan.tests.database_frames import clear_tables, put_frames
 from sendplan.tests.explained_facts import Asked, contradictions
 from sendplan.tests.instances import random_frames

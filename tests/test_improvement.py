@@ -26,8 +26,8 @@ from sendplan.planner.existing import standing
 from sendplan.planner.following import follow
 from sendplan.planner.lagrangian import Prices, lagrangian
 from sendplan.planner.lanes import Lanes
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.pieces import Piece, counted, pieces
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import pooled_bound, relaxed
 from sendplan.planner.rules import rules
 from sendplan.planner.schema.vocabulary import Stop

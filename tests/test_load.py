@@ -17,8 +17,8 @@ from sendplan.io.nightly import run_plan
 from sendplan.io.pending_rows import read_strays
 from sendplan.io.requests import reach_of
 from sendplan.io.setting_rows import settings_frame
-from sendplan.planner.parameters import Parameters
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.contracts import CONTRACTS
 from sendplan.planner.schema.readers import NULL
 from sendplan.tests.database_frames import clear_tables, put_frames, read_frames, read_plan

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import sendplan
-from sendplan.planner.parameters import METHODS
+from sendplan.planner.problem.parameters import METHODS
 from sendplan.tests.enumeration import Best, best
 from sendplan.tests.methods import tries
 from sendplan.tests.oracle import judge

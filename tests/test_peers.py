@@ -21,8 +21,8 @@ from sendplan.benchmarks.peers.table import HEADING, Case, contradictions, secti
 from sendplan.benchmarks.peers.trial import Result, attempt
 from sendplan.benchmarks.results import with_section
 from sendplan.planner import synthetic
-from sendplan.planner.parameters import METHODS
 from sendplan.planner.placement import Placement
+from sendplan.planner.problem.parameters import METHODS
 
 SMALL = Size.parse("20x2")
 LIMIT = 20.0

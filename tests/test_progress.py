@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sendplan
-from sendplan.planner.progress import Progress, progress
+from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.schema.readers import NULL
 from sendplan.tests.worlds import World, at, day, days_of, slots, without_slot
 

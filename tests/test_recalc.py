@@ -10,7 +10,7 @@ from sendplan.io.changes import apply
 from sendplan.io.database import connect
 from sendplan.io.nightly import run_plan
 from sendplan.io.preview import preview
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests import busy_database as busy
 from sendplan.tests.busy_database import GRACE, LEAD, NOW
 from sendplan.tests.change_cases import BY_NAME, CASES, SHORT, Case, make

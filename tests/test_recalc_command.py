@@ -18,7 +18,7 @@ from sendplan.io.database import connect
 from sendplan.io.last_plan import STEADY, WIDEST, recalc_parameters
 from sendplan.io.nightly import run_plan
 from sendplan.io.planner_lock import planner_lock
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.database_frames import clear_tables, put_frames
 from sendplan.tests.stored_emails import recalculated, rows, run_sql, slots, violations
 from sendplan.tests.worlds import World, at

@@ -21,8 +21,8 @@ import sendplan
 from sendplan.planner.board import NEVER, Board
 from sendplan.planner.existing import standing
 from sendplan.planner.objective import delays, moved
-from sendplan.planner.parameters import METHODS, Parameters
 from sendplan.planner.placement import Placement
+from sendplan.planner.problem.parameters import METHODS, Parameters
 from sendplan.planner.rules import rules
 from sendplan.planner.stored import stored_plan
 from sendplan.planner.workload import workload

@@ -17,7 +17,7 @@ from sendplan.io import settings
 from sendplan.io.database import connect
 from sendplan.io.errors import DataError
 from sendplan.io.settings import read_settings
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 
 Write = Callable[[str], Path]
 

@@ -21,7 +21,7 @@ from sendplan.planner.changes import (
     ScaleCapacities,
 )
 from sendplan.planner.deadline import Weights, deadline, least_shortfall
-from sendplan.planner.parameters import Parameters
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.rules import rules
 from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.workload import workload

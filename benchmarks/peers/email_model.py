@@ -14,8 +14,8 @@ from ortools.sat.python import cp_model
 
 from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
 from sendplan.benchmarks.peers.instances import Instance, Terms
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.stages import NONE
 
 THREADS = 2

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner import synthetic
-from sendplan.planner.parameters import Parameters
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.rules import Rules, rules
 from sendplan.planner.workload import Workload, workload
 

@@ -31,8 +31,8 @@ from pyjobshop import Model
 
 from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
 from sendplan.benchmarks.peers.instances import Instance, Terms
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import WaitUnit
 from sendplan.planner.stages import NONE
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.objective import delays
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.placement import Placement
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.stages import NONE
 from sendplan.planner.verify import violations
 from sendplan.planner.workload import workload

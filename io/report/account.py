@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import read_snapshot, reading
-from sendplan.planner.parameters import Parameters
 from sendplan.planner.plan import Plan
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.vocabulary import IN_FLIGHT, EmailStatus, EnrollmentStatus
 from sendplan.planner.stored import stored_plan
 

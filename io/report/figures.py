@@ -13,8 +13,8 @@ from sendplan.io.texts import CONTROL
 from sendplan.planner.bottlenecks import Bottlenecks, bottlenecks
 from sendplan.planner.fleet import has_slot
 from sendplan.planner.plan import Plan
-from sendplan.planner.problem import Problem
-from sendplan.planner.progress import progress
+from sendplan.planner.problem.enrollment_state import progress
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import BLOCKED, EnrollmentStatus, MailboxStatus

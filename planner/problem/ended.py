@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.problem import Problem
-from sendplan.planner.progress import progress
+from sendplan.planner.problem.enrollment_state import progress
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import HOLDING_UP, EmailStatus, EnrollmentStatus
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import local_days
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.fleet import has_slot
-from sendplan.planner.problem import Problem
+from sendplan.planner.problem.problem import Problem
 
 
 def slots_of(rows: pd.DataFrame) -> pd.DataFrame:
