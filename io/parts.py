@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sendplan.io.load import reading
 from sendplan.io.pending_rows import read_strays
 from sendplan.io.requests import CONNECTING_LINKS, Requests, reach_of, read_requests
-from sendplan.planner.components import connected
+from sendplan.planner.model.components import connected
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus, MailboxStatus
 
 PART_SIZE = 50_000

@@ -25,9 +25,9 @@ from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.runs import OvertakenError, Published, RunRecord
 from sendplan.io.store import Pace, store, tidy
 from sendplan.io.watching import notices
-from sendplan.planner.components import mailbox_components
 from sendplan.planner.crew import Progress
 from sendplan.planner.due import held
+from sendplan.planner.model.components import mailbox_components
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import SECOND

@@ -216,7 +216,7 @@ def reach_of(
     # Here, since a dispatcher, which only asks for plans, must start without numpy and pandas.
     import numpy as np
 
-    from sendplan.planner.components import connected
+    from sendplan.planner.model.components import connected
 
     named = {"sequence_ids": list(sequence_ids), "mailbox_ids": list(mailbox_ids)}
     with translated_errors("finding what shares mailboxes"):

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sendplan.planner.components import connected
-from sendplan.planner.rules import Rules
-from sendplan.planner.stages import NONE, Stages
-from sendplan.planner.workload import Workload
+from sendplan.planner.model.components import connected
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE, Stages
 
 MOST_LANES = 1_500
 """Lanes that the chains told apart in one component may have in all."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.keys import numbered
-from sendplan.planner.placement import Placement, Room
+from sendplan.planner.model.assignment import Placement, Room
+from sendplan.planner.model.grouping import numbered
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.rules import Rules
 from sendplan.planner.schema.readers import NULL
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 NEVER = 1e12
 """Cost of a day that cannot be used."""

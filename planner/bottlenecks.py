@@ -16,23 +16,23 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.changes import ScaleCapacities
-from sendplan.planner.components import sequence_components
 from sendplan.planner.crew import Crew, Nobody
-from sendplan.planner.fleet import fleet_of
 from sendplan.planner.lagrangian import lagrangian
-from sendplan.planner.objective import delays
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.components import sequence_components
+from sendplan.planner.model.instance import Workload, workload
+from sendplan.planner.model.limits import Rules, rules
+from sendplan.planner.model.mailbox_capacity import fleet_of
+from sendplan.planner.model.objective import delays
 from sendplan.planner.outcome import horizon_end
-from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
 from sendplan.planner.planned import planned
 from sendplan.planner.problem.enrollment_state import progress
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.room_prices import PricedPiece, priced, room_prices
-from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema import dates
 from sendplan.planner.solver import plan_with
-from sendplan.planner.workload import Workload, workload
 
 MATTERS = 0.01
 """Price from which room counts as short; below, it is the solver's noise."""

@@ -12,12 +12,12 @@ from sendplan.planner.deadline import (
     deadline,
     least_shortfall,
 )
+from sendplan.planner.model.instance import Workload, workload
+from sendplan.planner.model.limits import Rules, rules
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema import dates
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload, workload
 
 ROUNDING = 1e-6
 """What is lost at most, relative to a shortfall, to the arithmetic of real numbers."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.fleet import fleet_of
+from sendplan.planner.model.mailbox_capacity import fleet_of
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.moves import Moves, Slots
 from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.readers import NULL
-from sendplan.planner.stages import NONE
 
 _NEVER = np.iinfo(np.int64).max
 FREE = -(2**40)

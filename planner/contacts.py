@@ -6,10 +6,10 @@ it; the other is taken out, with what follows it in its chain, and inserted anew
 
 import numpy as np
 
-from sendplan.planner.placement import Placement
-from sendplan.planner.rules import Rules
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE
 
 
 def clashes(

@@ -11,9 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from sendplan.planner.fleet import UNLIMITED
 from sendplan.planner.lanes import Lanes
-from sendplan.planner.stages import NONE
+from sendplan.planner.model.mailbox_capacity import UNLIMITED
+from sendplan.planner.model.step_classes import NONE
 
 FREE = np.iinfo(np.int64).min
 """Lower limit of a row that has none."""

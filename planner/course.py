@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.chance import MOST_ATTEMPTS, Draws
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema import dates
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 NEVER = np.iinfo(np.int64).max
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.claims import FREE, Claims, spans
-from sendplan.planner.stages import NONE
+from sendplan.planner.model.step_classes import NONE
 
 SHARE = 8
 """The part of a batch, as a divisor, that is cleared at one go at least when nobody can go."""

@@ -8,9 +8,9 @@ at the number of emails that it lets through, which can but flatter these polici
 import numpy as np
 
 from sendplan.planner.course import Course
-from sendplan.planner.placement import Placement, Room, winners
-from sendplan.planner.rules import Rules
-from sendplan.planner.stages import NONE
+from sendplan.planner.model.assignment import Placement, Room, winners
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE
 
 
 def live_day_by_day(course: Course, rules: Rules, *, follow_ups_first: bool) -> None:

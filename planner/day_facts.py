@@ -6,11 +6,11 @@ import numpy as np
 
 from sendplan.planner.alternatives import Alternatives, Slots
 from sendplan.planner.explained import Alternative, DayBetween, Emails, FollowUp, Load
-from sendplan.planner.fleet import UNLIMITED
 from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.model.mailbox_capacity import UNLIMITED
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.ready_facts import ready_day
 from sendplan.planner.schema.dates import SECOND
-from sendplan.planner.stages import NONE
 
 
 class Days:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sendplan.planner.fleet import UNLIMITED
 from sendplan.planner.linear import programme, solved
-from sendplan.planner.stages import NONE
+from sendplan.planner.model.mailbox_capacity import UNLIMITED
+from sendplan.planner.model.step_classes import NONE
 
 if TYPE_CHECKING:
     from sendplan.planner.deadline import Deadline

@@ -8,10 +8,10 @@ follow, and the other takes its own: no count changes, and neither does the cost
 import numpy as np
 
 from sendplan.planner.contacts import clashes
-from sendplan.planner.placement import Placement
-from sendplan.planner.rules import Rules
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE
 
 REACH = 60
 """How many places before and behind are looked at."""

@@ -11,7 +11,8 @@ from sendplan.planner.explained import DayBetween, Exchange, Explanation, Move, 
 from sendplan.planner.frame_rows import row_of
 from sendplan.planner.inquiry import Inquiry
 from sendplan.planner.minute_facts import minute_facts
-from sendplan.planner.objective import delays
+from sendplan.planner.model.objective import delays
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.outcome import horizon_end
 from sendplan.planner.plan import Plan
 from sendplan.planner.planned import email_numbers
@@ -20,7 +21,6 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.ready_facts import ready_day, ready_facts
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.vocabulary import Reason
-from sendplan.planner.stages import NONE
 from sendplan.planner.unplaced_facts import obstruction
 
 EXCHANGES = 5

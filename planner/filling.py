@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from sendplan.planner.components import components, mailbox_components
 from sendplan.planner.greedy import decide
-from sendplan.planner.objective import delays
-from sendplan.planner.people import assign, demand
-from sendplan.planner.placement import Placement, Room
+from sendplan.planner.model.assignment import Placement, Room
+from sendplan.planner.model.components import components, mailbox_components
+from sendplan.planner.model.counts import Counts, Demand, Pairs, Terrain, trajectories
+from sendplan.planner.model.disaggregation import assign, demand
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.objective import delays
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.reinsertion import Prices, reinsert
 from sendplan.planner.relaxation import Flow, relax
-from sendplan.planner.rules import Rules
-from sendplan.planner.stages import NONE
-from sendplan.planner.terrain import Counts, Demand, Pairs, Terrain, trajectories
-from sendplan.planner.workload import Workload
 
 PASSES = 100
 """Passes of the relaxation; more change little."""

@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from sendplan.planner.minutes import Timetable, timetable
-from sendplan.planner.placement import Placement, Room, insert
-from sendplan.planner.rules import Rules
+from sendplan.planner.model.assignment import Placement, Room, insert
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema.dates import SECOND
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 
 def fit(work: Workload, rules: Rules, placement: Placement) -> np.ndarray:

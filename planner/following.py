@@ -8,7 +8,7 @@ on how early numbers are rounded up, so several ways are tried, box by box.
 import numpy as np
 
 from sendplan.planner.lanes import Lanes
-from sendplan.planner.stages import NONE
+from sendplan.planner.model.step_classes import NONE
 
 BIASES = (0.5, 0.0, 0.3, 0.7, 0.95)
 """What is added to running sums before they are rounded down."""

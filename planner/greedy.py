@@ -5,15 +5,15 @@ mailboxes have room for *over the whole trajectory* of follow-ups that a start e
 targets, the emails that a relaxed plan has sent by each day (`sendplan.planner.relaxation`), it
 starts no more than those, and lets a follow-up wait where the relaxed plan does.
 
-A contact is a count here, and `sendplan.planner.people` turns counts back into contacts, so that
-the time depends on stages, mailboxes and days only.
+A contact is a count here, and `sendplan.planner.model.disaggregation` turns counts back into
+contacts, so that the time depends on stages, mailboxes and days only.
 """
 
 import numpy as np
 
-from sendplan.planner.fleet import UNLIMITED
-from sendplan.planner.stages import NONE
-from sendplan.planner.terrain import Counts, Demand, Terrain, trajectories
+from sendplan.planner.model.counts import Counts, Demand, Terrain, trajectories
+from sendplan.planner.model.mailbox_capacity import UNLIMITED
+from sendplan.planner.model.step_classes import NONE
 
 SLACK = (0.0, 0.1, 0.3, 1.0)
 """How far, as shares of a day's room, the follow-ups foreseen may exceed it to meet a target.

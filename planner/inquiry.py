@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.board import Board
+from sendplan.planner.model.instance import Workload, workload
+from sendplan.planner.model.limits import Rules, rules
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.planned import email_numbers, planned
 from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.readers import microseconds
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload, workload
 
 
 class Inquiry:

@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from sendplan.planner.fleet import UNLIMITED
-from sendplan.planner.stages import NONE
+from sendplan.planner.model.mailbox_capacity import UNLIMITED
+from sendplan.planner.model.step_classes import NONE
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sendplan.planner.count_model import CountModel
 from sendplan.planner.lanes import Lanes
-from sendplan.planner.stages import NONE
+from sendplan.planner.model.step_classes import NONE
 
 
 @dataclass(frozen=True)

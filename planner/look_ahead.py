@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.course import Course
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.plan import Plan
 from sendplan.planner.planned import planned
 from sendplan.planner.problem.parameters import Parameters
@@ -26,7 +27,6 @@ from sendplan.planner.schema.vocabulary import (
     EnrollmentStatus,
 )
 from sendplan.planner.solver import plan_with
-from sendplan.planner.stages import NONE
 
 STILL_COUNTS = 3 * DAY
 """For how long a sent email can stand in the way of others: mailbox, contact and gap of its day."""

@@ -6,11 +6,11 @@ on one of those ways is given that way, so that no email moves which need not.
 
 import numpy as np
 
-from sendplan.planner.keys import numbered, rank
-from sendplan.planner.placement import Placement
-from sendplan.planner.rules import Rules
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.grouping import numbered, rank
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE
 
 _ELSEWHERE = -2
 """Stands for the mailbox of a chain whose slots are spread over several."""

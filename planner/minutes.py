@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.spacing import Jobs, spread
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.fleet import has_slot
+from sendplan.planner.model.mailbox_capacity import has_slot
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL
-from sendplan.planner.stages import NONE
 
 EMAIL = ["enrollment_id", "step_id"]
 SLOT = ["mailbox_id", "send_day", "send_at"]

@@ -3,15 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.objective import delays, moved
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.objective import delays, moved
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.rules import Rules
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.vocabulary import PlanStatus, Reason, Stop
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 
 def horizon_end(allowed: Rules, parameters: Parameters, day: np.ndarray) -> int:

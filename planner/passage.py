@@ -11,10 +11,10 @@ import pandas as pd
 
 from sendplan.planner.claims import claims_of
 from sendplan.planner.crossing import Crossing, Rows, cross
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.moves import SLOT, Moves, moves_of
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL
-from sendplan.planner.stages import NONE
 
 
 def passage(

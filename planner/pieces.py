@@ -6,13 +6,13 @@ import numpy as np
 
 from sendplan.planner.apart import Apart
 from sendplan.planner.lanes import Lanes
-from sendplan.planner.people import assign, demand
-from sendplan.planner.placement import Placement
-from sendplan.planner.rules import Rules
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.counts import Counts, Demand, Pairs
+from sendplan.planner.model.disaggregation import assign, demand
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE, Stages
 from sendplan.planner.schema.readers import NULL
-from sendplan.planner.stages import NONE, Stages
-from sendplan.planner.terrain import Counts, Demand, Pairs
-from sendplan.planner.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.readers import microseconds
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import numpy as np
 
 from sendplan.planner.explained import Ready
 from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema.dates import local_days, to_date
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import EmailStatus, WaitUnit
-from sendplan.planner.stages import NONE
 
 ONE_DAY = dt.timedelta(days=1)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.fleet import UNLIMITED
-from sendplan.planner.stages import NONE
-from sendplan.planner.terrain import Counts, Demand, Terrain
+from sendplan.planner.model.counts import Counts, Demand, Terrain
+from sendplan.planner.model.mailbox_capacity import UNLIMITED
+from sendplan.planner.model.step_classes import NONE
 
 _NEVER = 1e12
 """Cost of a day that cannot be used."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.stages import NONE, Stages
+from sendplan.planner.model.step_classes import NONE, Stages
 
 _NEVER = 1e12
 """Cost of sending on a day on which a stage must not."""

@@ -14,13 +14,13 @@ is worth more than `change_weight`.
 import numpy as np
 
 from sendplan.planner.board import NEVER, Board
-from sendplan.planner.components import components
-from sendplan.planner.keys import numbered
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.components import components
+from sendplan.planner.model.grouping import numbered
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.rules import Rules
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 TRIES = 400
 SHARE = 0.1

@@ -16,13 +16,13 @@ from sendplan.planner.crew import Crew
 from sendplan.planner.lagrangian import Prices, lagrangian
 from sendplan.planner.lanes import Lanes
 from sendplan.planner.linear import Way, solve_linear
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules, rules
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.pieces import pieces
-from sendplan.planner.placement import Placement
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.rules import Rules, rules
 from sendplan.planner.search import sinks
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 A_LITTLE = 0.01
 """Emails of room added everywhere while prices are sought.

@@ -9,17 +9,17 @@ from sendplan.planner.candidates import cost_of
 from sendplan.planner.cpsat import unit_of
 from sendplan.planner.crew import Crew
 from sendplan.planner.improvement import improve
-from sendplan.planner.objective import delays, moved
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules, rules
+from sendplan.planner.model.objective import delays, moved
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.outcome import horizon_end
 from sendplan.planner.parts import Part, bound_quickly
 from sendplan.planner.pieces import Piece, counted, pieces, place
-from sendplan.planner.placement import Placement
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import AT_ONE_GO, size
-from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema.vocabulary import Stop
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 SINK_MARGIN = 5
 """Days between the end of a component's known plan and the day that stands for all later ones."""

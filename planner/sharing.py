@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from sendplan.planner.fleet import UNLIMITED
 from sendplan.planner.lanes import Lanes
-from sendplan.planner.stages import NONE
+from sendplan.planner.model.mailbox_capacity import UNLIMITED
+from sendplan.planner.model.step_classes import NONE
 
 
 def alike(lanes: Lanes, groups: int) -> np.ndarray:

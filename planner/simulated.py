@@ -10,11 +10,11 @@ import pandas as pd
 
 from sendplan.planner.chance import Rates
 from sendplan.planner.course import Course
-from sendplan.planner.objective import delays
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.objective import delays
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
-from sendplan.planner.stages import NONE
 
 QUANTILES = (0.1, 0.5, 0.9)
 FIGURES = (

@@ -12,16 +12,16 @@ from sendplan.planner.chance import ByStep, Rates, check_seed, draw, with_arriva
 from sendplan.planner.course import Course
 from sendplan.planner.day_by_day import live_day_by_day
 from sendplan.planner.look_ahead import live_looking_ahead
+from sendplan.planner.model.instance import workload
+from sendplan.planner.model.limits import rules
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.rules import rules
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import DEFAULT_WORKERS
 from sendplan.planner.side_by_side import study_workers
 from sendplan.planner.simulated import Run, Simulation, run_of
 from sendplan.planner.study_changes import Arrivals
-from sendplan.planner.workload import workload
 
 REPLY_RATE = 0.03
 BOUNCE_RATE = (0.02, 0.002)

@@ -12,17 +12,17 @@ from sendplan.planner.existing import standing
 from sendplan.planner.filling import fill
 from sendplan.planner.gaps import relative_gap
 from sendplan.planner.matching import match
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import Workload, workload
+from sendplan.planner.model.limits import Rules, rules
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.outcome import outcome
-from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.repair import repair
-from sendplan.planner.rules import Rules, rules
 from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.search import Search
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload, workload
 
 THREADS = "sendplan-crew"
 """How the names of the threads begin that improve a plan."""

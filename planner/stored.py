@@ -3,15 +3,15 @@
 import numpy as np
 
 from sendplan.planner.existing import standing
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import workload
+from sendplan.planner.model.limits import rules
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.outcome import outcome
-from sendplan.planner.placement import Placement
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.rules import rules
 from sendplan.planner.schema.dates import SECOND
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import workload
 
 
 def stored_plan(problem: Problem, parameters: Parameters) -> Plan:

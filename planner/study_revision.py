@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.components import mailbox_components
-from sendplan.planner.fleet import fleet_of
 from sendplan.planner.frame_rows import appended, extended, next_id, row_of
+from sendplan.planner.model.components import mailbox_components
+from sendplan.planner.model.instance import goes_on
+from sendplan.planner.model.mailbox_capacity import fleet_of
 from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.vocabulary import EnrollmentStatus, MailboxStatus
 from sendplan.planner.study_changes import AddMailboxes, Arrivals, DaysOff, ScaleCapacities
-from sendplan.planner.workload import goes_on
 
 if TYPE_CHECKING:
     from sendplan.planner.problem.problem import Problem

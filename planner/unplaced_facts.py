@@ -6,6 +6,7 @@ import numpy as np
 
 from sendplan.planner.frame_rows import row_of
 from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import (
     OCCUPYING,
@@ -15,7 +16,6 @@ from sendplan.planner.schema.vocabulary import (
     Reason,
     SequenceStatus,
 )
-from sendplan.planner.stages import NONE
 
 NOT_PLANNED = "not_planned"
 """No plan has seen the email yet."""

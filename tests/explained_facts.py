@@ -19,9 +19,9 @@ import pandas as pd
 import sendplan
 from sendplan.planner.explained import DayBetween, Explanation, Move
 from sendplan.planner.minutes import timetable
+from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.planned import email_numbers, planned
 from sendplan.planner.schema.dates import SECOND
-from sendplan.planner.workload import Workload, workload
 from sendplan.tests.oracle import judge
 from sendplan.tests.oracle_facts import ONE_DAY, Facts, read
 

@@ -26,15 +26,15 @@ from sendplan.planner.existing import standing
 from sendplan.planner.following import follow
 from sendplan.planner.lagrangian import Prices, lagrangian
 from sendplan.planner.lanes import Lanes
+from sendplan.planner.model.instance import workload
+from sendplan.planner.model.limits import rules
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.pieces import Piece, counted, pieces
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import pooled_bound, relaxed
-from sendplan.planner.rules import rules
 from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.sharing import alike, settled, shares
-from sendplan.planner.stages import NONE
 from sendplan.planner.synthetic import REFERENCE_NOW, reference
-from sendplan.planner.workload import workload
 from sendplan.tests.instances import Frames, with_plan
 from sendplan.tests.methods import MAKERS, METHODS, examples
 from sendplan.tests.worlds import World, days_of, without_slot

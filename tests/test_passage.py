@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sendplan
-from sendplan.planner.fleet import has_slot
+from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.passage import passage
 from sendplan.planner.schema.readers import NULL, microseconds
 from sendplan.tests.instances import Frames, instances, with_plan

@@ -21,7 +21,7 @@ from sendplan.benchmarks.peers.table import HEADING, Case, contradictions, secti
 from sendplan.benchmarks.peers.trial import Result, attempt
 from sendplan.benchmarks.results import with_section
 from sendplan.planner import synthetic
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
 from sendplan.planner.problem.parameters import METHODS
 
 SMALL = Size.parse("20x2")

@@ -20,12 +20,12 @@ from pandas.testing import assert_frame_equal
 import sendplan
 from sendplan.planner.board import NEVER, Board
 from sendplan.planner.existing import standing
-from sendplan.planner.objective import delays, moved
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import workload
+from sendplan.planner.model.limits import rules
+from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.problem.parameters import METHODS, Parameters
-from sendplan.planner.rules import rules
 from sendplan.planner.stored import stored_plan
-from sendplan.planner.workload import workload
 from sendplan.tests.changed_worlds import (
     CHANGES,
     Changer,

@@ -21,10 +21,10 @@ from sendplan.planner.changes import (
     ScaleCapacities,
 )
 from sendplan.planner.deadline import Weights, deadline, least_shortfall
+from sendplan.planner.model.instance import workload
+from sendplan.planner.model.limits import rules
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.rules import rules
 from sendplan.planner.schema.errors import MethodError, ProblemError
-from sendplan.planner.workload import workload
 from sendplan.tests.worlds import World, day, days_of
 
 

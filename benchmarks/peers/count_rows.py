@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.benchmarks.peers.instances import Terms
-from sendplan.planner.components import mailbox_components
-from sendplan.planner.stages import NONE
+from sendplan.planner.model.components import mailbox_components
+from sendplan.planner.model.step_classes import NONE
 
 
 @dataclass

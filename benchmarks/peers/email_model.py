@@ -14,9 +14,9 @@ from ortools.sat.python import cp_model
 
 from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
 from sendplan.benchmarks.peers.instances import Instance, Terms
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.stages import NONE
 
 THREADS = 2
 

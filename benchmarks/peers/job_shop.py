@@ -31,10 +31,10 @@ from pyjobshop import Model
 
 from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
 from sendplan.benchmarks.peers.instances import Instance, Terms
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import WaitUnit
-from sendplan.planner.stages import NONE
 
 THREADS = 2
 

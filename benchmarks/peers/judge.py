@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.objective import delays
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import workload
+from sendplan.planner.model.objective import delays
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.stages import NONE
 from sendplan.planner.verify import violations
-from sendplan.planner.workload import workload
 
 _EMAIL = ["enrollment_id", "step_id"]
 

@@ -43,9 +43,9 @@ from timefold.solver.score import (
 from sendplan.benchmarks.peers import java
 from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
 from sendplan.benchmarks.peers.instances import Instance, Terms
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.stages import NONE
 
 # The annotations below would start it themselves, with memory as they please.
 java.start()

@@ -11,14 +11,14 @@ import pandas as pd
 from sendplan.io.report.account import Account, Night
 from sendplan.io.texts import CONTROL
 from sendplan.planner.bottlenecks import Bottlenecks, bottlenecks
-from sendplan.planner.fleet import has_slot
+from sendplan.planner.model.instance import Workload, workload
+from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem.enrollment_state import progress
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import BLOCKED, EnrollmentStatus, MailboxStatus
-from sendplan.planner.workload import Workload, workload
 
 STANDINGS = (
     "not_started",

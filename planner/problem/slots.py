@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.fleet import has_slot
+from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.problem.problem import Problem
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.placement import Placement
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema.readers import NULL
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.keys import rank
-from sendplan.planner.rules import Rules
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
+from sendplan.planner.model.grouping import rank
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE
 
 
 @dataclass

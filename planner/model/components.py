@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sendplan.planner.workload import Workload
+from sendplan.planner.model.instance import Workload
 
 
 def mailbox_components(pools: list[np.ndarray]) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.stages import NONE, Stages
+from sendplan.planner.model.step_classes import NONE, Stages
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.fleet import UNLIMITED, Fleet, fleet_of, has_slot
+from sendplan.planner.model.mailbox_capacity import UNLIMITED, Fleet, fleet_of, has_slot
+from sendplan.planner.model.step_classes import NONE, Stages, calendars_of, stages_of
+from sendplan.planner.model.windows import Windows, windows_of
 from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
@@ -20,8 +22,6 @@ from sendplan.planner.schema.vocabulary import (
     Reason,
     SequenceStatus,
 )
-from sendplan.planner.stages import NONE, Stages, calendars_of, stages_of
-from sendplan.planner.windows import Windows, windows_of
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ up to every day no more leave than have become ready, each gets a day on or afte
 
 import numpy as np
 
-from sendplan.planner.placement import Placement, first_days
-from sendplan.planner.rules import Rules
-from sendplan.planner.stages import NONE
-from sendplan.planner.terrain import Counts, Demand, Pairs
-from sendplan.planner.workload import Workload
+from sendplan.planner.model.assignment import Placement, first_days
+from sendplan.planner.model.counts import Counts, Demand, Pairs
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.step_classes import NONE
 
 
 def demand(work: Workload, rules: Rules, placement: Placement, pairs: Pairs) -> Demand:

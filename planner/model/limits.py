@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.fleet import UNLIMITED
-from sendplan.planner.gap_room import gap_room
+from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.mailbox_capacity import UNLIMITED
+from sendplan.planner.model.spacing_capacity import gap_room
+from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.dates import SECOND
-from sendplan.planner.stages import NONE
-from sendplan.planner.workload import Workload
 
 
 @dataclass(frozen=True)
