@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.contacts import clashes
 from sendplan.planner.model.assignment import Placement, first_days
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.placing.contact_conflicts import clashes
 from sendplan.planner.schema.readers import NULL
 
 

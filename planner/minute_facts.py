@@ -4,7 +4,7 @@ import numpy as np
 
 from sendplan.planner.explained import Minute
 from sendplan.planner.inquiry import Inquiry
-from sendplan.planner.minutes import evenly_spread
+from sendplan.planner.placing.send_times import evenly_spread
 from sendplan.planner.schema.dates import SECOND
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from sendplan.planner.apart import told_apart
-from sendplan.planner.candidates import cost_of
 from sendplan.planner.cpsat import unit_of
 from sendplan.planner.crew import Crew
 from sendplan.planner.improvement import improve
@@ -17,6 +16,7 @@ from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.outcome import horizon_end
 from sendplan.planner.parts import Part, bound_quickly
 from sendplan.planner.pieces import Piece, counted, pieces, place
+from sendplan.planner.placing.completion import cost_of
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import AT_ONE_GO, size
 from sendplan.planner.schema.vocabulary import Stop

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sendplan.planner.candidates import Candidate, cheaper, cost_of, mended
 from sendplan.planner.crew import Crew, Nobody, Watch
 from sendplan.planner.existing import standing
 from sendplan.planner.filling import fill
@@ -17,6 +16,7 @@ from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.outcome import outcome
+from sendplan.planner.placing.completion import Candidate, cheaper, cost_of, mended
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem

@@ -18,8 +18,8 @@ import pandas as pd
 
 import sendplan
 from sendplan.planner.explained import DayBetween, Explanation, Move
-from sendplan.planner.minutes import timetable
 from sendplan.planner.model.instance import Workload, workload
+from sendplan.planner.placing.send_times import timetable
 from sendplan.planner.planned import email_numbers, planned
 from sendplan.planner.schema.dates import SECOND
 from sendplan.tests.oracle import judge

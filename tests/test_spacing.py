@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendplan.planner.spacing import Jobs, spread
+from sendplan.planner.placing.even_spacing import Jobs, spread
 
 Windows = list[tuple[int, int, int]]  # first and last second, emails
 Regions = list[tuple[int, int]]

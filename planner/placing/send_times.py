@@ -1,9 +1,9 @@
 """Minutes: when on its day each email leaves (SPEC §5, Minutes).
 
 Mailbox-days with one window are spread evenly, all at once; those whose windows differ are spread
-as widely as possible (`sendplan.planner.spacing`). Where min_gap_seconds is broken that way, the
-mailbox is gone through day by day, around what has left already; an email for which there is no
-room then is handed back.
+as widely as possible (`sendplan.planner.placing.even_spacing`). Where min_gap_seconds is broken
+that way, the mailbox is gone through day by day, around what has left already; an email for which
+there is no room then is handed back.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ import pandas as pd
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.placing.even_spacing import Jobs, spread
 from sendplan.planner.schema.dates import SECOND
-from sendplan.planner.spacing import Jobs, spread
 
 
 @dataclass(frozen=True)

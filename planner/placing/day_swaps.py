@@ -7,11 +7,11 @@ follow, and the other takes its own: no count changes, and neither does the cost
 
 import numpy as np
 
-from sendplan.planner.contacts import clashes
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.placing.contact_conflicts import clashes
 
 REACH = 60
 """How many places before and behind are looked at."""
