@@ -8,8 +8,8 @@ import numpy as np
 
 from sendplan.planner.crew import Crew, Nobody, Watch
 from sendplan.planner.existing import standing
-from sendplan.planner.filling import fill
 from sendplan.planner.gaps import relative_gap
+from sendplan.planner.greedy.construction import fill
 from sendplan.planner.matching import match
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload, workload

@@ -2,8 +2,9 @@
 
 On each day the follow-ups that wait go first; then each sequence starts as many contacts as its
 mailboxes have room for *over the whole trajectory* of follow-ups that a start entails. With
-targets, the emails that a relaxed plan has sent by each day (`sendplan.planner.relaxation`), it
-starts no more than those, and lets a follow-up wait where the relaxed plan does.
+targets, the emails that a relaxed plan has sent by each day
+(`sendplan.planner.greedy.volume_algorithm`), it starts no more than those, and lets a follow-up
+wait where the relaxed plan does.
 
 A contact is a count here, and `sendplan.planner.model.disaggregation` turns counts back into
 contacts, so that the time depends on stages, mailboxes and days only.

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from sendplan.planner.greedy import decide
+from sendplan.planner.greedy.admission import decide
+from sendplan.planner.greedy.reinsertion import Prices, reinsert
+from sendplan.planner.greedy.volume_algorithm import Flow, relax
 from sendplan.planner.model.assignment import Placement, Room
 from sendplan.planner.model.components import components, mailbox_components
 from sendplan.planner.model.counts import Counts, Demand, Pairs, Terrain, trajectories
@@ -11,8 +13,6 @@ from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.objective import delays
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.reinsertion import Prices, reinsert
-from sendplan.planner.relaxation import Flow, relax
 
 PASSES = 100
 """Passes of the relaxation; more change little."""
