@@ -17,7 +17,7 @@ import pandas as pd
 
 from sendplan.planner.changes import ScaleCapacities
 from sendplan.planner.crew import Crew, Nobody
-from sendplan.planner.lagrangian import lagrangian
+from sendplan.planner.flow.lagrangian import lagrangian
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.components import sequence_components
 from sendplan.planner.model.instance import Workload, workload

@@ -28,7 +28,7 @@ class Progress:
     phase : str
         What has just been done.
     work : float
-        Seconds of work spent, see `sendplan.planner.effort`.
+        Seconds of work spent, see `sendplan.planner.flow.work_estimates`.
     """
 
     cost: float

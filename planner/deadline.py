@@ -4,7 +4,7 @@ The mailboxes of a pool are taken as one, and contacts as a flow. A plan falls s
 follow-up that is late, and by more for each email that leaves after the day. With prices on the
 room, every chain can be sent its own cheapest way in one pass over stages and days; what that comes
 to, less the prices of the room there is, is at most the shortfall of any plan (weak duality, see
-`sendplan.planner.lagrangian`). It falls by exactly price × emails where room is added: so the
+`sendplan.planner.flow.lagrangian`). It falls by exactly price × emails where room is added: so the
 prices of one relaxation say how much room is needed at the least, whatever solver proposed them.
 """
 

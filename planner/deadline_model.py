@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sendplan.planner.linear import programme, solved
+from sendplan.planner.flow.lp_solver import programme, solved
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.step_classes import NONE
 

@@ -57,7 +57,7 @@ def improve(
     parts : list of Part
         With the cost of a known plan, and a bound.
     unit : int or None
-        See `sendplan.planner.cpsat.unit_of`.
+        See `sendplan.planner.flow.cpsat_solver.unit_of`.
     parameters : Parameters
         Limits.
     crew : Crew

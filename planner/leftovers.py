@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.count_model import CountModel
-from sendplan.planner.lanes import Lanes
+from sendplan.planner.flow.flow_model import CountModel
+from sendplan.planner.flow.network import Lanes
 from sendplan.planner.model.step_classes import NONE
 
 

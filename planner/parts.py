@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.lanes import Lanes
+from sendplan.planner.flow.network import Lanes
 from sendplan.planner.leftovers import broken
 from sendplan.planner.refinement import pooled_bound
 

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner import effort
-from sendplan.planner.branching import branch
-from sendplan.planner.count_model import CountModel, count_model
-from sendplan.planner.cpsat import solve_whole
-from sendplan.planner.following import follow
-from sendplan.planner.lagrangian import Prices, lagrangian
-from sendplan.planner.lanes import Lanes
+from sendplan.planner.flow import work_estimates as effort
+from sendplan.planner.flow.apportioning import alike, settled, shares
+from sendplan.planner.flow.cpsat_solver import solve_whole
+from sendplan.planner.flow.flow_model import CountModel, count_model
+from sendplan.planner.flow.lagrangian import Prices, lagrangian
+from sendplan.planner.flow.lp_solver import Way, solve_linear
+from sendplan.planner.flow.mip_solver import branch
+from sendplan.planner.flow.network import Lanes
+from sendplan.planner.flow.rounding import follow
 from sendplan.planner.leftovers import clauses
-from sendplan.planner.linear import Way, solve_linear
-from sendplan.planner.sharing import alike, settled, shares
 
 SMALL = 1_600
 """Variables up to which CP-SAT takes a box at one go."""
@@ -159,7 +159,7 @@ def refined(lanes: Lanes, sends: np.ndarray, unit: int | None, limit: float, see
     sends : ndarray of int, shape (lanes, days)
         What leaves so far.
     unit : int or None
-        See `sendplan.planner.cpsat.unit_of`.
+        See `sendplan.planner.flow.cpsat_solver.unit_of`.
     limit : float
         Seconds of work to spend at most.
     seed : int

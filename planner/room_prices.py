@@ -2,25 +2,25 @@
 
 Mailboxes of a pool are taken as one box of the count model, whose linear relaxation is solved; the
 dual values of its capacity rows are the prices. With them goes the Lagrangian bound, which falls by
-exactly price × emails where room is added (`sendplan.planner.lagrangian`): so nothing that is said
-with a price rests on the solver that proposed it.
+exactly price × emails where room is added (`sendplan.planner.flow.lagrangian`): so nothing that is
+said with a price rests on the solver that proposed it.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sendplan.planner.apart import told_apart
-from sendplan.planner.count_model import count_model
 from sendplan.planner.crew import Crew
-from sendplan.planner.lagrangian import Prices, lagrangian
-from sendplan.planner.lanes import Lanes
-from sendplan.planner.linear import Way, solve_linear
+from sendplan.planner.flow.flow_model import count_model
+from sendplan.planner.flow.lagrangian import Prices, lagrangian
+from sendplan.planner.flow.lp_solver import Way, solve_linear
+from sendplan.planner.flow.network import Lanes
+from sendplan.planner.flow.single_chains import told_apart
+from sendplan.planner.flow.subproblems import pieces
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.pieces import pieces
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.search import sinks
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sendplan.planner.apart import told_apart
-from sendplan.planner.cpsat import unit_of
 from sendplan.planner.crew import Crew
+from sendplan.planner.flow.cpsat_solver import unit_of
+from sendplan.planner.flow.single_chains import told_apart
+from sendplan.planner.flow.subproblems import Piece, counted, pieces, place
 from sendplan.planner.improvement import improve
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload
@@ -15,7 +16,6 @@ from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.outcome import horizon_end
 from sendplan.planner.parts import Part, bound_quickly
-from sendplan.planner.pieces import Piece, counted, pieces, place
 from sendplan.planner.placing.completion import cost_of
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import AT_ONE_GO, size

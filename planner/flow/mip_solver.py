@@ -14,9 +14,9 @@ import numpy as np
 from ortools.math_opt.python import mathopt
 from ortools.math_opt.solvers import highs_pb2
 
-from sendplan.planner import effort
-from sendplan.planner.count_model import CountModel
-from sendplan.planner.linear import written
+from sendplan.planner.flow import work_estimates as effort
+from sendplan.planner.flow.flow_model import CountModel
+from sendplan.planner.flow.lp_solver import written
 
 NODES = 3
 """Nodes of the search tree after which it ends."""
@@ -95,7 +95,7 @@ def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> 
             model_params=mathopt.ModelSolveParameters(solution_hints=[known]),
         )
     except (RuntimeError, ValueError, AttributeError):
-        # See `sendplan.planner.linear`: a solver that gives up.
+        # See `sendplan.planner.flow.lp_solver`: a solver that gives up.
         return Branched(None, -np.inf, effort.branching(model.variables), on_time=True)
     solution = None
     if result.has_primal_feasible_solution():

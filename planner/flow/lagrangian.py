@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.lanes import Lanes
+from sendplan.planner.flow.network import Lanes
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.step_classes import NONE
 

@@ -7,7 +7,7 @@ on how early numbers are rounded up, so several ways are tried, box by box.
 
 import numpy as np
 
-from sendplan.planner.lanes import Lanes
+from sendplan.planner.flow.network import Lanes
 from sendplan.planner.model.step_classes import NONE
 
 BIASES = (0.5, 0.0, 0.3, 0.7, 0.95)
@@ -20,7 +20,7 @@ def follow(lanes: Lanes, targets: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     lanes : Lanes
-        The flow, settled (`sendplan.planner.sharing.settled`).
+        The flow, settled (`sendplan.planner.flow.apportioning.settled`).
     targets : ndarray of float, shape (lanes, days)
         Emails that leave in the divided flow.
 

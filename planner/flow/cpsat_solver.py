@@ -12,7 +12,7 @@ from math import lcm
 import numpy as np
 from ortools.sat.python import cp_model
 
-from sendplan.planner.count_model import FREE, CountModel, Neighbourhood
+from sendplan.planner.flow.flow_model import FREE, CountModel, Neighbourhood
 from sendplan.planner.leftovers import Clause
 
 FINEST = 1_000_000

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.apart import Apart
-from sendplan.planner.lanes import Lanes
+from sendplan.planner.flow.network import Lanes
+from sendplan.planner.flow.single_chains import Apart
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.counts import Counts, Demand, Pairs
 from sendplan.planner.model.disaggregation import assign, demand

@@ -1,6 +1,6 @@
 """The count model's linear relaxation, solved by MathOpt: emails may be divided.
 
-Its values say how a good plan flows, its prices make a bound (`sendplan.planner.lagrangian`).
+Its values say how a good plan flows, its prices make a bound (`sendplan.planner.flow.lagrangian`).
 Both solvers used work on one thread and count no time, so that the result is the same every time.
 """
 
@@ -12,8 +12,8 @@ from ortools.math_opt import model_pb2
 from ortools.math_opt.python import mathopt
 from ortools.math_opt.solvers import highs_pb2
 
-from sendplan.planner.count_model import FREE, CountModel
-from sendplan.planner.lagrangian import Prices
+from sendplan.planner.flow.flow_model import FREE, CountModel
+from sendplan.planner.flow.lagrangian import Prices
 
 FEW = 3_000
 """Variables up to which the simplex method is as fast as any."""
