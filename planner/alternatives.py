@@ -11,12 +11,12 @@ from functools import cached_property
 
 import numpy as np
 
-from sendplan.planner.board import NEVER
 from sendplan.planner.inquiry import Inquiry
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.grouping import numbered
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.placing.send_times import timetable
+from sendplan.planner.replanning.chain_insertion import NEVER
 
 
 @dataclass(frozen=True)

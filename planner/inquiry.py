@@ -7,7 +7,6 @@ import holidays
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.board import Board
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.step_classes import NONE
@@ -15,6 +14,7 @@ from sendplan.planner.planned import email_numbers, planned
 from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
+from sendplan.planner.replanning.chain_insertion import Board
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.readers import microseconds
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS

@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sendplan.planner.crew import Crew, Nobody, Watch
-from sendplan.planner.existing import standing
 from sendplan.planner.gaps import relative_gap
 from sendplan.planner.greedy.construction import fill
-from sendplan.planner.matching import match
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.limits import Rules, rules
@@ -20,7 +18,9 @@ from sendplan.planner.placing.completion import Candidate, cheaper, cost_of, men
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.repair import repair
+from sendplan.planner.replanning.incumbent import standing
+from sendplan.planner.replanning.repair import repair
+from sendplan.planner.replanning.slot_matching import match
 from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.search import Search
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from sendplan.planner.existing import standing
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import workload
 from sendplan.planner.model.limits import rules
@@ -11,6 +10,7 @@ from sendplan.planner.outcome import outcome
 from sendplan.planner.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
+from sendplan.planner.replanning.incumbent import standing
 from sendplan.planner.schema.dates import SECOND
 
 

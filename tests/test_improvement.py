@@ -20,7 +20,6 @@ from pandas.testing import assert_frame_equal
 
 import sendplan
 from sendplan.planner.crew import Progress
-from sendplan.planner.existing import standing
 from sendplan.planner.flow.apportioning import alike, settled, shares
 from sendplan.planner.flow.flow_model import FREE, count_model
 from sendplan.planner.flow.lagrangian import Prices, lagrangian
@@ -33,6 +32,7 @@ from sendplan.planner.model.limits import rules
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import pooled_bound, relaxed
+from sendplan.planner.replanning.incumbent import standing
 from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.synthetic import REFERENCE_NOW, reference
 from sendplan.tests.instances import Frames, with_plan

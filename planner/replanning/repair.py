@@ -13,7 +13,6 @@ is worth more than `change_weight`.
 
 import numpy as np
 
-from sendplan.planner.board import NEVER, Board
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.components import components
 from sendplan.planner.model.grouping import numbered
@@ -21,6 +20,7 @@ from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.replanning.chain_insertion import NEVER, Board
 
 TRIES = 400
 SHARE = 0.1
@@ -41,8 +41,8 @@ def repair(work: Workload, rules: Rules, parameters: Parameters, placement: Plac
     work, rules, parameters
         The work, what it may use, and how is planned.
     placement : Placement
-        The existing slots that can stay (`sendplan.planner.existing`); changed in place. What finds
-        no way within the days in use is left open.
+        The existing slots that can stay (`sendplan.planner.replanning.incumbent`); changed in
+        place. What finds no way within the days in use is left open.
     """
     if not len(work.chains):
         return
