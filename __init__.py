@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
     from sendplan.planner.comparison import compare
     from sendplan.planner.explanations import explain
-    from sendplan.planner.plan import Plan
+    from sendplan.planner.plan.checker import violations
+    from sendplan.planner.plan.plan import Plan
     from sendplan.planner.problem.parameters import Parameters
     from sendplan.planner.problem.problem import Problem
     from sendplan.planner.simulation import simulate
     from sendplan.planner.solver import solve
-    from sendplan.planner.verify import violations
 
 __version__ = "0.1.0"
 
@@ -28,12 +28,12 @@ _HOMES = {
     "explain": "sendplan.planner.explanations",
     "fewest_mailboxes": "sendplan.planner.capacity_search",
     "Parameters": "sendplan.planner.problem.parameters",
-    "Plan": "sendplan.planner.plan",
+    "Plan": "sendplan.planner.plan.plan",
     "Problem": "sendplan.planner.problem.problem",
     "simulate": "sendplan.planner.simulation",
     "smallest_capacity": "sendplan.planner.capacity_search",
     "solve": "sendplan.planner.solver",
-    "violations": "sendplan.planner.verify",
+    "violations": "sendplan.planner.plan.checker",
 }
 
 __all__ = [

@@ -29,7 +29,7 @@ from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from sendplan.planner.plan import Plan
+    from sendplan.planner.plan.plan import Plan
 
 CREW = "sendplan-crew"
 """How the names of threads begin that improve a plan."""

@@ -9,9 +9,9 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database import translated_errors
 from sendplan.io.load import load
+from sendplan.planner.plan.checker import violations
 from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.vocabulary import EmailStatus
-from sendplan.planner.verify import violations
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Findings:
     emails : int
         Slots looked at.
     violations : DataFrame
-        See `sendplan.planner.verify.violations`.
+        See `sendplan.planner.plan.checker.violations`.
     """
 
     as_of: dt.datetime

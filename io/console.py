@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sendplan.io.check import Findings
     from sendplan.io.running import Run
     from sendplan.planner.crew import Progress as Step
-    from sendplan.planner.plan import Plan
+    from sendplan.planner.plan.plan import Plan
 
 SHOWN_MAILBOXES = 8
 SHOWN_SEQUENCES = 50

@@ -12,7 +12,7 @@ from sendplan.io.console import SHOWN_SEQUENCES, day_of, plain, print_table, pri
 if TYPE_CHECKING:
     from sendplan.io.preview import Preview
     from sendplan.io.recalc import Recalculation
-    from sendplan.planner.plan import Plan
+    from sendplan.planner.plan.plan import Plan
 
 SHOWN_MOVES = 10
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.io.pending_queries import OTHER_REASON, REASONS
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.ended import finished, obsolete
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL

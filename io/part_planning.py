@@ -20,8 +20,8 @@ from sendplan.io.requests import Requests
 from sendplan.io.running import Clock, WallClock, planned
 from sendplan.io.runs import OvertakenError, PartRecord, Published, published_part
 from sendplan.io.store import store
+from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.summary import Summary
 
 ATTEMPTS = 4
 """How often a part starts over when what it was planned from has changed under it."""

@@ -23,8 +23,8 @@ from sendplan.io.runs import (
     open_run,
 )
 from sendplan.io.store import tidy
+from sendplan.planner.plan.summary import joined
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.summary import joined
 
 ROUNDS = 4
 """How often parts are given out, if those who had them are lost."""

@@ -13,10 +13,10 @@ from sendplan.io.database import translated_errors
 from sendplan.io.load import load_around
 from sendplan.io.recalc import fixed_when_due
 from sendplan.planner.changes import AddStep, Change, StopContacts, SuppressContact
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
+from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.solver import plan_with
-from sendplan.planner.stored import stored_plan
 
 SEQUENCES_OF_MAILBOXES = """
     SELECT DISTINCT sequence_id FROM sequence_mailboxes WHERE mailbox_id = ANY(:ids)

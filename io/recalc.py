@@ -26,8 +26,8 @@ from sendplan.io.runs import OvertakenError, Published, RunRecord
 from sendplan.io.store import Pace, store, tidy
 from sendplan.io.watching import notices
 from sendplan.planner.crew import Progress
-from sendplan.planner.due import held
 from sendplan.planner.model.components import mailbox_components
+from sendplan.planner.plan.due_slots import held
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import SECOND
@@ -65,7 +65,7 @@ class Recalculation:
 
 
 def fixed_when_due(problem: Problem, one_a_day: bool, grace: float = GRACE_SECONDS) -> Problem:
-    """Leave to the dispatchers what they are about to take, see `sendplan.planner.due`.
+    """Leave to the dispatchers what they are about to take, see `sendplan.planner.plan.due_slots`.
 
     Parameters
     ----------

@@ -10,13 +10,13 @@ from sendplan.io.errors import SendplanError
 from sendplan.io.load import Snapshot
 from sendplan.io.runs import Published
 from sendplan.planner.crew import Progress
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.checker import violations
+from sendplan.planner.plan.plan import Plan
+from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.solver import plan_with
-from sendplan.planner.summary import Summary
-from sendplan.planner.verify import violations
 
 SAFETY = 2.0
 SAFETY_MARGIN = 10.0

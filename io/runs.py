@@ -17,8 +17,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sendplan.io.errors import SendplanError
 from sendplan.io.requests import reach_of
 from sendplan.io.summaries import summary_from_json, summary_to_json
-from sendplan.planner.plan import Plan
-from sendplan.planner.summary import Summary
+from sendplan.planner.plan.plan import Plan
+from sendplan.planner.plan.summary import Summary
 
 FIGURES = (
     "method",

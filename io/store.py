@@ -26,7 +26,7 @@ from sendplan.io.runs import OvertakenError, Published, Record
 from sendplan.io.setting_rows import read_settings, same_settings
 from sendplan.io.tables import RequestKind
 from sendplan.planner.passage import passage
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus

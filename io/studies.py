@@ -13,7 +13,7 @@ from sendplan.io.scenarios import Scenario, wanted_scenario
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
 from sendplan.planner.comparison import AS_IT_IS, Comparison, compare
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 
 

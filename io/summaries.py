@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from sendplan.planner.summary import Summary
+from sendplan.planner.plan.summary import Summary
 
 DAYS = ("horizon_end", "finish_day")
 FRAMES = ("sequences", "mailboxes", "unplaced")

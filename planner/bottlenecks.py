@@ -24,9 +24,9 @@ from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.mailbox_capacity import fleet_of
 from sendplan.planner.model.objective import delays
-from sendplan.planner.outcome import horizon_end
-from sendplan.planner.plan import Plan
-from sendplan.planner.planned import planned
+from sendplan.planner.plan.assembly import horizon_end
+from sendplan.planner.plan.plan import Plan
+from sendplan.planner.plan.reading import planned
 from sendplan.planner.problem.enrollment_state import progress
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem

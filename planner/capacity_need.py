@@ -7,7 +7,7 @@ import pandas as pd
 
 from sendplan.planner.capacity_bounds import Obstacle
 from sendplan.planner.change import Change
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from sendplan.planner.capacity_bounds import (
 )
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.change import Change
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters, named_parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates

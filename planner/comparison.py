@@ -17,7 +17,7 @@ from sendplan.planner.side_by_side import study_workers
 from sendplan.planner.solver import plan_with
 
 if TYPE_CHECKING:
-    from sendplan.planner.plan import Plan
+    from sendplan.planner.plan.plan import Plan
     from sendplan.planner.problem.problem import Problem
 
 AS_IT_IS = "as it is"

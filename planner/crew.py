@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from sendplan.planner.gaps import relative_gap
+from sendplan.planner.plan.optimality_gap import relative_gap
 from sendplan.planner.schema.vocabulary import Stop
 
 Result = TypeVar("Result")

@@ -13,9 +13,9 @@ from sendplan.planner.inquiry import Inquiry
 from sendplan.planner.minute_facts import minute_facts
 from sendplan.planner.model.objective import delays
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.outcome import horizon_end
-from sendplan.planner.plan import Plan
-from sendplan.planner.planned import email_numbers
+from sendplan.planner.plan.assembly import horizon_end
+from sendplan.planner.plan.plan import Plan
+from sendplan.planner.plan.reading import email_numbers
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.ready_facts import ready_day, ready_facts

@@ -14,8 +14,8 @@ many do.
 import numpy as np
 
 from sendplan.planner.crew import Crew, Progress
-from sendplan.planner.gaps import relative_gap
 from sendplan.planner.parts import Draft, Part, whole_costs
+from sendplan.planner.plan.optimality_gap import relative_gap
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import (
     AT_ONE_GO,

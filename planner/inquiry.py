@@ -10,7 +10,7 @@ import pandas as pd
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.planned import email_numbers, planned
+from sendplan.planner.plan.reading import email_numbers, planned
 from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem

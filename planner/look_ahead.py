@@ -13,8 +13,8 @@ import pandas as pd
 
 from sendplan.planner.course import Course
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.plan import Plan
-from sendplan.planner.planned import planned
+from sendplan.planner.plan.plan import Plan
+from sendplan.planner.plan.reading import planned
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import DAY, SECOND

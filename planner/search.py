@@ -14,9 +14,9 @@ from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.outcome import horizon_end
 from sendplan.planner.parts import Part, bound_quickly
 from sendplan.planner.placing.completion import cost_of
+from sendplan.planner.plan.assembly import horizon_end
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.refinement import AT_ONE_GO, size
 from sendplan.planner.schema.vocabulary import Stop

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sendplan.planner.crew import Crew, Nobody, Watch
-from sendplan.planner.gaps import relative_gap
 from sendplan.planner.greedy.construction import fill
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.outcome import outcome
 from sendplan.planner.placing.completion import Candidate, cheaper, cost_of, mended
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.assembly import outcome
+from sendplan.planner.plan.optimality_gap import relative_gap
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.replanning.incumbent import standing

@@ -20,7 +20,7 @@ import sendplan
 from sendplan.planner.explained import DayBetween, Explanation, Move
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.placing.send_times import timetable
-from sendplan.planner.planned import email_numbers, planned
+from sendplan.planner.plan.reading import email_numbers, planned
 from sendplan.planner.schema.dates import SECOND
 from sendplan.tests.oracle import judge
 from sendplan.tests.oracle_facts import ONE_DAY, Facts, read

@@ -25,7 +25,7 @@ from sendplan.io.nightly import run_plan
 from sendplan.io.planner_lock import PlannerBusyError, planner_lock
 from sendplan.io.running import Run, UnsoundPlanError
 from sendplan.io.runs import OvertakenError
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.solver import plan_with

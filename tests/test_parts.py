@@ -24,8 +24,8 @@ from sendplan.io.planner_lock import PLANNER_LOCK, planner_lock
 from sendplan.io.running import Run
 from sendplan.io.runs import OvertakenError, SupersededError
 from sendplan.io.summaries import summary_to_json
+from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.summary import Summary
 from sendplan.tests.database_frames import clear_tables, put_frames, read_frames
 from sendplan.tests.instances import random_frames
 from sendplan.tests.parted_world import (

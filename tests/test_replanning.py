@@ -22,10 +22,10 @@ from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import workload
 from sendplan.planner.model.limits import rules
 from sendplan.planner.model.objective import delays, moved
+from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import METHODS, Parameters
 from sendplan.planner.replanning.chain_insertion import NEVER, Board
 from sendplan.planner.replanning.incumbent import standing
-from sendplan.planner.stored import stored_plan
 from sendplan.tests.changed_worlds import (
     CHANGES,
     Changer,

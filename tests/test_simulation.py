@@ -18,7 +18,7 @@ from sendplan.planner import look_ahead, synthetic
 from sendplan.planner.chance import MOST_ATTEMPTS, Rates
 from sendplan.planner.changes import Arrivals
 from sendplan.planner.course import Course
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from sendplan.io.summaries import FRAMES, summary_from_json, summary_to_json
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
+from sendplan.planner.plan.summary import joined
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.solver import solve
-from sendplan.planner.summary import joined
 from sendplan.tests.instances import random_frames
 from sendplan.tests.worlds import World
 

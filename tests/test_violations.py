@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import sendplan
-from sendplan.planner.verify import COLUMNS
+from sendplan.planner.plan.checker import COLUMNS
 from sendplan.tests.worlds import Slot, World, at, day, sends_of
 
 NINE = "09:00:00"

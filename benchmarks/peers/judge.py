@@ -9,9 +9,9 @@ from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import workload
 from sendplan.planner.model.objective import delays
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.plan.checker import violations
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.verify import violations
 
 _EMAIL = ["enrollment_id", "step_id"]
 

@@ -8,11 +8,11 @@ from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import read_snapshot, reading
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
+from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.vocabulary import IN_FLIGHT, EmailStatus, EnrollmentStatus
-from sendplan.planner.stored import stored_plan
 
 SENT = f"""
     SELECT enrollment.sequence_id, coalesce(step.position, 0) AS position,

@@ -13,7 +13,7 @@ from sendplan.io.texts import CONTROL
 from sendplan.planner.bottlenecks import Bottlenecks, bottlenecks
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.mailbox_capacity import has_slot
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.enrollment_state import progress
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from sendplan.io.report import charts, tables
 from sendplan.io.report.figures import NOT_PLANNED, OUTDATED, STANDINGS, Figures
 from sendplan.io.report.sections import count, sections
-from sendplan.planner.gaps import relative_gap, verdict
+from sendplan.planner.plan.optimality_gap import relative_gap, verdict
 
 PALETTES = (
     ("load", len(charts.LEVELS)),

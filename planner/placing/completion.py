@@ -9,10 +9,10 @@ from sendplan.planner.model.components import components
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.objective import delays, moved
-from sendplan.planner.outcome import horizon_end
 from sendplan.planner.placing.contact_conflicts import clashes
 from sendplan.planner.placing.day_swaps import exchange
 from sendplan.planner.placing.spacing_repair import fit
+from sendplan.planner.plan.assembly import horizon_end
 from sendplan.planner.problem.parameters import Parameters
 
 

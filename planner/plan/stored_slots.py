@@ -6,8 +6,8 @@ from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import workload
 from sendplan.planner.model.limits import rules
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.outcome import outcome
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.assembly import outcome
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.replanning.incumbent import standing

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sendplan.planner.gaps import relative_gap, verdict
+from sendplan.planner.plan.optimality_gap import relative_gap, verdict
 from sendplan.planner.schema.vocabulary import PlanStatus, Stop
 
 if TYPE_CHECKING:
-    from sendplan.planner.plan import Plan
+    from sendplan.planner.plan.plan import Plan
 
 SUMMED = (
     "emails",

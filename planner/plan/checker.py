@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.plan import SENDS
+from sendplan.planner.plan.plan import SENDS
 from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pandas as pd
 
+from sendplan.planner.plan.checker import violations
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.vocabulary import EmailStatus
-from sendplan.planner.verify import violations
 
 
 def held(problem: Problem, since: int, until: int, *, one_a_day: bool = True) -> Problem:

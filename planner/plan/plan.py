@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.gaps import relative_gap, verdict
+from sendplan.planner.plan.optimality_gap import relative_gap, verdict
+from sendplan.planner.plan.summary import Summary, summarise
 from sendplan.planner.schema.vocabulary import BLOCKED
-from sendplan.planner.summary import Summary, summarise
 
 SENDS = ("enrollment_id", "step_id", "position", "mailbox_id", "send_day", "send_at")
 UNPLACED = ("enrollment_id", "step_id", "reason")

@@ -8,7 +8,7 @@ from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.plan import Plan
+from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.vocabulary import PlanStatus, Reason, Stop
