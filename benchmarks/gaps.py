@@ -78,7 +78,7 @@ class Result:
 def measure(case: Case, seed: int) -> Result:
     """Plan a case once."""
     import sendplan
-    from sendplan.planner.crew import Nobody, Progress
+    from sendplan.planner.improve.task_pool import Nobody, Progress
     from sendplan.planner.synthetic import REFERENCE_NOW, reference
 
     class Steps(Nobody):

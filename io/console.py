@@ -25,7 +25,7 @@ from sendplan.planner.schema.vocabulary import Reason
 if TYPE_CHECKING:
     from sendplan.io.check import Findings
     from sendplan.io.running import Run
-    from sendplan.planner.crew import Progress as Step
+    from sendplan.planner.improve.task_pool import Progress as Step
     from sendplan.planner.plan.plan import Plan
 
 SHOWN_MAILBOXES = 8

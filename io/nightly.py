@@ -15,7 +15,7 @@ from sendplan.io.planner_lock import planner_lock
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.runs import OvertakenError, RunRecord
 from sendplan.io.store import store, tidy
-from sendplan.planner.crew import Progress
+from sendplan.planner.improve.task_pool import Progress
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import Stop

@@ -25,7 +25,7 @@ from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.runs import OvertakenError, Published, RunRecord
 from sendplan.io.store import Pace, store, tidy
 from sendplan.io.watching import notices
-from sendplan.planner.crew import Progress
+from sendplan.planner.improve.task_pool import Progress
 from sendplan.planner.model.components import mailbox_components
 from sendplan.planner.plan.due_slots import held
 from sendplan.planner.problem.parameters import Parameters

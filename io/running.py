@@ -9,7 +9,7 @@ from typing import Any
 from sendplan.io.errors import SendplanError
 from sendplan.io.load import Snapshot
 from sendplan.io.runs import Published
-from sendplan.planner.crew import Progress
+from sendplan.planner.improve.task_pool import Progress
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.summary import Summary

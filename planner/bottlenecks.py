@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.changes import ScaleCapacities
-from sendplan.planner.crew import Crew, Nobody
 from sendplan.planner.flow.lagrangian import lagrangian
+from sendplan.planner.improve.task_pool import Crew, Nobody
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.components import sequence_components
 from sendplan.planner.model.instance import Workload, workload

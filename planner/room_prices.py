@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sendplan.planner.crew import Crew
 from sendplan.planner.flow.flow_model import count_model
 from sendplan.planner.flow.lagrangian import Prices, lagrangian
 from sendplan.planner.flow.lp_solver import Way, solve_linear
 from sendplan.planner.flow.network import Lanes
 from sendplan.planner.flow.single_chains import told_apart
 from sendplan.planner.flow.subproblems import pieces
+from sendplan.planner.improve.search import sinks
+from sendplan.planner.improve.task_pool import Crew
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.search import sinks
 
 A_LITTLE = 0.01
 """Emails of room added everywhere while prices are sought.

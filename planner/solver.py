@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sendplan.planner.crew import Crew, Nobody, Watch
 from sendplan.planner.greedy.construction import fill
+from sendplan.planner.improve.search import Search
+from sendplan.planner.improve.task_pool import Crew, Nobody, Watch
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.limits import Rules, rules
@@ -22,7 +23,6 @@ from sendplan.planner.replanning.incumbent import standing
 from sendplan.planner.replanning.repair import repair
 from sendplan.planner.replanning.slot_matching import match
 from sendplan.planner.schema.vocabulary import Stop
-from sendplan.planner.search import Search
 
 THREADS = "sendplan-crew"
 """How the names of the threads begin that improve a plan."""

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import sendplan
-from sendplan.planner.crew import Progress
 from sendplan.planner.flow.apportioning import alike, settled, shares
 from sendplan.planner.flow.flow_model import FREE, count_model
 from sendplan.planner.flow.lagrangian import Prices, lagrangian
@@ -27,11 +26,12 @@ from sendplan.planner.flow.network import Lanes
 from sendplan.planner.flow.rounding import follow
 from sendplan.planner.flow.single_chains import told_apart
 from sendplan.planner.flow.subproblems import Piece, counted, pieces
+from sendplan.planner.improve.task_pool import Progress
+from sendplan.planner.improve.tasks import pooled_bound, relaxed
 from sendplan.planner.model.instance import workload
 from sendplan.planner.model.limits import rules
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.refinement import pooled_bound, relaxed
 from sendplan.planner.replanning.incumbent import standing
 from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.synthetic import REFERENCE_NOW, reference

@@ -1,7 +1,7 @@
 """The count model solved by CP-SAT: whole emails, improved from a known plan, with a bound.
 
 One worker and a limit of deterministic time make a solve the same every time; solves run beside
-each other, not inside (`sendplan.planner.improvement`).
+each other, not inside (`sendplan.planner.improve.rounds`).
 """
 
 from collections.abc import Sequence

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.flow.network import Lanes
+from sendplan.planner.improve.tasks import pooled_bound
 from sendplan.planner.leftovers import broken
-from sendplan.planner.refinement import pooled_bound
 
 ROUNDING = 1e-9
 """What is lost at most, relative to the cost, to the arithmetic of real numbers."""

@@ -13,11 +13,9 @@ many do.
 
 import numpy as np
 
-from sendplan.planner.crew import Crew, Progress
-from sendplan.planner.parts import Draft, Part, whole_costs
-from sendplan.planner.plan.optimality_gap import relative_gap
-from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.refinement import (
+from sendplan.planner.improve.subproblem_state import Draft, Part, whole_costs
+from sendplan.planner.improve.task_pool import Crew, Progress
+from sendplan.planner.improve.tasks import (
     AT_ONE_GO,
     followed,
     following_work,
@@ -28,6 +26,8 @@ from sendplan.planner.refinement import (
     relaxed,
     size,
 )
+from sendplan.planner.plan.optimality_gap import relative_gap
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import Stop
 
 FOR_RELAXATIONS = 0.25

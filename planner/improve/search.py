@@ -4,21 +4,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sendplan.planner.crew import Crew
 from sendplan.planner.flow.cpsat_solver import unit_of
 from sendplan.planner.flow.single_chains import told_apart
 from sendplan.planner.flow.subproblems import Piece, counted, pieces, place
-from sendplan.planner.improvement import improve
+from sendplan.planner.improve.rounds import improve
+from sendplan.planner.improve.subproblem_state import Part, bound_quickly
+from sendplan.planner.improve.task_pool import Crew
+from sendplan.planner.improve.tasks import AT_ONE_GO, size
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.parts import Part, bound_quickly
 from sendplan.planner.placing.completion import cost_of
 from sendplan.planner.plan.assembly import horizon_end
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.refinement import AT_ONE_GO, size
 from sendplan.planner.schema.vocabulary import Stop
 
 SINK_MARGIN = 5
@@ -94,7 +94,7 @@ class Search:
         return len(self.parts) == len(np.unique(self.of_chain))
 
     def run(self, crew: Crew, rival: float = np.inf) -> Stop:
-        """Improve the parts, see `sendplan.planner.improvement.improve`."""
+        """Improve the parts, see `sendplan.planner.improve.rounds.improve`."""
         return improve(self.parts, self.unit, self.parameters, crew, rival)
 
     def improved(self, known: Placement) -> Iterator[Placement]:
