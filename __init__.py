@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sendplan.planner.bottlenecks import bottlenecks
     from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
     from sendplan.planner.comparison import compare
-    from sendplan.planner.explanations import explain
+    from sendplan.planner.explain.explanations import explain
     from sendplan.planner.plan.checker import violations
     from sendplan.planner.plan.plan import Plan
     from sendplan.planner.problem.parameters import Parameters
@@ -25,7 +25,7 @@ _HOMES = {
     "bottlenecks": "sendplan.planner.bottlenecks",
     "changes": "sendplan.planner.changes",
     "compare": "sendplan.planner.comparison",
-    "explain": "sendplan.planner.explanations",
+    "explain": "sendplan.planner.explain.explanations",
     "fewest_mailboxes": "sendplan.planner.capacity_search",
     "Parameters": "sendplan.planner.problem.parameters",
     "Plan": "sendplan.planner.plan.plan",

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sendplan.io.console import emit_json
-from sendplan.planner.explanation_texts import paragraphs
+from sendplan.planner.explain.texts import paragraphs
+from sendplan.planner.explain.unplaced_facts import OVERDUE
 from sendplan.planner.schema.vocabulary import EmailStatus
-from sendplan.planner.unplaced_facts import OVERDUE
 
 if TYPE_CHECKING:
     from sendplan.io.explaining import ExplainedEmail

@@ -10,8 +10,8 @@ from sendplan.io.database import translated_errors
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import load_around
-from sendplan.planner.explained import Explanation
-from sendplan.planner.explanations import explain_slots
+from sendplan.planner.explain.explanations import explain_slots
+from sendplan.planner.explain.facts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem as Planning
 from sendplan.planner.problem.slots import slots_of, standing_rows

@@ -28,7 +28,7 @@ from sendplan.io.templates import BUILT_INS
 from sendplan.planner.bottlenecks import Bottlenecks
 from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.comparison import Comparison
-from sendplan.planner.explained import Explanation
+from sendplan.planner.explain.facts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import vocabulary
 from sendplan.planner.simulated import Simulation

@@ -14,8 +14,8 @@ from sendplan.cli import main
 from sendplan.io.database import connect
 from sendplan.io.errors import DataError
 from sendplan.io.explaining import explain_email
-from sendplan.planner.explained import Explanation
-from sendplan.planner.explanations import explain_slots
+from sendplan.planner.explain.explanations import explain_slots
+from sendplan.planner.explain.facts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.slots import slots_of
 from sendplan.tests.database_frames import clear_tables, put_frames

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sendplan.planner.explained import Ready
-from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.explain.context import Inquiry
+from sendplan.planner.explain.facts import Ready
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema.dates import local_days, to_date
 from sendplan.planner.schema.readers import NULL

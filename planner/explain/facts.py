@@ -361,6 +361,6 @@ class Explanation:
 
     def __str__(self) -> str:
         """Return the explanation as a few paragraphs."""
-        from sendplan.planner.explanation_texts import paragraphs
+        from sendplan.planner.explain.texts import paragraphs
 
         return "\n\n".join(paragraphs(self))

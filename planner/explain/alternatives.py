@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.explain.context import Inquiry
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.grouping import numbered
 from sendplan.planner.model.step_classes import NONE

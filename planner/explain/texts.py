@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from zoneinfo import ZoneInfo
 
-from sendplan.planner.explained import (
+from sendplan.planner.explain.facts import (
     Alternative,
     DayBetween,
     Exchange,

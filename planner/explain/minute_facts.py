@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sendplan.planner.explained import Minute
-from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.explain.context import Inquiry
+from sendplan.planner.explain.facts import Minute
 from sendplan.planner.placing.send_times import evenly_spread
 from sendplan.planner.schema.dates import SECOND
 

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.alternatives import Alternatives, Slots
-from sendplan.planner.day_facts import Days
-from sendplan.planner.explained import DayBetween, Exchange, Explanation, Move, Ready, Sender
+from sendplan.planner.explain.alternatives import Alternatives, Slots
+from sendplan.planner.explain.context import Inquiry
+from sendplan.planner.explain.day_facts import Days
+from sendplan.planner.explain.facts import DayBetween, Exchange, Explanation, Move, Ready, Sender
+from sendplan.planner.explain.minute_facts import minute_facts
+from sendplan.planner.explain.ready_facts import ready_day, ready_facts
+from sendplan.planner.explain.unplaced_facts import obstruction
 from sendplan.planner.frame_rows import row_of
-from sendplan.planner.inquiry import Inquiry
-from sendplan.planner.minute_facts import minute_facts
 from sendplan.planner.model.objective import delays
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.plan.assembly import horizon_end
@@ -18,10 +20,8 @@ from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.reading import email_numbers
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.ready_facts import ready_day, ready_facts
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.vocabulary import Reason
-from sendplan.planner.unplaced_facts import obstruction
 
 EXCHANGES = 5
 """Full days for which it is tried whether somebody else could yield."""

@@ -4,12 +4,12 @@ from collections import Counter
 
 import numpy as np
 
-from sendplan.planner.alternatives import Alternatives, Slots
-from sendplan.planner.explained import Alternative, DayBetween, Emails, FollowUp, Load
-from sendplan.planner.inquiry import Inquiry
+from sendplan.planner.explain.alternatives import Alternatives, Slots
+from sendplan.planner.explain.context import Inquiry
+from sendplan.planner.explain.facts import Alternative, DayBetween, Emails, FollowUp, Load
+from sendplan.planner.explain.ready_facts import ready_day
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.ready_facts import ready_day
 from sendplan.planner.schema.dates import SECOND
 
 
