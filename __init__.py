@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sendplan.planner import changes
-    from sendplan.planner.bottlenecks import bottlenecks
-    from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
-    from sendplan.planner.comparison import compare
     from sendplan.planner.explain.explanations import explain
     from sendplan.planner.plan.checker import violations
     from sendplan.planner.plan.plan import Plan
@@ -18,20 +15,23 @@ if TYPE_CHECKING:
     from sendplan.planner.problem.problem import Problem
     from sendplan.planner.simulation import simulate
     from sendplan.planner.solver import solve
+    from sendplan.planner.studies.bottlenecks import bottlenecks
+    from sendplan.planner.studies.capacity_search import fewest_mailboxes, smallest_capacity
+    from sendplan.planner.studies.comparison import compare
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "bottlenecks": "sendplan.planner.bottlenecks",
+    "bottlenecks": "sendplan.planner.studies.bottlenecks",
     "changes": "sendplan.planner.changes",
-    "compare": "sendplan.planner.comparison",
+    "compare": "sendplan.planner.studies.comparison",
     "explain": "sendplan.planner.explain.explanations",
-    "fewest_mailboxes": "sendplan.planner.capacity_search",
+    "fewest_mailboxes": "sendplan.planner.studies.capacity_search",
     "Parameters": "sendplan.planner.problem.parameters",
     "Plan": "sendplan.planner.plan.plan",
     "Problem": "sendplan.planner.problem.problem",
     "simulate": "sendplan.planner.simulation",
-    "smallest_capacity": "sendplan.planner.capacity_search",
+    "smallest_capacity": "sendplan.planner.studies.capacity_search",
     "solve": "sendplan.planner.solver",
     "violations": "sendplan.planner.plan.checker",
 }

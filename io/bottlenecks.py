@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import load
-from sendplan.planner.bottlenecks import Bottlenecks, bottlenecks
 from sendplan.planner.plan.stored_slots import stored_plan
+from sendplan.planner.studies.bottlenecks import Bottlenecks, bottlenecks
 
 
 @dataclass(frozen=True)

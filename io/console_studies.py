@@ -9,8 +9,8 @@ from rich.console import Console
 from sendplan.io.console import day_of, print_table
 
 if TYPE_CHECKING:
-    from sendplan.planner.capacity_need import CapacityNeed
-    from sendplan.planner.comparison import Comparison
+    from sendplan.planner.studies.capacity_need import CapacityNeed
+    from sendplan.planner.studies.comparison import Comparison
 
 
 FEW = 3

@@ -10,11 +10,11 @@ from sqlalchemy import Engine
 from sendplan.io.changes import translated_faults
 from sendplan.io.load import load, read_snapshot, reading
 from sendplan.io.scenarios import Scenario, wanted_scenario
-from sendplan.planner.capacity_need import CapacityNeed
-from sendplan.planner.capacity_search import fewest_mailboxes, smallest_capacity
-from sendplan.planner.comparison import AS_IT_IS, Comparison, compare
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.studies.capacity_need import CapacityNeed
+from sendplan.planner.studies.capacity_search import fewest_mailboxes, smallest_capacity
+from sendplan.planner.studies.comparison import AS_IT_IS, Comparison, compare
 
 
 def what_if(
@@ -92,7 +92,7 @@ def capacity(
     of : str
         ``"mailboxes"`` or ``"capacity"``.
     max_late, daily_capacity, method, workers, told
-        See `sendplan.planner.capacity_search.fewest_mailboxes`.
+        See `sendplan.planner.studies.capacity_search.fewest_mailboxes`.
 
     Raises
     ------

@@ -19,8 +19,8 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import DEFAULT_WORKERS
-from sendplan.planner.side_by_side import study_workers
 from sendplan.planner.simulated import Run, Simulation, run_of
+from sendplan.planner.studies.study_pool import study_workers
 from sendplan.planner.study_changes import Arrivals
 
 REPLY_RATE = 0.03

@@ -105,7 +105,7 @@ class Pools:
         self._ids = problem.sequences["id"].to_numpy()
         state = progress(problem)
         pools = fleet_of(problem, state).pools
-        # The numbers that `sendplan.planner.deadline` gives them, too.
+        # The numbers that `sendplan.planner.studies.deadline` gives them, too.
         self.of_sequence = mailbox_components(pools)
         count = int(self.of_sequence.max(initial=-1)) + 1
         size = problem.mailboxes["daily_capacity"].to_numpy()

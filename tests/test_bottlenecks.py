@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import sendplan
-from sendplan.planner.bottlenecks import Bottlenecks
 from sendplan.planner.changes import ScaleCapacities, SetMailbox
 from sendplan.planner.schema.errors import MethodError
+from sendplan.planner.studies.bottlenecks import Bottlenecks
 from sendplan.planner.synthetic import REFERENCE_NOW, reference
 from sendplan.tests.enumeration import best
 from sendplan.tests.test_optimum import instance

@@ -25,13 +25,13 @@ from sendplan.io.scenarios import read_scenarios
 from sendplan.io.settings import read_settings
 from sendplan.io.tables import metadata
 from sendplan.io.templates import BUILT_INS
-from sendplan.planner.bottlenecks import Bottlenecks
-from sendplan.planner.capacity_need import CapacityNeed
-from sendplan.planner.comparison import Comparison
 from sendplan.planner.explain.facts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import vocabulary
 from sendplan.planner.simulated import Simulation
+from sendplan.planner.studies.bottlenecks import Bottlenecks
+from sendplan.planner.studies.capacity_need import CapacityNeed
+from sendplan.planner.studies.comparison import Comparison
 from sendplan.planner.synthetic import REFERENCE_NOW, reference
 from sendplan.tests.readme import README, ROOT, Section, commands, parsed, sections
 from sendplan.tests.test_packaging import PROJECT

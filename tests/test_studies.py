@@ -11,8 +11,6 @@ from pandas.testing import assert_frame_equal
 
 import sendplan
 from sendplan.planner import synthetic
-from sendplan.planner.brackets import Bracket
-from sendplan.planner.capacity_bounds import Target, shortfall
 from sendplan.planner.changes import (
     AddMailboxes,
     Arrivals,
@@ -20,11 +18,13 @@ from sendplan.planner.changes import (
     RemoveMailbox,
     ScaleCapacities,
 )
-from sendplan.planner.deadline import Weights, deadline, least_shortfall
 from sendplan.planner.model.instance import workload
 from sendplan.planner.model.limits import rules
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.errors import MethodError, ProblemError
+from sendplan.planner.studies.bisection import Bracket
+from sendplan.planner.studies.capacity_bounds import Target, shortfall
+from sendplan.planner.studies.deadline import Weights, deadline, least_shortfall
 from sendplan.tests.worlds import World, day, days_of
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from sendplan.io.report.account import Account, Night
 from sendplan.io.texts import CONTROL
-from sendplan.planner.bottlenecks import Bottlenecks, bottlenecks
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.plan.plan import Plan
@@ -19,6 +18,7 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import BLOCKED, EnrollmentStatus, MailboxStatus
+from sendplan.planner.studies.bottlenecks import Bottlenecks, bottlenecks
 
 STANDINGS = (
     "not_started",

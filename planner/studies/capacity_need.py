@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from sendplan.planner.capacity_bounds import Obstacle
 from sendplan.planner.change import Change
 from sendplan.planner.plan.plan import Plan
+from sendplan.planner.studies.capacity_bounds import Obstacle
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.deadline import (
-    Cut,
-    Weights,
-    bound_threads,
-    deadline,
-    least_shortfall,
-)
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
+from sendplan.planner.studies.deadline import (
+    Cut,
+    Weights,
+    bound_threads,
+    deadline,
+    least_shortfall,
+)
 
 ROUNDING = 1e-6
 """What is lost at most, relative to a shortfall, to the arithmetic of real numbers."""

@@ -1,12 +1,12 @@
 """Bottlenecks: where capacity binds, and what more of it would be worth.
 
-A price is a dual value of the relaxation (`sendplan.planner.room_prices`), in days of lateness at
-priority 1, the unit of the cost. What it means, exactly: the proven bound falls by price × emails
-when room is added there and nothing else changes. So one more email of capacity there saves the
-best possible plan at most its price and what the bound lacks to that plan's cost; where the bound
-is tight, at most its price. Prices of several days, and of more than a few emails, do not simply
-add up: the more there is, the less the next is worth. What 10 % more saves is therefore worked out
-anew.
+A price is a dual value of the relaxation (`sendplan.planner.studies.shadow_prices`), in days of
+lateness at priority 1, the unit of the cost. What it means, exactly: the proven bound falls by
+price × emails when room is added there and nothing else changes. So one more email of capacity
+there saves the best possible plan at most its price and what the bound lacks to that plan's cost;
+where the bound is tight, at most its price. Prices of several days, and of more than a few emails,
+do not simply add up: the more there is, the less the next is worth. What 10 % more saves is
+therefore worked out anew.
 """
 
 from concurrent.futures import Executor
@@ -30,9 +30,9 @@ from sendplan.planner.plan.reading import planned
 from sendplan.planner.problem.enrollment_state import progress
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.room_prices import PricedPiece, priced, room_prices
 from sendplan.planner.schema import dates
 from sendplan.planner.solver import plan_with
+from sendplan.planner.studies.shadow_prices import PricedPiece, priced, room_prices
 
 MATTERS = 0.01
 """Price from which room counts as short; below, it is the solver's noise."""

@@ -13,8 +13,8 @@ import pandas as pd
 from sendplan.planner.change import Change
 from sendplan.planner.problem.parameters import Parameters, named_parameters
 from sendplan.planner.schema.errors import MethodError, ProblemError
-from sendplan.planner.side_by_side import study_workers
 from sendplan.planner.solver import plan_with
+from sendplan.planner.studies.study_pool import study_workers
 
 if TYPE_CHECKING:
     from sendplan.planner.plan.plan import Plan

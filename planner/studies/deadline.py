@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sendplan.planner.deadline_model import proposed_prices
 from sendplan.planner.model.components import mailbox_components
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.step_classes import NONE, Stages
+from sendplan.planner.studies.shortfall import proposed_prices
 
 
 @dataclass(frozen=True)

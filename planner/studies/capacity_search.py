@@ -1,7 +1,7 @@
 """The capacity that is needed: the fewest mailboxes, or the least of each, that reach a target.
 
-Plans say what does; `sendplan.planner.capacity_bounds` says what cannot. Between the two lies what
-nobody knows, and where they meet the answer is proven.
+Plans say what does; `sendplan.planner.studies.capacity_bounds` says what cannot. Between the two
+lies what nobody knows, and where they meet the answer is proven.
 """
 
 import datetime as dt
@@ -13,16 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.brackets import Bracket
-from sendplan.planner.capacity_bounds import (
-    LeastMailboxes,
-    Target,
-    least_mailboxes,
-    obstacle,
-    shortfall,
-    waits_alone,
-)
-from sendplan.planner.capacity_need import CapacityNeed
 from sendplan.planner.change import Change
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters, named_parameters
@@ -30,8 +20,18 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import BLOCKED
-from sendplan.planner.side_by_side import StudyWorkers, study_workers
 from sendplan.planner.solver import plan_with
+from sendplan.planner.studies.bisection import Bracket
+from sendplan.planner.studies.capacity_bounds import (
+    LeastMailboxes,
+    Target,
+    least_mailboxes,
+    obstacle,
+    shortfall,
+    waits_alone,
+)
+from sendplan.planner.studies.capacity_need import CapacityNeed
+from sendplan.planner.studies.study_pool import StudyWorkers, study_workers
 from sendplan.planner.study_changes import AddMailboxes, ScaleCapacities
 from sendplan.planner.study_revision import Pools, usual_capacity
 

@@ -10,7 +10,7 @@ from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.step_classes import NONE
 
 if TYPE_CHECKING:
-    from sendplan.planner.deadline import Deadline
+    from sendplan.planner.studies.deadline import Deadline
 
 FEW = 8_000
 """Variables up to which the simplex method is as fast as any."""
