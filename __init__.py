@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sendplan.planner.plan.plan import Plan
     from sendplan.planner.problem.parameters import Parameters
     from sendplan.planner.problem.problem import Problem
-    from sendplan.planner.simulation import simulate
+    from sendplan.planner.simulation.simulation import simulate
     from sendplan.planner.solver import solve
     from sendplan.planner.studies.bottlenecks import bottlenecks
     from sendplan.planner.studies.capacity_search import fewest_mailboxes, smallest_capacity
@@ -30,7 +30,7 @@ _HOMES = {
     "Parameters": "sendplan.planner.problem.parameters",
     "Plan": "sendplan.planner.plan.plan",
     "Problem": "sendplan.planner.problem.problem",
-    "simulate": "sendplan.planner.simulation",
+    "simulate": "sendplan.planner.simulation.simulation",
     "smallest_capacity": "sendplan.planner.studies.capacity_search",
     "solve": "sendplan.planner.solver",
     "violations": "sendplan.planner.plan.checker",

@@ -15,8 +15,8 @@ from sendplan.benchmarks.copying import today
 from sendplan.benchmarks.nightly import RESULTS, mailboxes_of
 from sendplan.benchmarks.results import FUTURES, table, with_section
 from sendplan.planner import synthetic
-from sendplan.planner.simulated import Simulation
-from sendplan.planner.simulation import Policy, simulate
+from sendplan.planner.simulation.results import Simulation
+from sendplan.planner.simulation.simulation import Policy, simulate
 
 GOAL_SECONDS = 120
 """What 20 futures may take that look ahead, on 2 cores."""

@@ -28,7 +28,7 @@ from sendplan.io.templates import BUILT_INS
 from sendplan.planner.explain.facts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import vocabulary
-from sendplan.planner.simulated import Simulation
+from sendplan.planner.simulation.results import Simulation
 from sendplan.planner.studies.bottlenecks import Bottlenecks
 from sendplan.planner.studies.capacity_need import CapacityNeed
 from sendplan.planner.studies.comparison import Comparison

@@ -14,18 +14,19 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 import sendplan
-from sendplan.planner import look_ahead, synthetic
-from sendplan.planner.chance import MOST_ATTEMPTS, Rates
+from sendplan.planner import synthetic
 from sendplan.planner.changes import Arrivals
-from sendplan.planner.course import Course
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.errors import MethodError
-from sendplan.planner.simulated import Simulation, run_of
-from sendplan.planner.simulation import Policy, lived, simulate
+from sendplan.planner.simulation.randomness import MOST_ATTEMPTS, Rates
+from sendplan.planner.simulation.results import Simulation, run_of
+from sendplan.planner.simulation.rollout import Course
+from sendplan.planner.simulation.simulation import Policy, lived, simulate
+from sendplan.planner.simulation.simulation import rolling_horizon as look_ahead
 from sendplan.tests.instances import random_features, random_frames
 from sendplan.tests.worlds import World, day
 

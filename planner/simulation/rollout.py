@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.chance import MOST_ATTEMPTS, Draws
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema import dates
+from sendplan.planner.simulation.randomness import MOST_ATTEMPTS, Draws
 
 NEVER = np.iinfo(np.int64).max
 

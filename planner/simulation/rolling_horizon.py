@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.course import Course
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.reading import planned
@@ -26,6 +25,7 @@ from sendplan.planner.schema.vocabulary import (
     EmailStatus,
     EnrollmentStatus,
 )
+from sendplan.planner.simulation.rollout import Course
 from sendplan.planner.solver import plan_with
 
 STILL_COUNTS = 3 * DAY

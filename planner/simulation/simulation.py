@@ -8,10 +8,6 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.chance import ByStep, Rates, check_seed, draw, with_arrivals
-from sendplan.planner.course import Course
-from sendplan.planner.day_by_day import live_day_by_day
-from sendplan.planner.look_ahead import live_looking_ahead
 from sendplan.planner.model.instance import workload
 from sendplan.planner.model.limits import rules
 from sendplan.planner.problem.parameters import Parameters
@@ -19,7 +15,11 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import DEFAULT_WORKERS
-from sendplan.planner.simulated import Run, Simulation, run_of
+from sendplan.planner.simulation.dispatch_rules import live_day_by_day
+from sendplan.planner.simulation.randomness import ByStep, Rates, check_seed, draw, with_arrivals
+from sendplan.planner.simulation.results import Run, Simulation, run_of
+from sendplan.planner.simulation.rolling_horizon import live_looking_ahead
+from sendplan.planner.simulation.rollout import Course
 from sendplan.planner.studies.study_pool import study_workers
 from sendplan.planner.study_changes import Arrivals
 

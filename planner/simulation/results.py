@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.chance import Rates
-from sendplan.planner.course import Course
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.objective import delays
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
+from sendplan.planner.simulation.randomness import Rates
+from sendplan.planner.simulation.rollout import Course
 
 QUANTILES = (0.1, 0.5, 0.9)
 FIGURES = (

@@ -7,10 +7,10 @@ at the number of emails that it lets through, which can but flatter these polici
 
 import numpy as np
 
-from sendplan.planner.course import Course
 from sendplan.planner.model.assignment import Placement, Room, winners
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.simulation.rollout import Course
 
 
 def live_day_by_day(course: Course, rules: Rules, *, follow_ups_first: bool) -> None:
