@@ -1088,7 +1088,7 @@ def demo(
     from sendplan.io.console import phases, say
     from sendplan.io.database import migrate
     from sendplan.io.demo import fill, is_filled
-    from sendplan.planner.synthetic import reference
+    from sendplan.planner.synthetic.instances import reference
 
     with database(place, migrated=False) as engine:
         migrate(engine)

@@ -358,8 +358,8 @@ def prepare(url: str, method: str) -> None:
     from sendplan.io.database import connect, migrate
     from sendplan.io.demo import fill
     from sendplan.io.nightly import run_plan
-    from sendplan.planner import synthetic
     from sendplan.planner.problem.parameters import Parameters
+    from sendplan.planner.synthetic.instances import instances as synthetic
 
     engine = connect(url)
     migrate(engine)
@@ -370,7 +370,7 @@ def prepare(url: str, method: str) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write the results."""
-    from sendplan.planner.synthetic import REFERENCE_NOW
+    from sendplan.planner.synthetic.instances import REFERENCE_NOW
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)

@@ -14,9 +14,9 @@ from sendplan.benchmarks import machine
 from sendplan.benchmarks.copying import today
 from sendplan.benchmarks.nightly import RESULTS, mailboxes_of
 from sendplan.benchmarks.results import FUTURES, table, with_section
-from sendplan.planner import synthetic
 from sendplan.planner.simulation.results import Simulation
 from sendplan.planner.simulation.simulation import Policy, simulate
+from sendplan.planner.synthetic.instances import instances as synthetic
 
 GOAL_SECONDS = 120
 """What 20 futures may take that look ahead, on 2 cores."""

@@ -34,7 +34,7 @@ class Case:
     name : str
         What it is called in the table.
     instance : dict
-        Arguments of `sendplan.planner.synthetic.reference`.
+        Arguments of `sendplan.planner.synthetic.instances.reference`.
     limit : float
         Seconds of work.
     target : float
@@ -79,7 +79,7 @@ def measure(case: Case, seed: int) -> Result:
     """Plan a case once."""
     import sendplan
     from sendplan.planner.improve.task_pool import Nobody, Progress
-    from sendplan.planner.synthetic import REFERENCE_NOW, reference
+    from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 
     class Steps(Nobody):
         """Notes when the gap became what it is."""

@@ -27,8 +27,8 @@ from sendplan.benchmarks.scratch import scratch_server
 from sendplan.io.database import connect, migrate
 from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
-from sendplan.planner import synthetic
 from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.synthetic.instances import instances as synthetic
 
 CONTACTS = 5_000
 ROUNDS = 5

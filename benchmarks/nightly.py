@@ -37,7 +37,7 @@ def prepare(url: str, contacts: int) -> dict[str, Baseline]:
     from sendplan.benchmarks.baselines import Order, day_by_day
     from sendplan.io.database import connect, migrate
     from sendplan.io.demo import fill
-    from sendplan.planner import synthetic
+    from sendplan.planner.synthetic.instances import instances as synthetic
 
     frames = synthetic.reference(contacts, mailboxes_of(contacts), provisional=True)
     engine = connect(url)
@@ -59,7 +59,7 @@ def mailboxes_of(contacts: int) -> int:
 def measure(url: str) -> Measurement:
     """Plan a prepared database three times; for a process of its own."""
     from sendplan.io.database import connect
-    from sendplan.planner.synthetic import REFERENCE_NOW
+    from sendplan.planner.synthetic.instances import REFERENCE_NOW
 
     out = copy_out_limit(url)
     engine = connect(url)

@@ -30,9 +30,9 @@ from sendplan.io.database import connect, migrate
 from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
 from sendplan.io.running import Run
-from sendplan.planner import synthetic
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.synthetic import REFERENCE_NOW
+from sendplan.planner.synthetic.instances import REFERENCE_NOW
+from sendplan.planner.synthetic.instances import instances as synthetic
 
 CONTACTS_PER_MAILBOX = 500
 SECONDS_BETWEEN_LOOKS = 0.25

@@ -23,7 +23,7 @@ from sendplan.benchmarks.copying import (
 from sendplan.benchmarks.designs import DESIGNS, KEYS, SEEN, SLOT, Design, Rows, find
 from sendplan.benchmarks.variants import VARIANTS
 from sendplan.io import database, demo
-from sendplan.planner import synthetic
+from sendplan.planner.synthetic.instances import instances as synthetic
 
 NIGHTS = ("first night", "ordinary night", "unchanged night")
 BACKLOG = 50_000

@@ -18,7 +18,8 @@ from typing import Any
 import sendplan
 from sendplan.benchmarks import machine, results
 from sendplan.benchmarks.copying import today
-from sendplan.planner import changes, synthetic
+from sendplan.planner import changes
+from sendplan.planner.synthetic.instances import instances as synthetic
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEADING = results.STUDIES

@@ -55,7 +55,7 @@ def fill(
     engine : Engine
         A migrated database.
     frames : mapping of DataFrame
-        As `sendplan.planner.synthetic.reference` gives them.
+        As `sendplan.planner.synthetic.instances.reference` gives them.
     report : callable
         Told each table's name before it is filled.
     """

@@ -32,7 +32,7 @@ from sendplan.planner.simulation.results import Simulation
 from sendplan.planner.studies.bottlenecks import Bottlenecks
 from sendplan.planner.studies.capacity_need import CapacityNeed
 from sendplan.planner.studies.comparison import Comparison
-from sendplan.planner.synthetic import REFERENCE_NOW, reference
+from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 from sendplan.tests.readme import README, ROOT, Section, commands, parsed, sections
 from sendplan.tests.test_packaging import PROJECT
 

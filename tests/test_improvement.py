@@ -34,7 +34,7 @@ from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.replanning.incumbent import standing
 from sendplan.planner.schema.vocabulary import Stop
-from sendplan.planner.synthetic import REFERENCE_NOW, reference
+from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 from sendplan.tests.instances import Frames, with_plan
 from sendplan.tests.methods import MAKERS, METHODS, examples
 from sendplan.tests.worlds import World, days_of, without_slot
@@ -240,7 +240,7 @@ def test_a_watch_stops_it_at_once(reports: int) -> None:
 INTERRUPTED = """
 import json, os, signal, sys
 import sendplan
-from sendplan.planner.synthetic import REFERENCE_NOW, reference
+from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 
 frames = reference(1_000, 6, 1, seed=1, now=REFERENCE_NOW, tight=True)
 del frames["contacts"]

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 from sendplan.io.database import connect
 from sendplan.io.demo import fill
 from sendplan.io.planner_lock import planner_lock
-from sendplan.planner.synthetic import REFERENCE_NOW, reference
+from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 from sendplan.tests.database_frames import clear_tables, dump
 
 LONG = ("--time-limit", "300", "--gap", "0", "--method", "cpsat")

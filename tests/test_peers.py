@@ -20,9 +20,9 @@ from sendplan.benchmarks.peers.roster import PEERS
 from sendplan.benchmarks.peers.table import HEADING, Case, contradictions, section
 from sendplan.benchmarks.peers.trial import Result, attempt
 from sendplan.benchmarks.results import with_section
-from sendplan.planner import synthetic
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.problem.parameters import METHODS
+from sendplan.planner.synthetic.instances import instances as synthetic
 
 SMALL = Size.parse("20x2")
 LIMIT = 20.0

@@ -23,10 +23,10 @@ from sendplan.io.report.charts import daily_chart, load_chart, load_level
 from sendplan.io.report.drawing import drawn
 from sendplan.io.report.figures import Figures, figures, names
 from sendplan.io.report.page import page
-from sendplan.planner import synthetic
 from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
+from sendplan.planner.synthetic.instances import instances as synthetic
 from sendplan.tests.database_frames import clear_tables, dump, put_frames
 from sendplan.tests.report_world import HOSTILE, MAILBOX, NOON, eventful
 from sendplan.tests.worlds import World, day

@@ -14,7 +14,6 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 import sendplan
-from sendplan.planner import synthetic
 from sendplan.planner.changes import Arrivals
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
@@ -27,6 +26,7 @@ from sendplan.planner.simulation.results import Simulation, run_of
 from sendplan.planner.simulation.rollout import Course
 from sendplan.planner.simulation.simulation import Policy, lived, simulate
 from sendplan.planner.simulation.simulation import rolling_horizon as look_ahead
+from sendplan.planner.synthetic.instances import instances as synthetic
 from sendplan.tests.instances import random_features, random_frames
 from sendplan.tests.worlds import World, day
 

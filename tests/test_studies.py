@@ -10,7 +10,6 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import sendplan
-from sendplan.planner import synthetic
 from sendplan.planner.changes import (
     AddMailboxes,
     Arrivals,
@@ -25,6 +24,7 @@ from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.studies.bisection import Bracket
 from sendplan.planner.studies.capacity_bounds import Target, shortfall
 from sendplan.planner.studies.deadline import Weights, deadline, least_shortfall
+from sendplan.planner.synthetic.instances import instances as synthetic
 from sendplan.tests.worlds import World, day, days_of
 
 

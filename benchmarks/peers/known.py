@@ -3,9 +3,9 @@
 from sendplan.benchmarks.baselines import Order, day_by_day
 from sendplan.benchmarks.peers.answers import Answer, PeerError
 from sendplan.benchmarks.peers.instances import Instance
-from sendplan.planner import synthetic
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.solver import solve
+from sendplan.planner.synthetic.instances import instances as synthetic
 
 
 def daily(instance: Instance, limit: float, order: Order) -> Answer:

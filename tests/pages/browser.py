@@ -21,7 +21,7 @@ from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
 from sendplan.io.report.writing import write_report
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.synthetic import REFERENCE_NOW, reference
+from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 from sendplan.tests.database_frames import clear_tables, put_frames
 from sendplan.tests.report_world import NOON, eventful
 
