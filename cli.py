@@ -184,8 +184,8 @@ def _option(option: Option) -> click.Option:
 @contextmanager
 def database(place: Place, *, migrated: bool = True) -> Iterator["Engine"]:
     """Open the database of a place, starting the embedded one if there is none."""
-    from sendplan.io.database import connect, require_schema
-    from sendplan.io.embedded import EmbeddedServer
+    from sendplan.io.database.embedded import EmbeddedServer
+    from sendplan.io.database.engine import connect, require_schema
 
     url = place.database_url
     server = None if url else EmbeddedServer(place.data_dir)
@@ -231,7 +231,7 @@ def init(place: Place) -> None:
       sendplan init
       sendplan init --database-url postgresql:///sendplan
     """
-    from sendplan.io.database import SCHEMA_VERSION, migrate
+    from sendplan.io.database.engine import SCHEMA_VERSION, migrate
 
     with database(place, migrated=False) as engine:
         migrate(engine)
@@ -255,7 +255,7 @@ def load(place: Place, file: Path, as_json: bool) -> None:
     from sendplan.io.campaign import read_campaign
     from sendplan.io.campaign_store import load as load_campaign
     from sendplan.io.console import emit_json
-    from sendplan.io.database import translated_errors
+    from sendplan.io.database.engine import translated_errors
 
     campaign = read_campaign(file)
     with (
@@ -301,7 +301,7 @@ def enroll(
     """
     from sendplan.io.console import bar, emit_json
     from sendplan.io.contacts import read_contacts
-    from sendplan.io.database import translated_errors
+    from sendplan.io.database.engine import translated_errors
     from sendplan.io.enroll import enroll as enroll_contacts
 
     contacts = read_contacts(file)
@@ -1086,7 +1086,7 @@ def demo(
       sendplan demo --contacts 2000 --mailboxes 10
     """
     from sendplan.io.console import phases, say
-    from sendplan.io.database import migrate
+    from sendplan.io.database.engine import migrate
     from sendplan.io.demo import fill, is_filled
     from sendplan.planner.synthetic.instances import reference
 
@@ -1164,7 +1164,7 @@ def _change(
     """Make the changes that a command asks for, all or none, or show what they would do."""
     from sendplan.io.changes import apply, sentence, summary, translated_faults
     from sendplan.io.console import emit_json
-    from sendplan.io.database import translated_errors
+    from sendplan.io.database.engine import translated_errors
     from sendplan.io.wanted_changes import wanted_changes
 
     doing = translated_errors("making the change")

@@ -195,7 +195,7 @@ def burst(url: str, now: dt.datetime, number: int) -> Outcome:
 
 
 def _send_what_was_due(url: str, until: dt.datetime) -> None:
-    from sendplan.io.database import connect
+    from sendplan.io.database.engine import connect
 
     engine = connect(url)
     let_days_pass(engine, until)
@@ -270,7 +270,7 @@ def _changes(chance: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _violations(url: str) -> int:
     from sendplan.io.check import check
-    from sendplan.io.database import connect
+    from sendplan.io.database.engine import connect
 
     engine = connect(url)
     try:
@@ -355,7 +355,7 @@ def _copy(url: str, name: str, template: str) -> Iterator[str]:
 
 def prepare(url: str, method: str) -> None:
     """Fill an empty database and plan it."""
-    from sendplan.io.database import connect, migrate
+    from sendplan.io.database.engine import connect, migrate
     from sendplan.io.demo import fill
     from sendplan.io.nightly import run_plan
     from sendplan.planner.problem.parameters import Parameters

@@ -78,7 +78,7 @@ def administer(server: str, statement: str) -> str | None:
 
 def fill(url: str, contacts: int, mailboxes: int) -> None:
     """Migrate an empty database and fill it with all but emails."""
-    from sendplan.io.database import connect, migrate
+    from sendplan.io.database.engine import connect, migrate
 
     engine = connect(url)
     migrate(engine)

@@ -35,7 +35,7 @@ DAYS_BETWEEN = 2
 def prepare(url: str, contacts: int) -> dict[str, Baseline]:
     """Fill an empty database with the instance of a size, and plan it as the daily job would."""
     from sendplan.benchmarks.baselines import Order, day_by_day
-    from sendplan.io.database import connect, migrate
+    from sendplan.io.database.engine import connect, migrate
     from sendplan.io.demo import fill
     from sendplan.planner.synthetic.instances import instances as synthetic
 
@@ -58,7 +58,7 @@ def mailboxes_of(contacts: int) -> int:
 
 def measure(url: str) -> Measurement:
     """Plan a prepared database three times; for a process of its own."""
-    from sendplan.io.database import connect
+    from sendplan.io.database.engine import connect
     from sendplan.planner.synthetic.instances import REFERENCE_NOW
 
     out = copy_out_limit(url)

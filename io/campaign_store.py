@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, text
 
 from sendplan.io.campaign import Campaign, Mailbox, Sequence
+from sendplan.io.database.tables import mailboxes, sequence_mailboxes, sequences, steps
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.tables import mailboxes, sequence_mailboxes, sequences, steps
 from sendplan.io.texts import shown
 from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus
 

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, Time, cast, or_, select, update
 
 from sendplan.io.campaign import MAX_CAPACITY
+from sendplan.io.database.tables import mailboxes, sequences
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.tables import mailboxes, sequences
 from sendplan.io.texts import shown
 from sendplan.planner import refusals
 from sendplan.planner.change import Change

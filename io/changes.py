@@ -20,9 +20,9 @@ from sendplan.io.changed_rows import (
     settings_in_words,
     stored,
 )
+from sendplan.io.database.tables import sequences
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.step_texts import check_unsubscribe_url
-from sendplan.io.tables import sequences
 from sendplan.planner import changes
 from sendplan.planner.change import Unchanged
 from sendplan.planner.changes import Change, SetSequence

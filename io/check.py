@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
 from sendplan.io.load import load
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.problem.slots import slots_of, standing_rows

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, any_, literal, sel
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from sendplan.io.changed_rows import SEARCHED, Applied, locked
-from sendplan.io.tables import contacts, sequences
+from sendplan.io.database.tables import contacts, sequences
 from sendplan.planner import refusals
 from sendplan.planner.changes import StopContacts, SuppressContact
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
 
 OWN_MAILBOXES = "%@outreach-%.example"
 """What the addresses of synthetic mailboxes look like (RFC 2606 keeps the domain free)."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import load_around

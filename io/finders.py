@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
+from sendplan.io.database.tables import contacts, mailboxes, sequences, steps
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.tables import contacts, mailboxes, sequences, steps
 from sendplan.io.texts import nearest, shown
 
 SHOWN = 10

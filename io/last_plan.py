@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
 from sendplan.planner.plan.optimality_gap import relative_gap
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import DEFAULT_CHANGE_WEIGHT, DEFAULT_RECALC_LIMIT

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import pandas as pd
 from sqlalchemy import Connection, Engine
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
+from sendplan.io.database.exported_snapshot import one_moment
 from sendplan.io.errors import DataError
 from sendplan.io.errors import Problem as Fault
 from sendplan.io.pending_rows import read_pending
 from sendplan.io.requests import Requests, reached_sequences, read_requests
 from sendplan.io.setting_rows import Settings, read_settings, settings_frame
-from sendplan.io.shared_snapshot import one_moment
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.contracts import Columns
 from sendplan.planner.schema.errors import ProblemError

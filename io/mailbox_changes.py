@@ -17,8 +17,8 @@ from sendplan.io.changed_rows import (
     settings_in_words,
     stored,
 )
+from sendplan.io.database.tables import mailboxes, sequence_mailboxes, sequences
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.tables import mailboxes, sequence_mailboxes, sequences
 from sendplan.io.texts import shown
 from sendplan.planner import refusals
 from sendplan.planner.changes import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import connect, translated_errors
+from sendplan.io.database.engine import connect, translated_errors
 from sendplan.io.errors import DatabaseError
 from sendplan.io.load import Snapshot, read_snapshot, reading
 from sendplan.io.parts import Part, stands_alone

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from sqlalchemy import Engine
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
 from sendplan.io.executors import ExecutorError, Workplace, is_lost
 from sendplan.io.part_planning import PartJob, PlannedPart, installation_of, plan_part

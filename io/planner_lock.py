@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
 from sendplan.io.runs import give_up_runs
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
 from sendplan.io.load import load_around
 from sendplan.io.recalc import fixed_when_due
 from sendplan.planner.changes import AddStep, Change, StopContacts, SuppressContact

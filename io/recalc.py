@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
 from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.load import Snapshot, load_requested

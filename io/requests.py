@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
-from sendplan.io.database import translated_errors
-from sendplan.io.tables import RequestKind
+from sendplan.io.database.engine import translated_errors
+from sendplan.io.database.tables import RequestKind
 from sendplan.planner.schema.vocabulary import MailboxStatus
 
 CHANNEL = "sendplan_changes"

@@ -13,8 +13,8 @@ from sendplan.io.changed_rows import (
     settings_in_words,
     stored,
 )
+from sendplan.io.database.tables import enrollments, sequences, steps
 from sendplan.io.step_texts import check_texts
-from sendplan.io.tables import enrollments, sequences, steps
 from sendplan.planner import refusals
 from sendplan.planner.changes import AddStep, MoveStep, RemoveStep, SetStep
 from sendplan.planner.schema.vocabulary import EnrollmentStatus

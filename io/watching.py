@@ -10,7 +10,7 @@ import psycopg2
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from sendplan.io.reconnection import ASKED_EVERY, persistently, reason
+from sendplan.io.database.reconnection import ASKED_EVERY, persistently, reason
 from sendplan.io.requests import CHANNEL
 
 if TYPE_CHECKING:

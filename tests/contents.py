@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from sendplan.io.tables import metadata
+from sendplan.io.database.tables import metadata
 
 
 def stored(connection: Connection) -> dict[str, list[str]]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, text
 
-from sendplan.io import binary
-from sendplan.io.binary import copy_out
-from sendplan.io.database import connect
+from sendplan.io.database.binary_copy import copy_out
+from sendplan.io.database.engine import binary_copy as binary
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.planner.schema.readers import NULL
 

@@ -18,7 +18,7 @@ import sendplan
 from sendplan.cli import main
 from sendplan.io.change_commands import COMMANDS
 from sendplan.io.changes import apply
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.finders import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.load import load, read_snapshot

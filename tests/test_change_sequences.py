@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from sendplan.io.check import check
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
+from sendplan.io.database.tables import RequestKind
 from sendplan.io.nightly import run_plan
 from sendplan.io.recalc import Recalculation
 from sendplan.io.requests import request
 from sendplan.io.store import Pace
-from sendplan.io.tables import RequestKind
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests import busy_database as busy
 from sendplan.tests.database_frames import put_frames

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.cli import main
 from sendplan.io.check import check
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.database_frames import TABLES, clear_tables, dump

@@ -9,7 +9,7 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.dispatch import claims, progress, recovery, room, transitions
 from sendplan.io.dispatch.overdue import OVERDUE
 from sendplan.io.dispatch.transactions import Prepared, Transactions

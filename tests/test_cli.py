@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, make_url, text
 
 from sendplan.cli import main
-from sendplan.io.database import SCHEMA_VERSION, connect
+from sendplan.io.database.engine import SCHEMA_VERSION, connect
 from sendplan.io.planner_lock import planner_lock
 from sendplan.tests.database_frames import clear_tables, dump
 
@@ -468,7 +468,8 @@ def test_every_command_explains_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["sendplan", "sendplan.cli", "sendplan.io.tables", "sendplan.io.database"]
+    "module",
+    ["sendplan", "sendplan.cli", "sendplan.io.database.tables", "sendplan.io.database.engine"],
 )
 def test_starting_loads_neither_pandas_nor_a_solver(module: str) -> None:
     program = f"import sys, {module}; print(*{{'pandas', 'numpy', 'ortools'}} & set(sys.modules))"

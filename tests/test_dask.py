@@ -18,7 +18,7 @@ from sqlalchemy import Engine, make_url, text
 
 from sendplan.cli import main
 from sendplan.io import executors
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DatabaseError
 from sendplan.io.executors import Workplace
 from sendplan.io.nightly import run_plan

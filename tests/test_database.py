@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import _prepare_session, connect, translated_errors
+from sendplan.io.database.engine import _prepare_session, connect, translated_errors
 from sendplan.io.errors import DatabaseError, DataError, Problem, SendplanError
 
 PASSWORD = "s3cret-word"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sendplan.io.database import connect, migrate
-from sendplan.io.embedded import EmbeddedServer
-from sendplan.io.postmaster import Postmaster
+from sendplan.io.database.embedded import EmbeddedServer
+from sendplan.io.database.engine import connect, migrate
+from sendplan.io.database.postmaster import Postmaster
 from sendplan.tests.database_frames import clear_tables
 from sendplan.tests.dispatch_world import DispatchWorld, assert_accounted_for
 from sendplan.tests.smtp_server import Answer

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Engine
 
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.dispatch import claims, recovery, transitions
 from sendplan.tests import dispatch_facts as facts
 from sendplan.tests.dispatch_machine import NEXT_SLOT, DispatchMachine

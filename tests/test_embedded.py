@@ -16,10 +16,9 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from sendplan.io import embedded, postmaster
-from sendplan.io.account import Account
-from sendplan.io.database import connect
-from sendplan.io.embedded import EmbeddedServer, default_data_dir
+from sendplan.io.database.account import Account
+from sendplan.io.database.embedded import EmbeddedServer, default_data_dir
+from sendplan.io.database.engine import connect, embedded, postmaster
 from sendplan.io.errors import DatabaseError
 
 AS_ROOT = os.geteuid() == 0
@@ -29,7 +28,7 @@ needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root can become anothe
 COMMAND = """
 import sys
 from pathlib import Path
-from sendplan.io.embedded import EmbeddedServer
+from sendplan.io.database.embedded import EmbeddedServer
 with EmbeddedServer(Path(sys.argv[1])) as server:
     print(server.url, flush=True)
     sys.stdin.read()
@@ -397,7 +396,7 @@ def test_programs_in_a_private_folder_are_copied(
 
 @needs_root
 def test_root_without_useradd_is_told(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sendplan.io.account.SYSTEM_USER", "no such user")
+    monkeypatch.setattr("sendplan.io.database.account.SYSTEM_USER", "no such user")
     monkeypatch.setenv("PATH", "")
     with (
         pytest.raises(DatabaseError, match="could not be made"),

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 import sendplan
 from sendplan.cli import main
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.explaining import explain_email
 from sendplan.planner.explain.explanations import explain_slots

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.dispatch import ledger as ledger_module
 from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.ledger import Ledger

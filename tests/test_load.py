@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 from sqlalchemy import Engine, event, text
 
 from sendplan.io import pending_rows
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DatabaseError, DataError
 from sendplan.io.load import load, read_snapshot, reading
 from sendplan.io.nightly import run_plan

@@ -7,7 +7,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from sendplan.io.database import (
+from sendplan.io.database.engine import (
     SCHEMA_VERSION,
     _alembic_config,
     connect,
@@ -15,8 +15,8 @@ from sendplan.io.database import (
     require_schema,
     schema_version,
 )
+from sendplan.io.database.tables import metadata
 from sendplan.io.errors import DatabaseError
-from sendplan.io.tables import metadata
 
 # How PostgreSQL itself describes a schema; comparing its words leaves nothing out.
 DESCRIPTION = """

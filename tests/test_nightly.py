@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from sendplan.io import running
 from sendplan.io.check import check
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.nightly import run_plan
 from sendplan.io.planner_lock import PlannerBusyError, planner_lock

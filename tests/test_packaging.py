@@ -73,7 +73,7 @@ def test_the_wheel_can_migrate(wheel: Path, empty_database_url: str, tmp_path: P
         archive.extractall(tmp_path)
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import sendplan.io.database as database\n"
+        "import sendplan.io.database.engine as database\n"
         "assert database.__file__.startswith(sys.argv[1])\n"
         "database.migrate(database.connect(sys.argv[2]))\n"
     )

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from sendplan.io import part_planning
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DatabaseError, DataError
 from sendplan.io.executors import ExecutorError, Workplace, processes
 from sendplan.io.nightly import run_plan

@@ -7,7 +7,7 @@ from pandas.testing import assert_frame_equal
 from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.changes import apply
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.nightly import run_plan
 from sendplan.io.preview import preview
 from sendplan.planner.problem.parameters import Parameters

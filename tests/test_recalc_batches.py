@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.planner_lock import PLANNER_LOCK
 from sendplan.io.store import Pace
 from sendplan.tests import busy_database as busy

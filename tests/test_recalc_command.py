@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 from sendplan.cli import main
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.last_plan import STEADY, WIDEST, recalc_parameters
 from sendplan.io.nightly import run_plan
 from sendplan.io.planner_lock import planner_lock

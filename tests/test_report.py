@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 
 import sendplan
 from sendplan.cli import main
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import SendplanError
 from sendplan.io.report import charts, writing
 from sendplan.io.report.account import Account, Night, read_account

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from sendplan.io.database import _alembic_config, connect
+from sendplan.io.database.engine import _alembic_config, connect
+from sendplan.io.database.tables import RequestKind
 from sendplan.io.requests import (
     Requests,
     clear_requests,
@@ -20,7 +21,6 @@ from sendplan.io.requests import (
     read_requests,
     request,
 )
-from sendplan.io.tables import RequestKind
 
 Change = tuple[str, int | None, int | None]
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 
 # The least that makes sense of a row of each table, in an order that the references allow.
 MINIMAL = """

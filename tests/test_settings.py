@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from sendplan.cli import main
 from sendplan.io import settings
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.settings import read_settings
 from sendplan.planner.problem.parameters import Parameters

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 import sendplan
 from sendplan.cli import main
 from sendplan.io.changes import apply
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.planner.changes import StopContacts
 from sendplan.tests.database_frames import clear_tables, dump, put_frames, read_frames

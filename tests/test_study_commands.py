@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, text
 
 from sendplan.cli import main
-from sendplan.io.database import connect
+from sendplan.io.database.engine import connect
 from sendplan.tests.database_frames import clear_tables, dump
 
 AS_OF = "2026-03-02T06:00:00+00:00"

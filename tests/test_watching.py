@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io import reconnection, watching
-from sendplan.io.database import connect, migrate
-from sendplan.io.embedded import EmbeddedServer
+from sendplan.io import watching
+from sendplan.io.database.embedded import EmbeddedServer
+from sendplan.io.database.engine import connect, migrate, reconnection
 from sendplan.io.watching import notices
 
 HOUR = 3600.0

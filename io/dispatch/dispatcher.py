@@ -21,7 +21,8 @@ from typing import TypeVar
 import psycopg2
 from sqlalchemy import Engine
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
+from sendplan.io.database.reconnection import persistently
 from sendplan.io.dispatch.claim import MAX_CLAIMS, Claim, Claimed
 from sendplan.io.dispatch.claims import PREPARED, Claimer
 from sendplan.io.dispatch.ledger import Ledger
@@ -31,7 +32,6 @@ from sendplan.io.dispatch.overdue import hand_over
 from sendplan.io.dispatch.recovery import recover
 from sendplan.io.dispatch.sender import Sender
 from sendplan.io.dispatch.transactions import Transactions
-from sendplan.io.reconnection import persistently
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 
 DEFAULT_LEASE = 180.0

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.database import translated_errors
-from sendplan.io.tables import among
+from sendplan.io.database.engine import translated_errors
+from sendplan.io.database.tables import among
 from sendplan.io.texts import shown
 from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,

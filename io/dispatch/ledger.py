@@ -22,6 +22,7 @@ import psycopg2
 from psycopg2.errors import LockNotAvailable
 from sqlalchemy import Engine
 
+from sendplan.io.database.reconnection import persistently, reason
 from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.outcomes import Outcome, Verdict
 from sendplan.io.dispatch.scribes import Scribe
@@ -37,7 +38,6 @@ from sendplan.io.dispatch.transitions import (
     release,
     succeed,
 )
-from sendplan.io.reconnection import persistently, reason
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor

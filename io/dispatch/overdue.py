@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sendplan.io.tables import RequestKind
+from sendplan.io.database.tables import RequestKind
 from sendplan.planner.schema.vocabulary import EmailStatus
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sendplan.io.database.tables import among
 from sendplan.io.dispatch.transactions import Prepared
-from sendplan.io.tables import among
 from sendplan.planner.schema.vocabulary import OCCUPYING, EmailStatus
 
 if TYPE_CHECKING:

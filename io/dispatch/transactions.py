@@ -11,7 +11,7 @@ from psycopg2.extras import register_default_jsonb, register_uuid
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from sendplan.io.reconnection import AWAY, reason
+from sendplan.io.database.reconnection import AWAY, reason
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from sendplan.io.database.tables import among
 from sendplan.io.dispatch.claim import MAX_ATTEMPTS, Claim
 from sendplan.io.dispatch.overdue import request_plan
 from sendplan.io.dispatch.progress import cancel_rest, go_on
 from sendplan.io.dispatch.retries import free_moment, retry_at
 from sendplan.io.dispatch.transactions import Prepared
-from sendplan.io.tables import among
 from sendplan.planner.schema.vocabulary import (
     IN_FLIGHT,
     EmailStatus,

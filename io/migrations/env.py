@@ -1,8 +1,8 @@
-"""Runs the migrations on the connection that `sendplan.io.database.migrate` hands over."""
+"""Runs the migrations on the connection that `sendplan.io.database.engine.migrate` hands over."""
 
 from alembic import context
 
-from sendplan.io.tables import metadata
+from sendplan.io.database.tables import metadata
 
 connection = context.config.attributes.get("connection")
 if connection is None:

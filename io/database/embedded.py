@@ -12,9 +12,9 @@ import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from sqlalchemy import URL
 
-from sendplan.io.database import translated_errors
+from sendplan.io.database.engine import translated_errors
+from sendplan.io.database.postmaster import PORT, SUPERUSER, Postmaster, make_folder
 from sendplan.io.errors import DatabaseError
-from sendplan.io.postmaster import PORT, SUPERUSER, Postmaster, make_folder
 
 DATABASE = "sendplan"
 ROOT_DATA_DIR = Path("/var/lib/sendplan")

