@@ -5,8 +5,8 @@ from enum import Enum
 from typing import Any
 
 from sendplan.io.campaign_sequences import weekday
-from sendplan.io.places import country_fault, zone_fault
-from sendplan.io.texts import shown
+from sendplan.io.documents.known_names import country_fault, zone_fault
+from sendplan.io.documents.texts import shown
 from sendplan.planner.schema.contracts import CONTRACTS, read_values
 from sendplan.planner.schema.errors import ProblemError
 

@@ -46,12 +46,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sendplan.io.addresses import AddressError, address
 from sendplan.io.campaign_sequences import Sequence, Step, read_sequence
+from sendplan.io.documents.addresses import AddressError, address
+from sendplan.io.documents.texts import read_text, shown
+from sendplan.io.documents.toml_reader import toml_document
+from sendplan.io.documents.toml_tables import TomlTable
 from sendplan.io.errors import Problem
-from sendplan.io.texts import read_text, shown
-from sendplan.io.toml_documents import toml_document
-from sendplan.io.toml_tables import TomlTable
 from sendplan.planner.schema.vocabulary import MailboxStatus
 
 __all__ = ["Campaign", "Mailbox", "Ramp", "Sequence", "Step", "parse", "read_campaign"]

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Row, func, insert, select, text
 
 from sendplan.io.campaign import Campaign, Mailbox, Sequence
 from sendplan.io.database.tables import mailboxes, sequence_mailboxes, sequences, steps
+from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.texts import shown
 from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus
 
 _ONE_LOAD_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtext('sendplan load'))")

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Table, Time, cast, or_, select, update
 
 from sendplan.io.campaign import MAX_CAPACITY
 from sendplan.io.database.tables import mailboxes, sequences
+from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.texts import shown
 from sendplan.planner import refusals
 from sendplan.planner.change import Change
 from sendplan.planner.schema import dates

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sendplan.io.addresses import AddressError, address
+from sendplan.io.documents.addresses import AddressError, address
+from sendplan.io.documents.headers import control_character, encoded_word
+from sendplan.io.documents.known_names import zone_fault
+from sendplan.io.documents.texts import CONTROL, character, read_text, shown
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.headers import control_character, encoded_word
-from sendplan.io.places import zone_fault
 from sendplan.io.templates import BUILT_INS, MAX_VALUE
-from sendplan.io.texts import CONTROL, character, read_text, shown
 
 MAX_FILE = 256 * 2**20
 """Bytes of a list at most."""

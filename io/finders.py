@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
 from sendplan.io.database.tables import contacts, mailboxes, sequences, steps
+from sendplan.io.documents.texts import nearest, shown
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.texts import nearest, shown
 
 SHOWN = 10
 """How many of the names that exist a message lists."""

@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from sendplan.io.addresses import AddressError, address
 from sendplan.io.campaign import is_reference
 from sendplan.io.changed_rows import (
     Applied,
@@ -18,8 +17,9 @@ from sendplan.io.changed_rows import (
     stored,
 )
 from sendplan.io.database.tables import mailboxes, sequence_mailboxes, sequences
+from sendplan.io.documents.addresses import AddressError, address
+from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.texts import shown
 from sendplan.planner import refusals
 from sendplan.planner.changes import (
     AddMailbox,

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.texts import shown
 from sendplan.planner.schema.scalar_dates import ONE_DAY, SendingDays, instant_at, local_day
 
 

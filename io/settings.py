@@ -18,8 +18,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sendplan.io.texts import read_text
-from sendplan.io.toml_documents import toml_document
+from sendplan.io.documents.texts import read_text
+from sendplan.io.documents.toml_reader import toml_document
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.errors import MethodError
 

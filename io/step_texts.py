@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping
 from sqlalchemy import Connection, text
 
 from sendplan.io.dispatch.unsubscribing import unsubscribe_url, url_problems
+from sendplan.io.documents.headers import subject_faults
+from sendplan.io.documents.texts import CONTROL_IN_LINES, character
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.headers import subject_faults
 from sendplan.io.templates import BUILT_INS, flaws, placeholders, problems
-from sendplan.io.texts import CONTROL_IN_LINES, character
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
 
 # Contacts who have completed count: a step may be added to reopen them.

@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from jinja2 import nodes
 
-from sendplan.io.texts import shown
+from sendplan.io.documents.texts import shown
 
 MAX_DEPTH = 40
 """Levels of nesting; the compiler behind the templates has limits of its own beyond."""

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.campaign import Campaign, Mailbox, Ramp, Step, parse, read_campaign
 from sendplan.io.campaign_store import load
+from sendplan.io.documents.toml_lines import TomlLines
 from sendplan.io.errors import DataError
-from sendplan.io.toml_lines import TomlLines
 from sendplan.tests.contents import stored
 
 DATA = Path(__file__).parent / "data"

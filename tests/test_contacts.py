@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sendplan.io.addresses import AddressError, address
 from sendplan.io.contacts import Contact, parse_contacts, read_contacts
+from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.errors import DataError
 
 DATA = Path(__file__).parent / "data"

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from sendplan.io.addresses import AddressError, address
 from sendplan.io.dispatch import messages
 from sendplan.io.dispatch.message_ids import message_id, token
 from sendplan.io.dispatch.messages import SenderError, Texts, compose
 from sendplan.io.dispatch.outcomes import Message
+from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.errors import DataError
 from sendplan.io.templates import FlawedTemplateError
 from sendplan.tests.methods import examples

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.tables import among
-from sendplan.io.texts import shown
+from sendplan.io.documents.texts import shown
 from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
     HOLDING_UP,

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from sendplan.io.documents.texts import CONTROL, shown, suggestion
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.texts import CONTROL, shown, suggestion
 
 MAX_FILE = 4096
 """Bytes of a file that holds a URL at most."""

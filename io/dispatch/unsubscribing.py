@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
-from sendplan.io.addresses import AddressError, address
+from sendplan.io.documents.addresses import AddressError, address
+from sendplan.io.documents.headers import ENCODED
+from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.headers import ENCODED
 from sendplan.io.templates import BUILT_INS, FlawedTemplateError, Placeholders
-from sendplan.io.texts import shown, suggestion
 
 TOKEN = "token"
 """The variable that stands for one email, and tells a stranger nothing: that of its Message-ID."""

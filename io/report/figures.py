@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sendplan.io.documents.texts import CONTROL
 from sendplan.io.report.account import Account, Night
-from sendplan.io.texts import CONTROL
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.plan.plan import Plan

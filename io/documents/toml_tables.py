@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from sendplan.io.documents.headers import control_character
+from sendplan.io.documents.texts import shown, suggestion
+from sendplan.io.documents.toml_lines import TomlLines
 from sendplan.io.errors import Problem
-from sendplan.io.headers import control_character
-from sendplan.io.texts import shown, suggestion
-from sendplan.io.toml_lines import TomlLines
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?\Z")
 _SECRET_KEY = re.compile(r"pass(word|wd)?|secret|token|smtp_?url|credential", re.IGNORECASE)

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from zoneinfo import available_timezones
 
-from sendplan.io.texts import nearest, shown
+from sendplan.io.documents.texts import nearest, shown
 from sendplan.planner.schema.dates import is_country, is_zone
 
 _MACHINE_ZONES = frozenset({"localtime", "posixrules", "Factory"})

@@ -4,9 +4,9 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sendplan.io.documents.toml_lines import TomlLines
+from sendplan.io.documents.toml_tables import Findings, TomlTable
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.toml_lines import TomlLines
-from sendplan.io.toml_tables import Findings, TomlTable
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import email.header
 import re
 
-from sendplan.io.texts import CONTROL, character, shown
+from sendplan.io.documents.texts import CONTROL, character, shown
 
 MAX_SUBJECT = 998
 """Characters of a line of a message at most (RFC 5322, section 2.1.1)."""

@@ -2,7 +2,7 @@
 
 import re
 
-from sendplan.io.texts import CONTROL, character
+from sendplan.io.documents.texts import CONTROL, character
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
