@@ -28,8 +28,8 @@ from sendplan.benchmarks.due_emails import (
 from sendplan.benchmarks.results import table
 from sendplan.benchmarks.scratch import libpq
 from sendplan.benchmarks.sinks import HOST, native_sink, postfix_sink, python_sink
-from sendplan.io.dispatch.messages import Texts, compose
-from sendplan.io.dispatch.outcomes import Message
+from sendplan.io.messages.composing import Texts, compose
+from sendplan.io.messages.outcomes import Message
 
 # All within the last minute, so that order matters and nothing is overdue.
 DUE = f"""

@@ -6,13 +6,13 @@ from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from pathlib import Path
 
-from sendplan.io.dispatch.unsubscribing import url_problems
 from sendplan.io.documents.known_names import country_fault, zone_fault
 from sendplan.io.documents.texts import read_text, shown, suggestion
 from sendplan.io.documents.toml_tables import TomlTable, described
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.step_texts import content_problems, subject_problems
-from sendplan.io.templates import MAX_SOURCE, attribute_fault
+from sendplan.io.messages.step_texts import content_problems, subject_problems
+from sendplan.io.messages.templates import MAX_SOURCE, attribute_fault
+from sendplan.io.messages.unsubscribing import url_problems
 from sendplan.planner.schema.vocabulary import (
     DEFAULT_PRIORITY,
     DEFAULT_SEND_DAYS,

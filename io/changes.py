@@ -22,7 +22,7 @@ from sendplan.io.changed_rows import (
 )
 from sendplan.io.database.tables import sequences
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.step_texts import check_unsubscribe_url
+from sendplan.io.messages.step_texts import check_unsubscribe_url
 from sendplan.planner import changes
 from sendplan.planner.change import Unchanged
 from sendplan.planner.changes import Change, SetSequence

@@ -17,7 +17,7 @@ from sendplan.io.documents.headers import control_character, encoded_word
 from sendplan.io.documents.known_names import zone_fault
 from sendplan.io.documents.texts import CONTROL, character, read_text, shown
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.templates import BUILT_INS, MAX_VALUE
+from sendplan.io.messages.templates import BUILT_INS, MAX_VALUE
 
 MAX_FILE = 256 * 2**20
 """Bytes of a list at most."""

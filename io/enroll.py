@@ -13,12 +13,12 @@ from sqlalchemy import Connection, Row, text
 
 from sendplan.io.campaign_store import transaction
 from sendplan.io.contacts import ContactList
-from sendplan.io.dispatch.unsubscribing import unsubscribe_url
 from sendplan.io.documents.known_names import zone_fault
 from sendplan.io.documents.texts import nearest, shown
 from sendplan.io.errors import DataError, Problem
+from sendplan.io.messages.templates import BUILT_INS, Placeholders, placeholders
+from sendplan.io.messages.unsubscribing import unsubscribe_url
 from sendplan.io.ready_days import ReadyDays
-from sendplan.io.templates import BUILT_INS, Placeholders, placeholders
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.vocabulary import EmailStatus, MailboxStatus, SequenceStatus
 

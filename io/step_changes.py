@@ -14,7 +14,7 @@ from sendplan.io.changed_rows import (
     stored,
 )
 from sendplan.io.database.tables import enrollments, sequences, steps
-from sendplan.io.step_texts import check_texts
+from sendplan.io.messages.step_texts import check_texts
 from sendplan.planner import refusals
 from sendplan.planner.changes import AddStep, MoveStep, RemoveStep, SetStep
 from sendplan.planner.schema.vocabulary import EnrollmentStatus

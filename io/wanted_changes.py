@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 from sendplan.io.arguments import NONE, Null
 from sendplan.io.documents.texts import read_text
 from sendplan.io.finders import find_contact, find_mailbox, find_sequence, find_step
+from sendplan.io.messages.templates import MAX_SOURCE
 from sendplan.io.stop_lists import wanted_stops
-from sendplan.io.templates import MAX_SOURCE
 from sendplan.planner.changes import (
     AddMailbox,
     AddStep,

@@ -24,12 +24,12 @@ from sendplan.io.contact_changes import stop_contacts
 from sendplan.io.dispatch import claims, recovery, transitions
 from sendplan.io.dispatch.claim import Claim, Claimed
 from sendplan.io.dispatch.claims import Claimer
-from sendplan.io.dispatch.message_ids import message_id
-from sendplan.io.dispatch.outcomes import Verdict
 from sendplan.io.dispatch.overdue import hand_over
 from sendplan.io.dispatch.transactions import Transactions
 from sendplan.io.dispatch.uncertain import resolve
 from sendplan.io.last_plan import recalc_parameters
+from sendplan.io.messages.message_ids import message_id
+from sendplan.io.messages.outcomes import Verdict
 from sendplan.io.nightly import run_plan
 from sendplan.io.recalc import Recalculation, recalc
 from sendplan.io.store import Pace

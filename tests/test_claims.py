@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from sendplan.io.dispatch.claims import REST
-from sendplan.io.dispatch.message_ids import message_id
+from sendplan.io.messages.message_ids import message_id
 from sendplan.tests.due_emails import GRACE, INSTALLATION, LEASE, Claiming, claim, emails_of, put
 from sendplan.tests.stored_emails import rows, run_sql
 from sendplan.tests.worlds import World, at

@@ -16,7 +16,7 @@ from sendplan.io.database.engine import connect
 from sendplan.io.dispatch import ledger as ledger_module
 from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.ledger import Ledger
-from sendplan.io.dispatch.outcomes import Outcome, Verdict
+from sendplan.io.messages.outcomes import Outcome, Verdict
 from sendplan.tests.due_emails import LEASE, claim, put
 from sendplan.tests.stored_emails import rows, run_sql
 from sendplan.tests.worlds import World, at

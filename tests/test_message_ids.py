@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from sendplan.io.dispatch.message_ids import is_sound, message_id, token, token_in
+from sendplan.io.messages.message_ids import is_sound, message_id, token, token_in
 
 HERE = UUID("6f1c1a52-0a3e-4d1c-9d0e-5a5b5c5d5e5f")
 THERE = UUID("6f1c1a52-0a3e-4d1c-9d0e-5a5b5c5d5e60")

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from sendplan.io.dispatch import messages
-from sendplan.io.dispatch.message_ids import message_id, token
-from sendplan.io.dispatch.messages import SenderError, Texts, compose
-from sendplan.io.dispatch.outcomes import Message
 from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.errors import DataError
-from sendplan.io.templates import FlawedTemplateError
+from sendplan.io.messages import composing as messages
+from sendplan.io.messages.composing import SenderError, Texts, compose
+from sendplan.io.messages.message_ids import message_id, token
+from sendplan.io.messages.outcomes import Message
+from sendplan.io.messages.templates import FlawedTemplateError
 from sendplan.tests.methods import examples
 
 HERE = UUID("6f1c1a52-0a3e-4d1c-9d0e-5a5b5c5d5e5f")

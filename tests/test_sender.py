@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from sendplan.io.dispatch.dispatcher import Settings, dispatch
 from sendplan.io.dispatch.outbox import Outbox
-from sendplan.io.dispatch.outcomes import Message, Outcome
+from sendplan.io.messages.outcomes import Message, Outcome
 from sendplan.tests.dispatch_world import DispatchWorld
 
 

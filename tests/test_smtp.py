@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sendplan.io.dispatch.outcomes import Message, Outcome, Verdict
 from sendplan.io.dispatch.replies import Phase as Phases
 from sendplan.io.dispatch.sessions import MAX_REPLY, Session, wire_form
 from sendplan.io.dispatch.smtp import CHECKED_AFTER, SmtpTransport
 from sendplan.io.dispatch.transport_urls import parse_url
 from sendplan.io.errors import DataError
+from sendplan.io.messages.outcomes import Message, Outcome, Verdict
 from sendplan.tests import smtp_server
 from sendplan.tests.smtp_server import (
     ACCEPT_AND_DROP,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendplan.io import templates
 from sendplan.io.errors import DataError
-from sendplan.io.templates import Template, flaws, placeholders, render_subject
+from sendplan.io.messages import templates
+from sendplan.io.messages.templates import Template, flaws, placeholders, render_subject
 
 KNOWN = ("first_name", "company")
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendplan.io.dispatch.unsubscribing import MAX_URL, unsubscribe_url, url_problems
 from sendplan.io.errors import DataError
-from sendplan.io.templates import FlawedTemplateError
+from sendplan.io.messages.templates import FlawedTemplateError
+from sendplan.io.messages.unsubscribing import MAX_URL, unsubscribe_url, url_problems
 
 FLAWED = [
     # URL, what, remedy

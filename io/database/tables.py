@@ -124,7 +124,7 @@ sequences = Table(
     Column("max_new_per_day", Integer),
     _choice("status", SequenceStatus.ACTIVE),
     Column("paused_reason", Text),
-    # A template; see `sendplan.io.dispatch.unsubscribing`.
+    # A template; see `sendplan.io.messages.unsubscribing`.
     Column("unsubscribe_url", Text),
     CheckConstraint("end_time > start_time", name="end_after_start"),
     CheckConstraint(

@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass, field
 
-from sendplan.io.dispatch.messages import Texts
+from sendplan.io.messages.composing import Texts
 
 MAX_ATTEMPTS = 5
 """How often an email is tried that a server does not accept now."""

@@ -17,11 +17,11 @@ from psycopg2.extras import NamedTupleCursor
 
 from sendplan.io.database.tables import among
 from sendplan.io.dispatch.claim import MAX_CLAIMS, Claim, Claimed
-from sendplan.io.dispatch.message_ids import message_id
-from sendplan.io.dispatch.messages import Texts
 from sendplan.io.dispatch.progress import NEXT_STEP
 from sendplan.io.dispatch.room import USED, Capacity, used
 from sendplan.io.dispatch.transactions import Prepared
+from sendplan.io.messages.composing import Texts
+from sendplan.io.messages.message_ids import message_id
 from sendplan.planner.schema.scalar_dates import UNREADABLE, SendingDays, local_day, window
 from sendplan.planner.schema.vocabulary import (
     HOLDING_UP,

@@ -24,7 +24,6 @@ from sqlalchemy import Engine
 
 from sendplan.io.database.reconnection import persistently, reason
 from sendplan.io.dispatch.claim import Claim
-from sendplan.io.dispatch.outcomes import Outcome, Verdict
 from sendplan.io.dispatch.scribes import Scribe
 from sendplan.io.dispatch.transactions import Transactions
 from sendplan.io.dispatch.transitions import (
@@ -38,6 +37,7 @@ from sendplan.io.dispatch.transitions import (
     release,
     succeed,
 )
+from sendplan.io.messages.outcomes import Outcome, Verdict
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sendplan.io.dispatch.claim import Claim
-    from sendplan.io.dispatch.outcomes import Transport
+    from sendplan.io.messages.outcomes import Transport
 
 MOST_IN_HAND = 20
 """Emails of one mailbox that a dispatcher takes at most: what it dies with waits for its lease."""

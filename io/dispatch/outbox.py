@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sendplan.io.dispatch.message_ids import token_in
-from sendplan.io.dispatch.outcomes import Message, Outcome, Verdict
 from sendplan.io.errors import DataError, Problem
+from sendplan.io.messages.message_ids import token_in
+from sendplan.io.messages.outcomes import Message, Outcome, Verdict
 
 LEFT_BEHIND = 3600.0
 """Seconds after which an unfinished file is of a process that has died."""

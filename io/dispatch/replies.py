@@ -11,7 +11,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sendplan.io.dispatch.outcomes import Outcome, Verdict
+from sendplan.io.messages.outcomes import Outcome, Verdict
 
 MAX_DETAIL = 300
 """Characters of an outcome's detail at most."""

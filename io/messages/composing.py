@@ -16,15 +16,15 @@ from email.header import Header
 from functools import lru_cache
 from uuid import UUID
 
-from sendplan.io.dispatch.message_ids import is_sound, message_id, token
-from sendplan.io.dispatch.outcomes import Message
-from sendplan.io.dispatch.unsubscribing import TOKEN, unsubscribe_url
 from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.documents.headers import ENCODED, subject_faults
 from sendplan.io.documents.texts import CONTROL_IN_LINES, character, shown
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.step_texts import content_problems, subject_problems
-from sendplan.io.templates import BUILT_INS, FlawedTemplateError, Template, template
+from sendplan.io.messages.message_ids import is_sound, message_id, token
+from sendplan.io.messages.outcomes import Message
+from sendplan.io.messages.step_texts import content_problems, subject_problems
+from sendplan.io.messages.templates import BUILT_INS, FlawedTemplateError, Template, template
+from sendplan.io.messages.unsubscribing import TOKEN, unsubscribe_url
 
 LINE = 78
 """Characters of a line that messages keep to (RFC 5322, section 2.1.1)."""

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator, Mapping
 
 from sqlalchemy import Connection, text
 
-from sendplan.io.dispatch.unsubscribing import unsubscribe_url, url_problems
 from sendplan.io.documents.headers import subject_faults
 from sendplan.io.documents.texts import CONTROL_IN_LINES, character
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.templates import BUILT_INS, flaws, placeholders, problems
+from sendplan.io.messages.templates import BUILT_INS, flaws, placeholders, problems
+from sendplan.io.messages.unsubscribing import unsubscribe_url, url_problems
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
 
 # Contacts who have completed count: a step may be added to reopen them.
@@ -99,7 +99,7 @@ def check_unsubscribe_url(connection: Connection, sequence_id: int, url: str) ->
     sequence_id : int
         The sequence.
     url : str
-        With its variables; see `sendplan.io.dispatch.unsubscribing`.
+        With its variables; see `sendplan.io.messages.unsubscribing`.
 
     Raises
     ------

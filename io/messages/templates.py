@@ -10,7 +10,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from sendplan.io.documents.headers import subject_faults
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.template_rules import FILTERS, RESERVED, TESTS, Flaw, Inspector
+from sendplan.io.messages.template_rules import FILTERS, RESERVED, TESTS, Flaw, Inspector
 
 BUILT_INS = ("email", "sender")
 """Variables of every template: the contact's address and that of the mailbox that sends."""

@@ -14,7 +14,7 @@ from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.documents.headers import ENCODED
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.templates import BUILT_INS, FlawedTemplateError, Placeholders
+from sendplan.io.messages.templates import BUILT_INS, FlawedTemplateError, Placeholders
 
 TOKEN = "token"
 """The variable that stands for one email, and tells a stranger nothing: that of its Message-ID."""
