@@ -441,7 +441,7 @@ def _plan(
     from sendplan.io.console import ask_to_keep, emit_json, planning, show_run
     from sendplan.io.executors import dask_cluster
     from sendplan.io.nightly import run_plan
-    from sendplan.io.parts import PART_SIZE
+    from sendplan.io.snapshot.partition import PART_SIZE
 
     workplace = None if executor is None else dask_cluster(executor)
 

@@ -8,7 +8,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from sendplan.io.last_plan import recalc_parameters
-from sendplan.io.load import load
+from sendplan.io.snapshot.load import load
 from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.studies.bottlenecks import Bottlenecks, bottlenecks
 

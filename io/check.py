@@ -8,7 +8,7 @@ import pandas as pd
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.load import load
+from sendplan.io.snapshot.load import load
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.vocabulary import EmailStatus

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.io.pending_queries import OTHER_REASON, REASONS
+from sendplan.io.snapshot.pending_queries import OTHER_REASON, REASONS
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.ended import finished, obsolete
 from sendplan.planner.problem.problem import Problem

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from sqlalchemy import Engine
 
 from sendplan.io.executors import Workplace, processes
-from sendplan.io.load import Snapshot, load
 from sendplan.io.parted_runs import plan_in_parts
-from sendplan.io.parts import PART_SIZE, divide
 from sendplan.io.planner_lock import planner_lock
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.runs import OvertakenError, RunRecord
+from sendplan.io.snapshot.load import Snapshot, load
+from sendplan.io.snapshot.partition import PART_SIZE, divide
 from sendplan.io.store import store, tidy
 from sendplan.planner.improve.task_pool import Progress
 from sendplan.planner.plan.plan import Plan
@@ -39,8 +39,8 @@ def run_plan(
 ) -> Run:
     """Plan the pending work of a database and publish the plan.
 
-    What is more than one part is planned part by part (`sendplan.io.parts`), by as many processes
-    as there are workers, and published likewise.
+    What is more than one part is planned part by part (`sendplan.io.snapshot.partition`), by as
+    many processes as there are workers, and published likewise.
 
     Parameters
     ----------

@@ -14,11 +14,11 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import connect, translated_errors
 from sendplan.io.errors import DatabaseError
-from sendplan.io.load import Snapshot, read_snapshot, reading
-from sendplan.io.parts import Part, stands_alone
-from sendplan.io.requests import Requests
 from sendplan.io.running import Clock, WallClock, planned
 from sendplan.io.runs import OvertakenError, PartRecord, Published, published_part
+from sendplan.io.snapshot.load import Snapshot, read_snapshot, reading
+from sendplan.io.snapshot.partition import Part, stands_alone
+from sendplan.io.snapshot.requests import Requests
 from sendplan.io.store import store
 from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
@@ -47,7 +47,7 @@ class PartJob:
     installation : UUID
         Whose database it is.
     strays : tuple of int or None
-        See `sendplan.io.parts.Division`.
+        See `sendplan.io.snapshot.partition.Division`.
     url : str or None
         The database, for who runs beside us; None for what `DATABASE_VARIABLE` says over there.
     """

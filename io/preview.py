@@ -10,8 +10,8 @@ import pandas as pd
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.load import load_around
 from sendplan.io.recalc import fixed_when_due
+from sendplan.io.snapshot.load import load_around
 from sendplan.planner.changes import AddStep, Change, StopContacts, SuppressContact
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.stored_slots import stored_plan

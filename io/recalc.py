@@ -1,9 +1,9 @@
 """The recalculation: what queued changes reach is planned anew, and only the difference written.
 
-Requests come from triggers (`sendplan.io.requests`). One recalculation takes all that are queued,
-reads the components that they reach, lets stay what can, and writes what differs in batches. The
-requests are deleted with the last batch: whatever stops it before, the next one finds them, and
-plans from what stands.
+Requests come from triggers (`sendplan.io.snapshot.requests`). One recalculation takes all that are
+queued, reads the components that they reach, lets stay what can, and writes what differs in
+batches. The requests are deleted with the last batch: whatever stops it before, the next one finds
+them, and plans from what stands.
 """
 
 import datetime as dt
@@ -18,11 +18,11 @@ from sqlalchemy import Engine
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
 from sendplan.io.last_plan import recalc_parameters
-from sendplan.io.load import Snapshot, load_requested
 from sendplan.io.planner_lock import PlannerBusyError, planner_lock
-from sendplan.io.requests import Requests, pending_requests
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.runs import OvertakenError, Published, RunRecord
+from sendplan.io.snapshot.load import Snapshot, load_requested
+from sendplan.io.snapshot.requests import Requests, pending_requests
 from sendplan.io.store import Pace, store, tidy
 from sendplan.io.watching import notices
 from sendplan.planner.improve.task_pool import Progress

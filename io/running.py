@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sendplan.io.errors import SendplanError
-from sendplan.io.load import Snapshot
 from sendplan.io.runs import Published
+from sendplan.io.snapshot.load import Snapshot
 from sendplan.planner.improve.task_pool import Progress
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.plan.plan import Plan

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.requests import pending_requests
+from sendplan.io.snapshot.requests import pending_requests
 from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
     IN_FLIGHT,

@@ -20,11 +20,11 @@ from sendplan.io.database.binary_copy import copy_in
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.tables import RequestKind
 from sendplan.io.difference import CHANGE_KINDS, KEY_KINDS, SLOT_KINDS, difference
-from sendplan.io.load import Snapshot
-from sendplan.io.pending_queries import REASONS
-from sendplan.io.requests import clear_requests, request
 from sendplan.io.runs import OvertakenError, Published, Record
-from sendplan.io.setting_rows import read_settings, same_settings
+from sendplan.io.snapshot.load import Snapshot
+from sendplan.io.snapshot.pending_queries import REASONS
+from sendplan.io.snapshot.requests import clear_requests, request
+from sendplan.io.snapshot.setting_rows import read_settings, same_settings
 from sendplan.planner.passage import passage
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.problem import Problem

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from sendplan.io.changes import translated_faults
-from sendplan.io.load import load, read_snapshot, reading
 from sendplan.io.scenarios import Scenario, wanted_scenario
+from sendplan.io.snapshot.load import load, read_snapshot, reading
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.studies.capacity_need import CapacityNeed

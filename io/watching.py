@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sendplan.io.database.reconnection import ASKED_EVERY, persistently, reason
-from sendplan.io.requests import CHANNEL
+from sendplan.io.snapshot.requests import CHANNEL
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session

@@ -21,7 +21,7 @@ from sendplan.io.changes import apply
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.finders import find_contact, find_mailbox, find_sequence, find_step
-from sendplan.io.load import load, read_snapshot
+from sendplan.io.snapshot.load import load, read_snapshot
 from sendplan.planner.changes import (
     AddMailbox,
     AddStep,

@@ -9,14 +9,14 @@ import pytest
 from pandas.testing import assert_frame_equal
 from sqlalchemy import Engine, event, text
 
-from sendplan.io import pending_rows
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DatabaseError, DataError
-from sendplan.io.load import load, read_snapshot, reading
 from sendplan.io.nightly import run_plan
-from sendplan.io.pending_rows import read_strays
-from sendplan.io.requests import reach_of
-from sendplan.io.setting_rows import settings_frame
+from sendplan.io.snapshot import pending_rows
+from sendplan.io.snapshot.load import load, read_snapshot, reading
+from sendplan.io.snapshot.pending_rows import read_strays
+from sendplan.io.snapshot.requests import reach_of
+from sendplan.io.snapshot.setting_rows import settings_frame
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.contracts import CONTRACTS

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sendplan.io.database.engine import _alembic_config, connect
 from sendplan.io.database.tables import RequestKind
-from sendplan.io.requests import (
+from sendplan.io.snapshot.requests import (
     Requests,
     clear_requests,
     pending_requests,

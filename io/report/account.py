@@ -7,7 +7,7 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.last_plan import recalc_parameters
-from sendplan.io.load import read_snapshot, reading
+from sendplan.io.snapshot.load import read_snapshot, reading
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import Parameters

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.load import reading
-from sendplan.io.pending_rows import read_strays
-from sendplan.io.requests import CONNECTING_LINKS, Requests, reach_of, read_requests
+from sendplan.io.snapshot.load import reading
+from sendplan.io.snapshot.pending_rows import read_strays
+from sendplan.io.snapshot.requests import CONNECTING_LINKS, Requests, reach_of, read_requests
 from sendplan.planner.model.components import connected
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus, MailboxStatus
 
@@ -99,8 +99,8 @@ class Division:
     requests : Requests
         The requests that whoever plans all parts has seen.
     strays : tuple of int or None
-        What `sendplan.io.pending_rows.read_strays` has found, once for all parts; None if a single
-        part is to look for its own.
+        What `sendplan.io.snapshot.pending_rows.read_strays` has found, once for all parts; None if
+        a single part is to look for its own.
     """
 
     parts: tuple[Part, ...]

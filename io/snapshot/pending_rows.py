@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, text
 
-from sendplan.io import pending_queries as queries
 from sendplan.io.database.binary_copy import copy_out
 from sendplan.io.database.exported_snapshot import same_moment
+from sendplan.io.snapshot import pending_queries as queries
 from sendplan.planner.schema.contracts import Columns
 from sendplan.planner.schema.readers import NULL
 

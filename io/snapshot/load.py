@@ -16,9 +16,9 @@ from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.exported_snapshot import one_moment
 from sendplan.io.errors import DataError
 from sendplan.io.errors import Problem as Fault
-from sendplan.io.pending_rows import read_pending
-from sendplan.io.requests import Requests, reached_sequences, read_requests
-from sendplan.io.setting_rows import Settings, read_settings, settings_frame
+from sendplan.io.snapshot.pending_rows import read_pending
+from sendplan.io.snapshot.requests import Requests, reached_sequences, read_requests
+from sendplan.io.snapshot.setting_rows import Settings, read_settings, settings_frame
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.contracts import Columns
 from sendplan.planner.schema.errors import ProblemError
