@@ -252,8 +252,8 @@ def load(place: Place, file: Path, as_json: bool) -> None:
     Example:
       sendplan load campaign.toml
     """
-    from sendplan.io.campaign import read_campaign
-    from sendplan.io.campaign_store import load as load_campaign
+    from sendplan.io.campaigns.campaign_file import read_campaign
+    from sendplan.io.campaigns.loading import load as load_campaign
     from sendplan.io.console import emit_json
     from sendplan.io.database.engine import translated_errors
 
@@ -299,10 +299,10 @@ def enroll(
     Example:
       sendplan enroll --sequence "Autumn webinar" contacts.csv
     """
+    from sendplan.io.campaigns.contact_list import read_contacts
+    from sendplan.io.campaigns.enroll import enroll as enroll_contacts
     from sendplan.io.console import bar, emit_json
-    from sendplan.io.contacts import read_contacts
     from sendplan.io.database.engine import translated_errors
-    from sendplan.io.enroll import enroll as enroll_contacts
 
     contacts = read_contacts(file)
     with (
@@ -626,8 +626,8 @@ def dispatch(
       sendplan dispatch --once                   send what is due now, and end
       sendplan dispatch --transport outbox       write files instead of sending
     """
+    from sendplan.io.campaigns.demonstration import contents
     from sendplan.io.console_dispatch import show_dispatched
-    from sendplan.io.demonstration import contents
     from sendplan.io.dispatch.dispatcher import DEFAULT_LEASE, DEFAULT_WORKERS, Settings
     from sendplan.io.dispatch.dispatcher import dispatch as send_due
     from sendplan.io.logs import show_logs
@@ -1085,9 +1085,9 @@ def demo(
       sendplan demo
       sendplan demo --contacts 2000 --mailboxes 10
     """
+    from sendplan.io.campaigns.demo import fill, is_filled
     from sendplan.io.console import phases, say
     from sendplan.io.database.engine import migrate
-    from sendplan.io.demo import fill, is_filled
     from sendplan.planner.synthetic.instances import reference
 
     with database(place, migrated=False) as engine:

@@ -355,8 +355,8 @@ def _copy(url: str, name: str, template: str) -> Iterator[str]:
 
 def prepare(url: str, method: str) -> None:
     """Fill an empty database and plan it."""
+    from sendplan.io.campaigns.demo import fill
     from sendplan.io.database.engine import connect, migrate
-    from sendplan.io.demo import fill
     from sendplan.io.nightly import run_plan
     from sendplan.planner.problem.parameters import Parameters
     from sendplan.planner.synthetic.instances import instances as synthetic

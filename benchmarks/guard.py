@@ -24,8 +24,8 @@ from sendplan.benchmarks.nightly import (
     mailboxes_of,
 )
 from sendplan.benchmarks.scratch import scratch_server
+from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect, migrate
-from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.synthetic.instances import instances as synthetic

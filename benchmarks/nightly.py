@@ -35,8 +35,8 @@ DAYS_BETWEEN = 2
 def prepare(url: str, contacts: int) -> dict[str, Baseline]:
     """Fill an empty database with the instance of a size, and plan it as the daily job would."""
     from sendplan.benchmarks.baselines import Order, day_by_day
+    from sendplan.io.campaigns.demo import fill
     from sendplan.io.database.engine import connect, migrate
-    from sendplan.io.demo import fill
     from sendplan.planner.synthetic.instances import instances as synthetic
 
     frames = synthetic.reference(contacts, mailboxes_of(contacts), provisional=True)

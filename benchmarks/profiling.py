@@ -23,8 +23,8 @@ from sendplan.benchmarks.copying import today
 from sendplan.benchmarks.nightly import RESULTS, administer, database, mailboxes_of
 from sendplan.benchmarks.results import PHASES, PROFILE, table, with_section
 from sendplan.benchmarks.scratch import libpq, scratch_server
+from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect, migrate
-from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
 from sendplan.io.store import BY_KEY
 from sendplan.planner.problem.parameters import Parameters

@@ -26,8 +26,8 @@ from sendplan.benchmarks.copying import today
 from sendplan.benchmarks.nightly import DAYS_BETWEEN, RESULTS, administer, database, let_days_pass
 from sendplan.benchmarks.results import SCALE, table, with_section
 from sendplan.benchmarks.scratch import libpq, scratch_server
+from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect, migrate
-from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
 from sendplan.io.running import Run
 from sendplan.planner.problem.parameters import Parameters

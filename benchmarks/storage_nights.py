@@ -22,7 +22,7 @@ from sendplan.benchmarks.copying import (
 )
 from sendplan.benchmarks.designs import DESIGNS, KEYS, SEEN, SLOT, Design, Rows, find
 from sendplan.benchmarks.variants import VARIANTS
-from sendplan.io import demo
+from sendplan.io.campaigns import demo
 from sendplan.io.database.engine import engine as database
 from sendplan.planner.synthetic.instances import instances as synthetic
 

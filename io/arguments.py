@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from sendplan.io.campaign_sequences import weekday
+from sendplan.io.campaigns.campaign_sequences import weekday
 from sendplan.io.documents.known_names import country_fault, zone_fault
 from sendplan.io.documents.texts import shown
 from sendplan.planner.schema.contracts import CONTRACTS, read_values

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, Time, cast, or_, select, update
 
-from sendplan.io.campaign import MAX_CAPACITY
+from sendplan.io.campaigns.campaign_file import MAX_CAPACITY
 from sendplan.io.database.tables import mailboxes, sequences
 from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError, Problem

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from sendplan.io.campaign import is_reference
+from sendplan.io.campaigns.campaign_file import is_reference
 from sendplan.io.changed_rows import (
     Applied,
     locked,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from sendplan.io.contacts import Contact, ContactList, read_contacts
+from sendplan.io.campaigns.contact_list import Contact, ContactList, read_contacts
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.finders import find_sequence

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.campaign import Campaign, Mailbox, Ramp, Step, parse, read_campaign
-from sendplan.io.campaign_store import load
+from sendplan.io.campaigns.campaign_file import Campaign, Mailbox, Ramp, Step, parse, read_campaign
+from sendplan.io.campaigns.loading import load
 from sendplan.io.documents.toml_lines import TomlLines
 from sendplan.io.errors import DataError
 from sendplan.tests.contents import stored

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sendplan.io.contacts import Contact, parse_contacts, read_contacts
+from sendplan.io.campaigns.contact_list import Contact, parse_contacts, read_contacts
 from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.errors import DataError
 
@@ -144,7 +144,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
 def test_a_file_beyond_the_limit_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sendplan.io.contacts.MAX_FILE", 2**20)
+    monkeypatch.setattr("sendplan.io.campaigns.contact_list.MAX_FILE", 2**20)
     path = tmp_path / "list.csv"
     path.write_bytes(b"email\n" + b"x" * 2**20)
     with pytest.raises(DataError, match="larger than 1 MiB – split the file"):

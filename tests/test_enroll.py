@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.campaign import read_campaign
-from sendplan.io.campaign_store import load
-from sendplan.io.contacts import ContactList, parse_contacts, read_contacts
-from sendplan.io.enroll import EnrollReport, enroll
+from sendplan.io.campaigns.campaign_file import read_campaign
+from sendplan.io.campaigns.contact_list import ContactList, parse_contacts, read_contacts
+from sendplan.io.campaigns.enroll import EnrollReport, enroll
+from sendplan.io.campaigns.loading import load
+from sendplan.io.campaigns.ready_days import ReadyDays
 from sendplan.io.errors import DataError
-from sendplan.io.ready_days import ReadyDays
 from sendplan.planner.schema.dates import to_microseconds
 from sendplan.tests.contents import stored
 
@@ -327,7 +327,7 @@ def test_an_error_half_way_changes_nothing(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sequence(connection)
-    monkeypatch.setattr("sendplan.io.enroll.BATCH", 2)
+    monkeypatch.setattr("sendplan.io.campaigns.enroll.BATCH", 2)
     before = stored(connection)
 
     def give_up(done: int, _total: int) -> None:
@@ -343,7 +343,7 @@ def test_batches_share_mailboxes_as_one(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sequence(connection, pool=3)
-    monkeypatch.setattr("sendplan.io.enroll.BATCH", 2)
+    monkeypatch.setattr("sendplan.io.campaigns.enroll.BATCH", 2)
     enroll(connection, "S", people(7), NOW)
     assert [row[2] for row in emails(connection)] == ["m1", "m2", "m3", "m1", "m2", "m3", "m1"]
 

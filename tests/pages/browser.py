@@ -16,8 +16,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from sqlalchemy import Engine
 
+from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect
-from sendplan.io.demo import fill
 from sendplan.io.nightly import run_plan
 from sendplan.io.report.writing import write_report
 from sendplan.planner.problem.parameters import Parameters

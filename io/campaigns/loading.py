@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, text
 
-from sendplan.io.campaign import Campaign, Mailbox, Sequence
+from sendplan.io.campaigns.campaign_file import Campaign, Mailbox, Sequence
 from sendplan.io.database.tables import mailboxes, sequence_mailboxes, sequences, steps
 from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError, Problem
@@ -58,7 +58,7 @@ def load(connection: Connection, campaign: Campaign) -> LoadReport:
     connection : Connection
         A connection to the migrated database.
     campaign : Campaign
-        From `sendplan.io.campaign`.
+        From `sendplan.io.campaigns.campaign_file`.
 
     Raises
     ------

@@ -11,14 +11,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from sendplan.io.campaign_store import transaction
-from sendplan.io.contacts import ContactList
+from sendplan.io.campaigns.contact_list import ContactList
+from sendplan.io.campaigns.loading import transaction
+from sendplan.io.campaigns.ready_days import ReadyDays
 from sendplan.io.documents.known_names import zone_fault
 from sendplan.io.documents.texts import nearest, shown
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.messages.templates import BUILT_INS, Placeholders, placeholders
 from sendplan.io.messages.unsubscribing import unsubscribe_url
-from sendplan.io.ready_days import ReadyDays
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.vocabulary import EmailStatus, MailboxStatus, SequenceStatus
 
@@ -169,7 +169,7 @@ def enroll(
     sequence_name : str
         The sequence's name, exactly.
     contacts : ContactList
-        From `sendplan.io.contacts`.
+        From `sendplan.io.campaigns.contact_list`.
     now : datetime
         The time of enrolment, with its zone.
     progress : callable, optional

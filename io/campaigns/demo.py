@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 from sqlalchemy import Engine, text
 
+from sendplan.io.campaigns.demonstration import contents
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.demonstration import contents
 from sendplan.io.errors import DataError
 
 TABLES = (

@@ -46,7 +46,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sendplan.io.campaign_sequences import Sequence, Step, read_sequence
+from sendplan.io.campaigns.campaign_sequences import Sequence, Step, read_sequence
 from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.documents.texts import read_text, shown
 from sendplan.io.documents.toml_reader import toml_document
