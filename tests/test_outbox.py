@@ -11,10 +11,10 @@ from uuid import UUID
 
 import pytest
 
-from sendplan.io.dispatch.outbox import LEFT_BEHIND, Outbox
 from sendplan.io.errors import DataError
 from sendplan.io.messages.message_ids import message_id, token
 from sendplan.io.messages.outcomes import Message, Outcome, Verdict
+from sendplan.io.transport.outbox import LEFT_BEHIND, Outbox
 
 HERE = UUID("6f1c1a52-0a3e-4d1c-9d0e-5a5b5c5d5e5f")
 NAME = f"{token(HERE, 17, 3)}.eml"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendplan.io.dispatch.replies import MAX_DETAIL, Phase, enhanced, outcome, verdict
 from sendplan.io.messages.outcomes import Verdict
+from sendplan.io.transport.smtp_replies import MAX_DETAIL, Phase, enhanced, outcome, verdict
 
 OPENING = (Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.STARTTLS)
 TRANSACTION = (Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT)

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from sendplan.io.dispatch.dispatcher import Settings, dispatch
-from sendplan.io.dispatch.outbox import Outbox
 from sendplan.io.messages.outcomes import Message, Outcome
+from sendplan.io.transport.outbox import Outbox
 from sendplan.tests.dispatch_world import DispatchWorld
 
 

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sendplan.io.dispatch.replies import Phase as Phases
-from sendplan.io.dispatch.sessions import MAX_REPLY, Session, wire_form
-from sendplan.io.dispatch.smtp import CHECKED_AFTER, SmtpTransport
-from sendplan.io.dispatch.transport_urls import parse_url
 from sendplan.io.errors import DataError
 from sendplan.io.messages.outcomes import Message, Outcome, Verdict
+from sendplan.io.transport.smtp_replies import Phase as Phases
+from sendplan.io.transport.smtp_session import MAX_REPLY, Session, wire_form
+from sendplan.io.transport.smtp_transport import CHECKED_AFTER, SmtpTransport
+from sendplan.io.transport.transport_urls import parse_url
 from sendplan.tests import smtp_server
 from sendplan.tests.smtp_server import (
     ACCEPT_AND_DROP,
@@ -250,7 +250,7 @@ def test_a_line_that_fails_in_the_midst_of_the_message_leaves_nothing_open(
 def test_a_quit_that_is_not_answered_as_it_should_changes_nothing(
     server: SmtpServer, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sendplan.io.dispatch.smtp.FAREWELL", SOON)
+    monkeypatch.setattr("sendplan.io.transport.smtp_transport.FAREWELL", SOON)
     server.script("quit", answer)
     way = transport(server)
     assert send(way).verdict is Verdict.SENT

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sendplan.io.dispatch.transport_urls import Server, StartTls, parse_url, read_reference
 from sendplan.io.errors import DataError
+from sendplan.io.transport.transport_urls import Server, StartTls, parse_url, read_reference
 
 SECRET = "hunter2"
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.ledger import Ledger
 from sendplan.io.dispatch.lines import Line
-from sendplan.io.dispatch.outbox import Outbox
-from sendplan.io.dispatch.smtp import ANSWER_TIMEOUT, TIMEOUT, SmtpTransport
-from sendplan.io.dispatch.transport_urls import parse_url, read_reference
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.messages.composing import SenderError, compose
 from sendplan.io.messages.outcomes import Outcome, Transport, Verdict
 from sendplan.io.messages.templates import FlawedTemplateError
+from sendplan.io.transport.outbox import Outbox
+from sendplan.io.transport.smtp_transport import ANSWER_TIMEOUT, TIMEOUT, SmtpTransport
+from sendplan.io.transport.transport_urls import parse_url, read_reference
 
 SHORTEST_HOLD = 10.0
 LONGEST_HOLD = 300.0

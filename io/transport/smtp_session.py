@@ -15,10 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from sendplan.io.dispatch.replies import Phase
-from sendplan.io.dispatch.transport_urls import Server, StartTls
 from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError, Problem
+from sendplan.io.transport.smtp_replies import Phase
+from sendplan.io.transport.transport_urls import Server, StartTls
 
 MAX_REPLY = 64 * 1024
 """Bytes of one reply at most; RFC 5321, section 4.5.3.1.5, has lines of 512."""

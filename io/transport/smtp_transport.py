@@ -5,10 +5,10 @@ import re
 import time
 from collections.abc import Callable
 
-from sendplan.io.dispatch.replies import Phase, outcome
-from sendplan.io.dispatch.sessions import Failure, Session, trust, wire_form
-from sendplan.io.dispatch.transport_urls import Server, StartTls
 from sendplan.io.messages.outcomes import Message, Outcome, Verdict
+from sendplan.io.transport.smtp_replies import Phase, outcome
+from sendplan.io.transport.smtp_session import Failure, Session, trust, wire_form
+from sendplan.io.transport.transport_urls import Server, StartTls
 
 TIMEOUT = 30.0
 ANSWER_TIMEOUT = 60.0
