@@ -28,7 +28,7 @@ from sendplan.benchmarks.due_emails import (
 from sendplan.benchmarks.results import table
 from sendplan.benchmarks.scratch import libpq
 from sendplan.benchmarks.sinks import PATIENCE, ended, python_sink, read_log
-from sendplan.io.dispatch.claim import MAX_CLAIMS
+from sendplan.io.delivery.claim import MAX_CLAIMS
 
 DISPATCHERS = 2
 VICTIMS = ((0,), (1,), (0, 1))

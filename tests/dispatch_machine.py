@@ -21,11 +21,12 @@ from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.check import check
 from sendplan.io.contact_changes import stop_contacts
-from sendplan.io.dispatch import claims, recovery, transitions
-from sendplan.io.dispatch.claim import Claim, Claimed
-from sendplan.io.dispatch.claims import Claimer
-from sendplan.io.dispatch.overdue import hand_over
-from sendplan.io.dispatch.transactions import Transactions
+from sendplan.io.delivery import claimer as claims
+from sendplan.io.delivery import recovery, transitions
+from sendplan.io.delivery.claim import Claim, Claimed
+from sendplan.io.delivery.claimer import Claimer
+from sendplan.io.delivery.overdue import hand_over
+from sendplan.io.delivery.transactions import Transactions
 from sendplan.io.dispatch.uncertain import resolve
 from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.messages.message_ids import message_id

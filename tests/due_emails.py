@@ -9,11 +9,11 @@ from uuid import UUID
 import psycopg2.extensions
 from sqlalchemy import Engine, text
 
-from sendplan.io.dispatch import claims
-from sendplan.io.dispatch.claim import Claim, Claimed
-from sendplan.io.dispatch.claims import Claimer
-from sendplan.io.dispatch.transactions import Transactions
-from sendplan.io.dispatch.transitions import BEGIN, SUCCEED
+from sendplan.io.delivery import claimer as claims
+from sendplan.io.delivery.claim import Claim, Claimed
+from sendplan.io.delivery.claimer import Claimer
+from sendplan.io.delivery.transactions import Transactions
+from sendplan.io.delivery.transitions import BEGIN, SUCCEED
 from sendplan.tests.database_frames import TABLES, put_frames
 from sendplan.tests.stored_emails import rows
 from sendplan.tests.worlds import World

@@ -5,7 +5,7 @@ from datetime import date, datetime, time, timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io.dispatch.claims import REST
+from sendplan.io.delivery.claimer import REST
 from sendplan.io.messages.message_ids import message_id
 from sendplan.tests.due_emails import GRACE, INSTALLATION, LEASE, Claiming, claim, emails_of, put
 from sendplan.tests.stored_emails import rows, run_sql

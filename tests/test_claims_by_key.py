@@ -10,9 +10,12 @@ import pytest
 from sqlalchemy import Engine
 
 from sendplan.io.database.engine import connect
-from sendplan.io.dispatch import claims, progress, recovery, room, transitions
-from sendplan.io.dispatch.overdue import OVERDUE
-from sendplan.io.dispatch.transactions import Prepared, Transactions
+from sendplan.io.delivery import capacity as room
+from sendplan.io.delivery import claimer as claims
+from sendplan.io.delivery import recovery, transitions
+from sendplan.io.delivery import thread_progress as progress
+from sendplan.io.delivery.overdue import OVERDUE
+from sendplan.io.delivery.transactions import Prepared, Transactions
 from sendplan.tests.stored_emails import run_sql
 from sendplan.tests.worlds import at
 

@@ -13,7 +13,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Engine
 
 from sendplan.io.database.engine import connect
-from sendplan.io.dispatch import claims, recovery, transitions
+from sendplan.io.delivery import claimer as claims
+from sendplan.io.delivery import recovery, transitions
 from sendplan.tests import dispatch_facts as facts
 from sendplan.tests.dispatch_machine import NEXT_SLOT, DispatchMachine
 from sendplan.tests.methods import examples, tries

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 import sendplan
-from sendplan.io.dispatch.claim import Claim
-from sendplan.io.dispatch.progress import NEXT_STEP
-from sendplan.io.dispatch.transitions import begin, succeed
+from sendplan.io.delivery.claim import Claim
+from sendplan.io.delivery.thread_progress import NEXT_STEP
+from sendplan.io.delivery.transitions import begin, succeed
 from sendplan.planner.problem.enrollment_state import progress
 from sendplan.tests.database_frames import read_frames
 from sendplan.tests.due_emails import LEASE, Claiming, put

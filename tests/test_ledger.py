@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.database.engine import connect
+from sendplan.io.delivery.claim import Claim
 from sendplan.io.dispatch import ledger as ledger_module
-from sendplan.io.dispatch.claim import Claim
 from sendplan.io.dispatch.ledger import Ledger
 from sendplan.io.messages.outcomes import Outcome, Verdict
 from sendplan.tests.due_emails import LEASE, claim, put

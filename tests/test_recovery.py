@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io.dispatch.overdue import hand_over, request_plan
-from sendplan.io.dispatch.recovery import recover
-from sendplan.io.dispatch.transitions import begin, succeed
+from sendplan.io.delivery.overdue import hand_over, request_plan
+from sendplan.io.delivery.recovery import recover
+from sendplan.io.delivery.transitions import begin, succeed
 from sendplan.tests.due_emails import GRACE, LEASE, Claiming, claim, email, put
 from sendplan.tests.stored_emails import recalculated, rows, run_sql, whole
 from sendplan.tests.worlds import World, at

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.io.dispatch.retries import free_moment, retry_at
-from sendplan.io.dispatch.transitions import begin, postpone
+from sendplan.io.delivery.retries import free_moment, retry_at
+from sendplan.io.delivery.transitions import begin, postpone
 from sendplan.tests.due_emails import LEASE, Claiming, claim, email, emails_of, put
 from sendplan.tests.stored_emails import rows, run_sql
 from sendplan.tests.worlds import World, at

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.io.dispatch.room import Capacity
+from sendplan.io.delivery.capacity import Capacity
 from sendplan.tests.due_emails import Claiming, claim, emails_of, put
 from sendplan.tests.stored_emails import rows, run_sql
 from sendplan.tests.worlds import World, at

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.io.dispatch.claim import Claim
-from sendplan.io.dispatch.transitions import (
+from sendplan.io.delivery.claim import Claim
+from sendplan.io.delivery.transitions import (
     begin,
     doubt,
     fail,

@@ -23,14 +23,14 @@ from sqlalchemy import Engine
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.reconnection import persistently
-from sendplan.io.dispatch.claim import MAX_CLAIMS, Claim, Claimed
-from sendplan.io.dispatch.claims import PREPARED, Claimer
+from sendplan.io.delivery.claim import MAX_CLAIMS, Claim, Claimed
+from sendplan.io.delivery.claimer import PREPARED, Claimer
+from sendplan.io.delivery.overdue import hand_over
+from sendplan.io.delivery.recovery import recover
+from sendplan.io.delivery.transactions import Transactions
 from sendplan.io.dispatch.ledger import Ledger
 from sendplan.io.dispatch.lines import MOST_IN_HAND, Line
-from sendplan.io.dispatch.overdue import hand_over
-from sendplan.io.dispatch.recovery import recover
 from sendplan.io.dispatch.sender import Sender
-from sendplan.io.dispatch.transactions import Transactions
 from sendplan.io.messages.outcomes import Outcome, Verdict
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 

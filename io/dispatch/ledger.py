@@ -23,10 +23,9 @@ from psycopg2.errors import LockNotAvailable
 from sqlalchemy import Engine
 
 from sendplan.io.database.reconnection import persistently, reason
-from sendplan.io.dispatch.claim import Claim
-from sendplan.io.dispatch.scribes import Scribe
-from sendplan.io.dispatch.transactions import Transactions
-from sendplan.io.dispatch.transitions import (
+from sendplan.io.delivery.claim import Claim
+from sendplan.io.delivery.transactions import Transactions
+from sendplan.io.delivery.transitions import (
     PREPARED,
     begin,
     doubt,
@@ -37,6 +36,7 @@ from sendplan.io.dispatch.transitions import (
     release,
     succeed,
 )
+from sendplan.io.dispatch.scribes import Scribe
 from sendplan.io.messages.outcomes import Outcome, Verdict
 
 if TYPE_CHECKING:

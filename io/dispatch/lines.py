@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sendplan.io.dispatch.claim import Claim
+    from sendplan.io.delivery.claim import Claim
     from sendplan.io.messages.outcomes import Transport
 
 MOST_IN_HAND = 20

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from sendplan.io.dispatch.claim import Claim
+from sendplan.io.delivery.claim import Claim
 from sendplan.io.dispatch.ledger import Ledger
 from sendplan.io.dispatch.lines import Line
 from sendplan.io.errors import DataError, Problem

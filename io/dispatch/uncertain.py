@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.dispatch.progress import after_success
+from sendplan.io.delivery.thread_progress import after_success
 from sendplan.io.errors import DataError, Problem
 from sendplan.planner.schema.vocabulary import EmailStatus
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sendplan.io.database.tables import among
-from sendplan.io.dispatch.transactions import Prepared
+from sendplan.io.delivery.transactions import Prepared
 from sendplan.planner.schema.vocabulary import OCCUPYING, EmailStatus
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sendplan.io.database.tables import among
-from sendplan.io.dispatch.room import Capacity, taken
+from sendplan.io.delivery.capacity import Capacity, taken
 from sendplan.planner.schema.scalar_dates import (
     ONE_DAY,
     UNREADABLE,

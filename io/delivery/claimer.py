@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from psycopg2.extras import NamedTupleCursor
 
 from sendplan.io.database.tables import among
-from sendplan.io.dispatch.claim import MAX_CLAIMS, Claim, Claimed
-from sendplan.io.dispatch.progress import NEXT_STEP
-from sendplan.io.dispatch.room import USED, Capacity, used
-from sendplan.io.dispatch.transactions import Prepared
+from sendplan.io.delivery.capacity import USED, Capacity, used
+from sendplan.io.delivery.claim import MAX_CLAIMS, Claim, Claimed
+from sendplan.io.delivery.thread_progress import NEXT_STEP
+from sendplan.io.delivery.transactions import Prepared
 from sendplan.io.messages.composing import Texts
 from sendplan.io.messages.message_ids import message_id
 from sendplan.planner.schema.scalar_dates import UNREADABLE, SendingDays, local_day, window

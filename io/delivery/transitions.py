@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sendplan.io.database.tables import among
-from sendplan.io.dispatch.claim import MAX_ATTEMPTS, Claim
-from sendplan.io.dispatch.overdue import request_plan
-from sendplan.io.dispatch.progress import cancel_rest, go_on
-from sendplan.io.dispatch.retries import free_moment, retry_at
-from sendplan.io.dispatch.transactions import Prepared
+from sendplan.io.delivery.claim import MAX_ATTEMPTS, Claim
+from sendplan.io.delivery.overdue import request_plan
+from sendplan.io.delivery.retries import free_moment, retry_at
+from sendplan.io.delivery.thread_progress import cancel_rest, go_on
+from sendplan.io.delivery.transactions import Prepared
 from sendplan.planner.schema.vocabulary import (
     IN_FLIGHT,
     EmailStatus,
