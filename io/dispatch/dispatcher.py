@@ -29,7 +29,7 @@ from sendplan.io.delivery.overdue import hand_over
 from sendplan.io.delivery.recovery import recover
 from sendplan.io.delivery.transactions import Transactions
 from sendplan.io.dispatch.ledger import Ledger
-from sendplan.io.dispatch.lines import MOST_IN_HAND, Line
+from sendplan.io.dispatch.mailbox_queue import MOST_IN_HAND, Line
 from sendplan.io.dispatch.sender import Sender
 from sendplan.io.messages.outcomes import Outcome, Verdict
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS

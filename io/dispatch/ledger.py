@@ -36,7 +36,7 @@ from sendplan.io.delivery.transitions import (
     release,
     succeed,
 )
-from sendplan.io.dispatch.scribes import Scribe
+from sendplan.io.dispatch.batch_writer import Scribe
 from sendplan.io.messages.outcomes import Outcome, Verdict
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sendplan.io.delivery.claim import Claim
 from sendplan.io.dispatch.ledger import Ledger
-from sendplan.io.dispatch.lines import Line
+from sendplan.io.dispatch.mailbox_queue import Line
 from sendplan.io.errors import DataError, Problem
 from sendplan.io.messages.composing import SenderError, compose
 from sendplan.io.messages.outcomes import Outcome, Transport, Verdict
