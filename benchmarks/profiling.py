@@ -26,7 +26,7 @@ from sendplan.benchmarks.scratch import libpq, scratch_server
 from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect, migrate
 from sendplan.io.nightly import run_plan
-from sendplan.io.store import BY_KEY
+from sendplan.io.publish.store import BY_KEY
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.synthetic.instances import instances as synthetic
 

@@ -9,12 +9,12 @@ from sqlalchemy import Engine
 
 from sendplan.io.executors import Workplace, processes
 from sendplan.io.parted_runs import plan_in_parts
-from sendplan.io.planner_lock import planner_lock
+from sendplan.io.publish.planner_lock import planner_lock
+from sendplan.io.publish.run_records import OvertakenError, RunRecord
+from sendplan.io.publish.store import store, tidy
 from sendplan.io.running import Clock, Report, Run, WallClock, planned
-from sendplan.io.runs import OvertakenError, RunRecord
 from sendplan.io.snapshot.load import Snapshot, load
 from sendplan.io.snapshot.partition import PART_SIZE, divide
-from sendplan.io.store import store, tidy
 from sendplan.planner.improve.task_pool import Progress
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters

@@ -11,8 +11,7 @@ from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
 from sendplan.io.executors import ExecutorError, Workplace, is_lost
 from sendplan.io.part_planning import PartJob, PlannedPart, installation_of, plan_part
-from sendplan.io.running import Clock, Run
-from sendplan.io.runs import (
+from sendplan.io.publish.run_records import (
     Published,
     RunRecord,
     abandon_run,
@@ -20,9 +19,10 @@ from sendplan.io.runs import (
     enter_figures,
     open_run,
 )
+from sendplan.io.publish.store import tidy
+from sendplan.io.running import Clock, Run
 from sendplan.io.snapshot.partition import Division, Part
 from sendplan.io.snapshot.requests import clear_requests
-from sendplan.io.store import tidy
 from sendplan.planner.plan.summary import joined
 from sendplan.planner.problem.parameters import Parameters
 

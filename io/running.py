@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sendplan.io.errors import SendplanError
-from sendplan.io.runs import Published
+from sendplan.io.publish.run_records import Published
 from sendplan.io.snapshot.load import Snapshot
 from sendplan.planner.improve.task_pool import Progress
 from sendplan.planner.plan.checker import violations

@@ -1,7 +1,7 @@
 """Frames (SPEC §8) into the tables and out of them again, by plain SQL as users write it.
 
-Nothing of ``io/snapshot/load.py`` and ``io/store.py`` is used here, so that what these do can be
-compared with it, and a stored plan can be judged from the rows alone.
+Nothing of ``io/snapshot/load.py`` and ``io/publish/store.py`` is used here, so that what these do
+can be compared with it, and a stored plan can be judged from the rows alone.
 """
 
 from __future__ import annotations

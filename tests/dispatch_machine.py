@@ -32,8 +32,8 @@ from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.messages.message_ids import message_id
 from sendplan.io.messages.outcomes import Verdict
 from sendplan.io.nightly import run_plan
+from sendplan.io.publish.store import Pace
 from sendplan.io.recalc import Recalculation, recalc
-from sendplan.io.store import Pace
 from sendplan.planner.changes import StopContacts
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import BLOCKED

@@ -15,9 +15,9 @@ from sendplan.io.check import check
 from sendplan.io.database.engine import connect
 from sendplan.io.database.tables import RequestKind
 from sendplan.io.nightly import run_plan
+from sendplan.io.publish.store import Pace
 from sendplan.io.recalc import Recalculation
 from sendplan.io.snapshot.requests import request
-from sendplan.io.store import Pace
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests import busy_database as busy
 from sendplan.tests.database_frames import put_frames

@@ -394,7 +394,7 @@ def test_what_somebody_holds_is_passed_over_and_not_waited_for(engine: Engine, h
 def test_a_claim_does_not_wait_for_a_plan_that_is_being_published(engine: Engine) -> None:
     put(engine, fresh("09:00:10", "09:00:20"))
     with engine.begin() as publishing:
-        # As `sendplan.io.store` locks what it writes.
+        # As `sendplan.io.publish.store` locks what it writes.
         publishing.execute(text("SELECT FROM scheduled_emails WHERE id = 1 FOR UPDATE"))
         publishing.execute(text("LOCK TABLE sequences, steps, mailboxes IN SHARE MODE"))
         assert emails_of(claim(engine, NOW)) == [2]

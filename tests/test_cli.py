@@ -15,7 +15,7 @@ from sqlalchemy import Engine, make_url, text
 
 from sendplan.cli import main
 from sendplan.io.database.engine import SCHEMA_VERSION, connect
-from sendplan.io.planner_lock import planner_lock
+from sendplan.io.publish.planner_lock import planner_lock
 from sendplan.tests.database_frames import clear_tables, dump
 
 DATA = Path(__file__).parent / "data"

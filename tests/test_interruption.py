@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect
-from sendplan.io.planner_lock import planner_lock
+from sendplan.io.publish.planner_lock import planner_lock
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 from sendplan.tests.database_frames import clear_tables, dump
 

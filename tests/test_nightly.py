@@ -22,9 +22,9 @@ from sendplan.io.check import check
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.nightly import run_plan
-from sendplan.io.planner_lock import PlannerBusyError, planner_lock
+from sendplan.io.publish.planner_lock import PlannerBusyError, planner_lock
+from sendplan.io.publish.run_records import OvertakenError
 from sendplan.io.running import Run, UnsoundPlanError
-from sendplan.io.runs import OvertakenError
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem

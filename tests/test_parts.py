@@ -19,11 +19,11 @@ from sendplan.io.executors import ExecutorError, Workplace, processes
 from sendplan.io.nightly import run_plan
 from sendplan.io.part_planning import PartJob, installation_of, plan_part
 from sendplan.io.parted_runs import ROUNDS, PartsMissingError
-from sendplan.io.planner_lock import PLANNER_LOCK, planner_lock
+from sendplan.io.publish.planner_lock import PLANNER_LOCK, planner_lock
+from sendplan.io.publish.run_records import OvertakenError, SupersededError
+from sendplan.io.publish.summaries import summary_to_json
 from sendplan.io.running import Run
-from sendplan.io.runs import OvertakenError, SupersededError
 from sendplan.io.snapshot.partition import Part, divide
-from sendplan.io.summaries import summary_to_json
 from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.database_frames import clear_tables, put_frames, read_frames

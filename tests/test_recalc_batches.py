@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Engine
 
 from sendplan.io.database.engine import connect
-from sendplan.io.planner_lock import PLANNER_LOCK
-from sendplan.io.store import Pace
+from sendplan.io.publish.planner_lock import PLANNER_LOCK
+from sendplan.io.publish.store import Pace
 from sendplan.tests import busy_database as busy
 from sendplan.tests.busy_database import FRESH, NOW
 from sendplan.tests.change_cases import BY_NAME, CASES, Case, make

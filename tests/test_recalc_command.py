@@ -17,7 +17,7 @@ from sendplan.cli import main
 from sendplan.io.database.engine import connect
 from sendplan.io.last_plan import STEADY, WIDEST, recalc_parameters
 from sendplan.io.nightly import run_plan
-from sendplan.io.planner_lock import planner_lock
+from sendplan.io.publish.planner_lock import planner_lock
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.database_frames import clear_tables, put_frames
 from sendplan.tests.stored_emails import recalculated, rows, run_sql, slots, violations

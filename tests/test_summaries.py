@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from sendplan.io.summaries import FRAMES, summary_from_json, summary_to_json
+from sendplan.io.publish.summaries import FRAMES, summary_from_json, summary_to_json
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.summary import joined
 from sendplan.planner.problem.problem import Problem

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sendplan.io.errors import SendplanError
+from sendplan.io.publish.summaries import summary_from_json, summary_to_json
 from sendplan.io.snapshot.requests import reach_of
-from sendplan.io.summaries import summary_from_json, summary_to_json
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.summary import Summary
 

@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sendplan.io.database.binary_copy import copy_in
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.tables import RequestKind
-from sendplan.io.difference import CHANGE_KINDS, KEY_KINDS, SLOT_KINDS, difference
-from sendplan.io.runs import OvertakenError, Published, Record
+from sendplan.io.publish.difference import CHANGE_KINDS, KEY_KINDS, SLOT_KINDS, difference
+from sendplan.io.publish.run_records import OvertakenError, Published, Record
 from sendplan.io.snapshot.load import Snapshot
 from sendplan.io.snapshot.pending_queries import REASONS
 from sendplan.io.snapshot.requests import clear_requests, request

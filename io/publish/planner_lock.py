@@ -1,7 +1,7 @@
 """One planner at a time: an advisory lock from before the snapshot until after the commit.
 
 A planner whose session broke may have left processes behind that publish parts of its run. Whoever
-comes next gives that run up first, see `sendplan.io.runs`.
+comes next gives that run up first, see `sendplan.io.publish.run_records`.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
-from sendplan.io.runs import give_up_runs
+from sendplan.io.publish.run_records import give_up_runs
 
 PLANNER_LOCK = 5_376_002
 """Key of the advisory lock that lets one planner publish at a time."""
