@@ -409,7 +409,7 @@ def plan(
       sendplan plan --time-limit 300 --gap 0     as near to the best as it gets
       sendplan plan --method greedy --dry-run    what looking ahead alone gives
     """
-    from sendplan.io.settings import read_settings
+    from sendplan.io.planning.settings import read_settings
 
     settings = read_settings(config) if config else {}
     settings |= {name: value for name, value in given.items() if value is not None}
@@ -439,8 +439,8 @@ def _plan(
     part_size: int | None = None,
 ) -> None:
     from sendplan.io.console import ask_to_keep, emit_json, planning, show_run
-    from sendplan.io.executors import dask_cluster
-    from sendplan.io.nightly import run_plan
+    from sendplan.io.planning.executors import dask_cluster
+    from sendplan.io.planning.nightly import run_plan
     from sendplan.io.snapshot.partition import PART_SIZE
 
     workplace = None if executor is None else dask_cluster(executor)
@@ -526,10 +526,10 @@ def recalc(
     """
     from sendplan.io.console import emit_json, planning
     from sendplan.io.console_changes import emit_json_line, show_recalculation
-    from sendplan.io.last_plan import recalc_parameters
     from sendplan.io.logs import show_logs
-    from sendplan.io.recalc import DEFAULT_PACE, watch_changes
-    from sendplan.io.recalc import recalc as work_off
+    from sendplan.io.planning.last_plan import recalc_parameters
+    from sendplan.io.planning.recalc import DEFAULT_PACE, watch_changes
+    from sendplan.io.planning.recalc import recalc as work_off
 
     known = {name: value for name, value in given.items() if value is not None}
     pace = replace(
@@ -663,8 +663,8 @@ def check(place: Place, as_json: bool) -> None:
       sendplan check
       sendplan check --json    every breach, by rule
     """
-    from sendplan.io.check import check as check_plan
     from sendplan.io.console import emit_json, show_findings
+    from sendplan.io.planning.check import check as check_plan
 
     with database(place) as engine:
         findings = check_plan(engine, _clock())
@@ -1174,8 +1174,8 @@ def _change(
         connection.commit()
     if preview:
         from sendplan.io.console_changes import show_preview
-        from sendplan.io.last_plan import recalc_parameters
-        from sendplan.io.preview import preview as look_ahead
+        from sendplan.io.planning.last_plan import recalc_parameters
+        from sendplan.io.planning.preview import preview as look_ahead
 
         with translated_faults():
             found = look_ahead(engine, changes, now, recalc_parameters(engine, now))

@@ -269,8 +269,8 @@ def _changes(chance: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _violations(url: str) -> int:
-    from sendplan.io.check import check
     from sendplan.io.database.engine import connect
+    from sendplan.io.planning.check import check
 
     engine = connect(url)
     try:
@@ -357,7 +357,7 @@ def prepare(url: str, method: str) -> None:
     """Fill an empty database and plan it."""
     from sendplan.io.campaigns.demo import fill
     from sendplan.io.database.engine import connect, migrate
-    from sendplan.io.nightly import run_plan
+    from sendplan.io.planning.nightly import run_plan
     from sendplan.planner.problem.parameters import Parameters
     from sendplan.planner.synthetic.instances import instances as synthetic
 

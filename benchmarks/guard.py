@@ -26,7 +26,7 @@ from sendplan.benchmarks.nightly import (
 from sendplan.benchmarks.scratch import scratch_server
 from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect, migrate
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.synthetic.instances import instances as synthetic
 

@@ -74,7 +74,7 @@ def measure(url: str) -> Measurement:
 
 
 def _plan(engine: Engine, now: dt.datetime) -> Night:
-    from sendplan.io.nightly import run_plan
+    from sendplan.io.planning.nightly import run_plan
     from sendplan.planner.problem.parameters import Parameters
 
     run = run_plan(engine, now, Parameters(method="greedy"))

@@ -25,7 +25,7 @@ from sendplan.benchmarks.results import PHASES, PROFILE, table, with_section
 from sendplan.benchmarks.scratch import libpq, scratch_server
 from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect, migrate
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.nightly import run_plan
 from sendplan.io.publish.store import BY_KEY
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.synthetic.instances import instances as synthetic

@@ -28,8 +28,8 @@ from sendplan.benchmarks.results import SCALE, table, with_section
 from sendplan.benchmarks.scratch import libpq, scratch_server
 from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect, migrate
-from sendplan.io.nightly import run_plan
-from sendplan.io.running import Run
+from sendplan.io.planning.nightly import run_plan
+from sendplan.io.planning.run import Run
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.synthetic.instances import REFERENCE_NOW
 from sendplan.planner.synthetic.instances import instances as synthetic

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine
 
-from sendplan.io.last_plan import recalc_parameters
+from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import load
 from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.studies.bottlenecks import Bottlenecks, bottlenecks

@@ -23,8 +23,8 @@ from rich.table import Table
 from sendplan.planner.schema.vocabulary import Reason
 
 if TYPE_CHECKING:
-    from sendplan.io.check import Findings
-    from sendplan.io.running import Run
+    from sendplan.io.planning.check import Findings
+    from sendplan.io.planning.run import Run
     from sendplan.planner.improve.task_pool import Progress as Step
     from sendplan.planner.plan.plan import Plan
 

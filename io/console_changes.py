@@ -10,8 +10,8 @@ from rich.table import Table
 from sendplan.io.console import SHOWN_SEQUENCES, day_of, plain, print_table, print_unplaced
 
 if TYPE_CHECKING:
-    from sendplan.io.preview import Preview
-    from sendplan.io.recalc import Recalculation
+    from sendplan.io.planning.preview import Preview
+    from sendplan.io.planning.recalc import Recalculation
     from sendplan.planner.plan.plan import Plan
 
 SHOWN_MOVES = 10

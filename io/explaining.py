@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.last_plan import recalc_parameters
+from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import load_around
 from sendplan.planner.explain.explanations import explain_slots
 from sendplan.planner.explain.facts import Explanation

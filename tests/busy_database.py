@@ -9,7 +9,7 @@ from datetime import time
 from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.database.tables import metadata
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.database_frames import put_frames
 from sendplan.tests.worlds import World, at

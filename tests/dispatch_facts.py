@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests import busy_database as busy
 from sendplan.tests.database_frames import put_frames

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.check import check
 from sendplan.io.contact_changes import stop_contacts
 from sendplan.io.delivery import claimer as claims
 from sendplan.io.delivery import recovery, transitions
@@ -28,12 +27,13 @@ from sendplan.io.delivery.claimer import Claimer
 from sendplan.io.delivery.overdue import hand_over
 from sendplan.io.delivery.transactions import Transactions
 from sendplan.io.dispatch.uncertain import resolve
-from sendplan.io.last_plan import recalc_parameters
 from sendplan.io.messages.message_ids import message_id
 from sendplan.io.messages.outcomes import Verdict
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.check import check
+from sendplan.io.planning.last_plan import recalc_parameters
+from sendplan.io.planning.nightly import run_plan
+from sendplan.io.planning.recalc import Recalculation, recalc
 from sendplan.io.publish.store import Pace
-from sendplan.io.recalc import Recalculation, recalc
 from sendplan.planner.changes import StopContacts
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import BLOCKED

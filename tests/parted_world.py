@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 from sqlalchemy import Engine, text
 
-from sendplan.io.check import check
-from sendplan.io.executors import Workplace
+from sendplan.io.planning.check import check
+from sendplan.io.planning.executors import Workplace
 from sendplan.tests.database_frames import clear_tables, put_frames
 from sendplan.tests.worlds import World, at
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.check import check
-from sendplan.io.last_plan import recalc_parameters
-from sendplan.io.recalc import Recalculation, recalc
+from sendplan.io.planning.check import check
+from sendplan.io.planning.last_plan import recalc_parameters
+from sendplan.io.planning.recalc import Recalculation, recalc
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.busy_database import NOW, TABLES
 from sendplan.tests.database_frames import dump, read_frames

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io.check import check
 from sendplan.io.database.engine import connect
 from sendplan.io.database.tables import RequestKind
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.check import check
+from sendplan.io.planning.nightly import run_plan
+from sendplan.io.planning.recalc import Recalculation
 from sendplan.io.publish.store import Pace
-from sendplan.io.recalc import Recalculation
 from sendplan.io.snapshot.requests import request
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests import busy_database as busy

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 from sendplan.cli import main
-from sendplan.io.check import check
 from sendplan.io.database.engine import connect
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.check import check
+from sendplan.io.planning.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.database_frames import TABLES, clear_tables, dump
 

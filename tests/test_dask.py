@@ -17,12 +17,12 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, make_url, text
 
 from sendplan.cli import main
-from sendplan.io import executors
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DatabaseError
-from sendplan.io.executors import Workplace
-from sendplan.io.nightly import run_plan
-from sendplan.io.part_planning import DATABASE_VARIABLE, PartJob
+from sendplan.io.planning import executors
+from sendplan.io.planning.executors import Workplace
+from sendplan.io.planning.nightly import run_plan
+from sendplan.io.planning.part_planning import DATABASE_VARIABLE, PartJob
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.parted_world import (
     NOW,

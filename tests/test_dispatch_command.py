@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.dispatch_world import DispatchWorld, assert_accounted_for
 from sendplan.tests.smtp_server import HANG, Answer

@@ -79,7 +79,7 @@ PLAN = ("plan", "--as-of", REFERENCE_NOW.isoformat())
 PROGRAM = """
 import sys
 from sendplan import cli
-from sendplan.io import running
+from sendplan.io.planning import run as running
 
 told = running.WallClock.report
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, text
 
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DatabaseError, DataError
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.nightly import run_plan
 from sendplan.io.snapshot import pending_rows
 from sendplan.io.snapshot.load import load, read_snapshot, reading
 from sendplan.io.snapshot.pending_rows import read_strays

@@ -17,14 +17,14 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
-from sendplan.io import running
-from sendplan.io.check import check
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning import run as running
+from sendplan.io.planning.check import check
+from sendplan.io.planning.nightly import run_plan
+from sendplan.io.planning.run import Run, UnsoundPlanError
 from sendplan.io.publish.planner_lock import PlannerBusyError, planner_lock
 from sendplan.io.publish.run_records import OvertakenError
-from sendplan.io.running import Run, UnsoundPlanError
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io import part_planning
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DatabaseError, DataError
-from sendplan.io.executors import ExecutorError, Workplace, processes
-from sendplan.io.nightly import run_plan
-from sendplan.io.part_planning import PartJob, installation_of, plan_part
-from sendplan.io.parted_runs import ROUNDS, PartsMissingError
+from sendplan.io.planning import part_planning
+from sendplan.io.planning.executors import ExecutorError, Workplace, processes
+from sendplan.io.planning.nightly import run_plan
+from sendplan.io.planning.part_planning import PartJob, installation_of, plan_part
+from sendplan.io.planning.partitioned_run import ROUNDS, PartsMissingError
+from sendplan.io.planning.run import Run
 from sendplan.io.publish.planner_lock import PLANNER_LOCK, planner_lock
 from sendplan.io.publish.run_records import OvertakenError, SupersededError
 from sendplan.io.publish.summaries import summary_to_json
-from sendplan.io.running import Run
 from sendplan.io.snapshot.partition import Part, divide
 from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.changes import apply
 from sendplan.io.database.engine import connect
-from sendplan.io.nightly import run_plan
-from sendplan.io.preview import preview
+from sendplan.io.planning.nightly import run_plan
+from sendplan.io.planning.preview import preview
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests import busy_database as busy
 from sendplan.tests.busy_database import GRACE, LEAD, NOW

@@ -15,8 +15,8 @@ from sqlalchemy import Engine, text
 
 from sendplan.cli import main
 from sendplan.io.database.engine import connect
-from sendplan.io.last_plan import STEADY, WIDEST, recalc_parameters
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.last_plan import STEADY, WIDEST, recalc_parameters
+from sendplan.io.planning.nightly import run_plan
 from sendplan.io.publish.planner_lock import planner_lock
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.database_frames import clear_tables, put_frames

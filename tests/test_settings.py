@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from sendplan.cli import main
-from sendplan.io import settings
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
-from sendplan.io.settings import read_settings
+from sendplan.io.planning import settings
+from sendplan.io.planning.settings import read_settings
 from sendplan.planner.problem.parameters import Parameters
 
 Write = Callable[[str], Path]

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io import watching
 from sendplan.io.database.embedded import EmbeddedServer
 from sendplan.io.database.engine import connect, migrate, reconnection
-from sendplan.io.watching import notices
+from sendplan.io.planning import watching
+from sendplan.io.planning.watching import notices
 
 HOUR = 3600.0
 LISTENING = "FROM pg_stat_activity WHERE datname = :name AND query LIKE 'LISTEN %'"

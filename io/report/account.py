@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.last_plan import recalc_parameters
+from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import read_snapshot, reading
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.stored_slots import stored_plan

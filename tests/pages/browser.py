@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect
-from sendplan.io.nightly import run_plan
+from sendplan.io.planning.nightly import run_plan
 from sendplan.io.report.writing import write_report
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference

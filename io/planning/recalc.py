@@ -17,14 +17,14 @@ from sqlalchemy import Engine
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
-from sendplan.io.last_plan import recalc_parameters
+from sendplan.io.planning.last_plan import recalc_parameters
+from sendplan.io.planning.run import Clock, Report, Run, WallClock, planned
+from sendplan.io.planning.watching import notices
 from sendplan.io.publish.planner_lock import PlannerBusyError, planner_lock
 from sendplan.io.publish.run_records import OvertakenError, Published, RunRecord
 from sendplan.io.publish.store import Pace, store, tidy
-from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.snapshot.load import Snapshot, load_requested
 from sendplan.io.snapshot.requests import Requests, pending_requests
-from sendplan.io.watching import notices
 from sendplan.planner.improve.task_pool import Progress
 from sendplan.planner.model.components import mailbox_components
 from sendplan.planner.plan.due_slots import held

@@ -9,8 +9,9 @@ from sqlalchemy import Engine
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
-from sendplan.io.executors import ExecutorError, Workplace, is_lost
-from sendplan.io.part_planning import PartJob, PlannedPart, installation_of, plan_part
+from sendplan.io.planning.executors import ExecutorError, Workplace, is_lost
+from sendplan.io.planning.part_planning import PartJob, PlannedPart, installation_of, plan_part
+from sendplan.io.planning.run import Clock, Run
 from sendplan.io.publish.run_records import (
     Published,
     RunRecord,
@@ -20,7 +21,6 @@ from sendplan.io.publish.run_records import (
     open_run,
 )
 from sendplan.io.publish.store import tidy
-from sendplan.io.running import Clock, Run
 from sendplan.io.snapshot.partition import Division, Part
 from sendplan.io.snapshot.requests import clear_requests
 from sendplan.planner.plan.summary import joined

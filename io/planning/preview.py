@@ -10,7 +10,7 @@ import pandas as pd
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.recalc import fixed_when_due
+from sendplan.io.planning.recalc import fixed_when_due
 from sendplan.io.snapshot.load import load_around
 from sendplan.planner.changes import AddStep, Change, StopContacts, SuppressContact
 from sendplan.planner.plan.plan import Plan
@@ -130,7 +130,7 @@ def preview(
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        See `sendplan.io.last_plan.recalc_parameters`.
+        See `sendplan.io.planning.last_plan.recalc_parameters`.
 
     Returns
     -------

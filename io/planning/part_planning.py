@@ -14,9 +14,9 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import connect, translated_errors
 from sendplan.io.errors import DatabaseError
+from sendplan.io.planning.run import Clock, WallClock, planned
 from sendplan.io.publish.run_records import OvertakenError, PartRecord, Published, published_part
 from sendplan.io.publish.store import store
-from sendplan.io.running import Clock, WallClock, planned
 from sendplan.io.snapshot.load import Snapshot, read_snapshot, reading
 from sendplan.io.snapshot.partition import Part, stands_alone
 from sendplan.io.snapshot.requests import Requests

@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine
 
-from sendplan.io.executors import Workplace, processes
-from sendplan.io.parted_runs import plan_in_parts
+from sendplan.io.planning.executors import Workplace, processes
+from sendplan.io.planning.partitioned_run import plan_in_parts
+from sendplan.io.planning.run import Clock, Report, Run, WallClock, planned
 from sendplan.io.publish.planner_lock import planner_lock
 from sendplan.io.publish.run_records import OvertakenError, RunRecord
 from sendplan.io.publish.store import store, tidy
-from sendplan.io.running import Clock, Report, Run, WallClock, planned
 from sendplan.io.snapshot.load import Snapshot, load
 from sendplan.io.snapshot.partition import PART_SIZE, divide
 from sendplan.planner.improve.task_pool import Progress
