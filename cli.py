@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sendplan import __version__
-from sendplan.io.change_commands import COMMANDS, GROUPS, ChangeCommand
+from sendplan.io.changes.commands import COMMANDS, GROUPS, ChangeCommand
+from sendplan.io.changes.option import Option
 from sendplan.io.errors import DataError, SendplanError
-from sendplan.io.options import Option
 from sendplan.io.scenario_options import SCENARIO_OPTIONS
 from sendplan.planner.problem.parameters import METHODS, Parameters
 from sendplan.planner.schema.errors import MethodError
@@ -76,7 +76,7 @@ class Setting(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the text; what the column cannot hold is wrong usage."""
-        from sendplan.io.arguments import read_argument
+        from sendplan.io.changes.values import read_argument
 
         try:
             return read_argument(self.table, self.column, value)
@@ -1162,10 +1162,10 @@ def _change(
     as_json: bool,
 ) -> None:
     """Make the changes that a command asks for, all or none, or show what they would do."""
-    from sendplan.io.changes import apply, sentence, summary, translated_faults
+    from sendplan.io.changes.apply import apply, sentence, summary, translated_faults
+    from sendplan.io.changes.from_options import wanted_changes
     from sendplan.io.console import emit_json
     from sendplan.io.database.engine import translated_errors
-    from sendplan.io.wanted_changes import wanted_changes
 
     doing = translated_errors("making the change")
     with translated_faults(), doing, engine.connect() as connection:

@@ -3,7 +3,7 @@
 Nothing heavy is loaded here, since every command starts by reading this.
 """
 
-from sendplan.io.options import Option
+from sendplan.io.changes.option import Option
 
 
 def _one(name: str, number: type[int] | type[float], metavar: str, about: str) -> Option:

@@ -21,11 +21,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from sendplan.io.changes.lookups import find_mailbox, find_sequence, find_step
 from sendplan.io.documents.texts import read_text, shown
 from sendplan.io.documents.toml_reader import toml_document
 from sendplan.io.documents.toml_tables import TomlTable
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.finders import find_mailbox, find_sequence, find_step
 from sendplan.io.scenario_options import REPEATABLE
 from sendplan.planner.changes import (
     AddMailboxes,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from sendplan.io.changes import translated_faults
+from sendplan.io.changes.apply import translated_faults
 from sendplan.io.scenarios import Scenario, wanted_scenario
 from sendplan.io.snapshot.load import load, read_snapshot, reading
 from sendplan.planner.plan.plan import Plan

@@ -2,8 +2,8 @@
 
 A change says in one line what becomes different, as in ``RemoveMailbox(5)``. It has two faces:
 ``problem.with_(change)`` gives the problem that would be left (`sendplan.planner.revision`), and
-`sendplan.io.changes.apply` makes the same change in the tables. Values are checked when a change
-is made, and what they meet when it is applied.
+`sendplan.io.changes.apply.apply` makes the same change in the tables. Values are checked when a
+change is made, and what they meet when it is applied.
 """
 
 from collections.abc import Iterable, Mapping

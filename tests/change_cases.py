@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from sendplan.io.changes import apply
+from sendplan.io.changes.apply import apply
 from sendplan.planner.changes import (
     AddMailbox,
     AddStep,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.contact_changes import stop_contacts
+from sendplan.io.changes.contacts import stop_contacts
 from sendplan.io.delivery import claimer as claims
 from sendplan.io.delivery import recovery, transitions
 from sendplan.io.delivery.claim import Claim, Claimed

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from sendplan.cli import main
-from sendplan.io.change_commands import COMMANDS
+from sendplan.io.changes.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Engine, text
 
 import sendplan
 from sendplan.cli import main
-from sendplan.io.change_commands import COMMANDS
-from sendplan.io.changes import apply
+from sendplan.io.changes.apply import apply
+from sendplan.io.changes.commands import COMMANDS
+from sendplan.io.changes.lookups import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
-from sendplan.io.finders import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.snapshot.load import load, read_snapshot
 from sendplan.planner.changes import (
     AddMailbox,

@@ -6,7 +6,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.changes import apply
+from sendplan.io.changes.apply import apply
 from sendplan.io.database.engine import connect
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.planning.preview import preview

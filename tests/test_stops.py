@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 import sendplan
 from sendplan.cli import main
-from sendplan.io.changes import apply
+from sendplan.io.changes.apply import apply
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.planner.changes import StopContacts

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from sendplan.io.changed_rows import (
+from sendplan.io.changes.rows import (
     Applied,
     locked,
     named_sequence,

@@ -11,8 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, cast, func, select
 
-from sendplan.io import contact_changes, mailbox_changes, step_changes
-from sendplan.io.changed_rows import (
+from sendplan.io.changes.apply import contacts as contact_changes
+from sendplan.io.changes.apply import mailboxes as mailbox_changes
+from sendplan.io.changes.apply import steps as step_changes
+from sendplan.io.changes.rows import (
     Applied,
     locked,
     named_sequence,

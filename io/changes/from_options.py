@@ -1,6 +1,6 @@
 """What the options of a command ask for, as changes: names looked up, texts read.
 
-One function for each command of `sendplan.io.change_commands`.
+One function for each command of `sendplan.io.changes.commands`.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sendplan.io.arguments import NONE, Null
+from sendplan.io.changes.lookups import find_contact, find_mailbox, find_sequence, find_step
+from sendplan.io.changes.stop_lists import wanted_stops
+from sendplan.io.changes.values import NONE, Null
 from sendplan.io.documents.texts import read_text
-from sendplan.io.finders import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.messages.templates import MAX_SOURCE
-from sendplan.io.stop_lists import wanted_stops
 from sendplan.planner.changes import (
     AddMailbox,
     AddStep,

@@ -12,9 +12,9 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from sendplan.io.campaigns.contact_list import Contact, ContactList, read_contacts
+from sendplan.io.changes.lookups import find_sequence
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError, Problem
-from sendplan.io.finders import find_sequence
 from sendplan.planner.changes import StopContacts
 from sendplan.planner.schema.vocabulary import SUPPRESSING, StopReason
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from sendplan.io.campaigns.campaign_file import is_reference
-from sendplan.io.changed_rows import (
+from sendplan.io.changes.rows import (
     Applied,
     locked,
     named_mailbox,

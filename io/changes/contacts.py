@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, any_, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from sendplan.io.changed_rows import SEARCHED, Applied, locked
+from sendplan.io.changes.rows import SEARCHED, Applied, locked
 from sendplan.io.database.tables import contacts, sequences
 from sendplan.planner import refusals
 from sendplan.planner.changes import StopContacts, SuppressContact

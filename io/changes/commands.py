@@ -1,7 +1,7 @@
 """The commands that make changes, declared as data: their options, help and examples.
 
-`cli.py` turns each `ChangeCommand` into a command; `sendplan.io.wanted_changes` works out what its
-options ask for. Nothing heavy is loaded here, since every command starts by reading this.
+`cli.py` turns each `ChangeCommand` into a command; `sendplan.io.changes.from_options` works out
+what its options ask for. Nothing heavy is loaded here, since every command starts by reading this.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sendplan.io.options import Option
+from sendplan.io.changes.option import Option
 from sendplan.planner.schema.vocabulary import SUPPRESSING, StopReason
 
 Options = Mapping[str, Any]
