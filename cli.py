@@ -696,7 +696,7 @@ def status(
     """
     from sendplan.io.console import emit_json
     from sendplan.io.console_operations import show_status
-    from sendplan.io.status import status as read_status
+    from sendplan.io.operations.status import status as read_status
 
     with database(place) as engine:
         found = read_status(engine, now)
@@ -840,8 +840,8 @@ def health(
       sendplan health --max-late 1800 --fail-on-uncertain
     """
     from sendplan.io.console_operations import show_health
-    from sendplan.io.dispatch.health import Limits
-    from sendplan.io.dispatch.health import health as look
+    from sendplan.io.operations.health import Limits
+    from sendplan.io.operations.health import health as look
 
     limits = Limits(uncertain=not fail_on_uncertain)
     if max_late is not None:
@@ -881,7 +881,7 @@ def uncertain(
       sendplan uncertain --sent 17 --not-sent 23     decide; all of them, or none
     """
     from sendplan.io.console_operations import show_resolved, show_uncertain
-    from sendplan.io.dispatch.uncertain import resolve, uncertain_emails
+    from sendplan.io.operations.uncertain import resolve, uncertain_emails
 
     if at is not None and not sent:
         raise click.UsageError("--at says when emails left, so it needs --sent")

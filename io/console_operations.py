@@ -16,9 +16,9 @@ from sendplan.io.console import (
 )
 
 if TYPE_CHECKING:
-    from sendplan.io.dispatch.health import Health
-    from sendplan.io.dispatch.uncertain import UncertainEmail
-    from sendplan.io.status import Status
+    from sendplan.io.operations.health import Health
+    from sendplan.io.operations.status import Status
+    from sendplan.io.operations.uncertain import UncertainEmail
 
 SHOWN_MAILBOXES = 12
 SHOWN_PAUSED = 20

@@ -26,9 +26,9 @@ from sendplan.io.delivery.claim import Claim, Claimed
 from sendplan.io.delivery.claimer import Claimer
 from sendplan.io.delivery.overdue import hand_over
 from sendplan.io.delivery.transactions import Transactions
-from sendplan.io.dispatch.uncertain import resolve
 from sendplan.io.messages.message_ids import message_id
 from sendplan.io.messages.outcomes import Verdict
+from sendplan.io.operations.uncertain import resolve
 from sendplan.io.planning.check import check
 from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.planning.nightly import run_plan

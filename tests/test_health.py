@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, text
 
 from sendplan.cli import main
-from sendplan.io.dispatch.health import COUNTED, NAMED, Limits, health
+from sendplan.io.operations.health import COUNTED, NAMED, Limits, health
 from sendplan.tests.due_emails import put
 from sendplan.tests.stored_emails import run_sql
 from sendplan.tests.worlds import World, at
@@ -250,8 +250,8 @@ def test_without_a_database_there_is_no_health() -> None:
 def test_a_monitor_starts_without_solver_and_pandas() -> None:
     """In a process of its own, so that what these import in turn counts as well."""
     script = (
-        "import sys, sendplan.cli, sendplan.io.console_operations, sendplan.io.dispatch.uncertain,"
-        " sendplan.io.dispatch.health;"
+        "import sys, sendplan.cli, sendplan.io.console_operations, "
+        "sendplan.io.operations.uncertain, sendplan.io.operations.health;"
         " print(*{'pandas', 'numpy', 'ortools', 'holidays', 'email_validator'} & set(sys.modules))"
     )
     result = subprocess.run(

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.cli import main
 from sendplan.io.database.engine import connect
-from sendplan.io.status import status
+from sendplan.io.operations.status import status
 from sendplan.tests.database_frames import clear_tables, put_frames
 from sendplan.tests.worlds import World, at
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, text
 
 from sendplan.cli import main
-from sendplan.io.dispatch.uncertain import resolve, uncertain_emails
 from sendplan.io.errors import DataError
+from sendplan.io.operations.uncertain import resolve, uncertain_emails
 from sendplan.tests.due_emails import email, put
 from sendplan.tests.stored_emails import rows, run_sql, whole
 from sendplan.tests.worlds import World, at

@@ -109,7 +109,7 @@ class Status:
     in_flight : int
         Emails in the hands of dispatchers.
     uncertain : int
-        Emails that may have left or not, see `sendplan.io.dispatch.uncertain`.
+        Emails that may have left or not, see `sendplan.io.operations.uncertain`.
     sent_today : int
         Emails sent whose send_day is today.
     next_at : aware datetime or None
