@@ -21,7 +21,7 @@ from sendplan import __version__
 from sendplan.io.changes.commands import COMMANDS, GROUPS, ChangeCommand
 from sendplan.io.changes.option import Option
 from sendplan.io.errors import DataError, SendplanError
-from sendplan.io.scenario_options import SCENARIO_OPTIONS
+from sendplan.io.studies.scenario_options import SCENARIO_OPTIONS
 from sendplan.planner.problem.parameters import METHODS, Parameters
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
@@ -728,8 +728,8 @@ def bottlenecks(
       sendplan bottlenecks --by-mailbox    single mailboxes
       sendplan bottlenecks --json          every day and its price
     """
-    from sendplan.io.bottlenecks import stored_bottlenecks
     from sendplan.io.console_bottlenecks import show_bottlenecks
+    from sendplan.io.studies.bottlenecks import stored_bottlenecks
 
     with database(place) as engine:
         found = stored_bottlenecks(engine, now, by_mailbox=by_mailbox)
@@ -758,7 +758,7 @@ def explain(
       sendplan explain 4711 --json    all facts
     """
     from sendplan.io.console_explaining import show_explained
-    from sendplan.io.explaining import explain_email
+    from sendplan.io.studies.explanations import explain_email
 
     with database(place) as engine:
         found = explain_email(engine, email_id, _clock(), as_of)
@@ -946,9 +946,9 @@ def what_if(
     """
     from sendplan.io.console import bar, emit_json
     from sendplan.io.console_studies import show_comparison
-    from sendplan.io.scenarios import read_scenarios
-    from sendplan.io.studies import comparison_json
-    from sendplan.io.studies import what_if as study
+    from sendplan.io.studies.scenarios import read_scenarios
+    from sendplan.io.studies.studies import comparison_json
+    from sendplan.io.studies.studies import what_if as study
 
     wanted = read_scenarios(scenarios) if scenarios else {}
     if any(value not in (None, ()) for value in given.values()):
@@ -1038,8 +1038,8 @@ def capacity(
     """
     from sendplan.io.console import emit_json, phases
     from sendplan.io.console_studies import show_capacity
-    from sendplan.io.studies import capacity as study
-    from sendplan.io.studies import capacity_json
+    from sendplan.io.studies.studies import capacity as study
+    from sendplan.io.studies.studies import capacity_json
 
     if capacity is not None and of == "capacity":
         raise click.UsageError("--capacity is about new mailboxes, so it needs --of mailboxes")

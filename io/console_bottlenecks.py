@@ -10,7 +10,7 @@ from sendplan.io.console import emit_json, print_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sendplan.io.bottlenecks import StoredBottlenecks
+    from sendplan.io.studies.bottlenecks import StoredBottlenecks
 
 SHOWN_POOLS = 15
 NAME_WIDTH = 11

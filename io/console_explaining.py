@@ -11,7 +11,7 @@ from sendplan.planner.explain.unplaced_facts import OVERDUE
 from sendplan.planner.schema.vocabulary import EmailStatus
 
 if TYPE_CHECKING:
-    from sendplan.io.explaining import ExplainedEmail
+    from sendplan.io.studies.explanations import ExplainedEmail
 
 
 def show_explained(found: "ExplainedEmail", *, as_json: bool) -> None:

@@ -23,7 +23,7 @@ from sendplan.io.database.tables import metadata
 from sendplan.io.errors import DataError
 from sendplan.io.messages.templates import BUILT_INS
 from sendplan.io.planning.settings import read_settings
-from sendplan.io.scenarios import read_scenarios
+from sendplan.io.studies.scenarios import read_scenarios
 from sendplan.io.transport.transport_urls import parse_url
 from sendplan.planner.explain.facts import Explanation
 from sendplan.planner.problem.parameters import Parameters

@@ -13,7 +13,7 @@ import sendplan
 from sendplan.cli import main
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
-from sendplan.io.explaining import explain_email
+from sendplan.io.studies.explanations import explain_email
 from sendplan.planner.explain.explanations import explain_slots
 from sendplan.planner.explain.facts import Explanation
 from sendplan.planner.problem.parameters import Parameters

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from sendplan.io.changes.apply import translated_faults
-from sendplan.io.scenarios import Scenario, wanted_scenario
 from sendplan.io.snapshot.load import load, read_snapshot, reading
+from sendplan.io.studies.scenarios import Scenario, wanted_scenario
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.studies.capacity_need import CapacityNeed
@@ -33,7 +33,7 @@ def what_if(
     engine : Engine
         The database.
     scenarios : mapping
-        By name, as `sendplan.io.scenarios` reads them.
+        By name, as `sendplan.io.studies.scenarios` reads them.
     now : aware datetime
         The moment of planning.
     parameters : mapping
