@@ -254,7 +254,7 @@ def load(place: Place, file: Path, as_json: bool) -> None:
     """
     from sendplan.io.campaigns.campaign_file import read_campaign
     from sendplan.io.campaigns.loading import load as load_campaign
-    from sendplan.io.console import emit_json
+    from sendplan.io.console.tables import emit_json
     from sendplan.io.database.engine import translated_errors
 
     campaign = read_campaign(file)
@@ -301,7 +301,7 @@ def enroll(
     """
     from sendplan.io.campaigns.contact_list import read_contacts
     from sendplan.io.campaigns.enroll import enroll as enroll_contacts
-    from sendplan.io.console import bar, emit_json
+    from sendplan.io.console.tables import bar, emit_json
     from sendplan.io.database.engine import translated_errors
 
     contacts = read_contacts(file)
@@ -438,7 +438,7 @@ def _plan(
     executor: str | None = None,
     part_size: int | None = None,
 ) -> None:
-    from sendplan.io.console import ask_to_keep, emit_json, planning, show_run
+    from sendplan.io.console.tables import ask_to_keep, emit_json, planning, show_run
     from sendplan.io.planning.executors import dask_cluster
     from sendplan.io.planning.nightly import run_plan
     from sendplan.io.snapshot.partition import PART_SIZE
@@ -524,8 +524,8 @@ def recalc(
       sendplan recalc                  work off what is queued
       sendplan recalc --watch          stay, and re-plan each change as it comes
     """
-    from sendplan.io.console import emit_json, planning
-    from sendplan.io.console_changes import emit_json_line, show_recalculation
+    from sendplan.io.console.changes import emit_json_line, show_recalculation
+    from sendplan.io.console.tables import emit_json, planning
     from sendplan.io.logs import show_logs
     from sendplan.io.planning.last_plan import recalc_parameters
     from sendplan.io.planning.recalc import DEFAULT_PACE, watch_changes
@@ -627,7 +627,7 @@ def dispatch(
       sendplan dispatch --transport outbox       write files instead of sending
     """
     from sendplan.io.campaigns.demonstration import contents
-    from sendplan.io.console_dispatch import show_dispatched
+    from sendplan.io.console.dispatch import show_dispatched
     from sendplan.io.dispatch.dispatcher import DEFAULT_LEASE, DEFAULT_WORKERS, Settings
     from sendplan.io.dispatch.dispatcher import dispatch as send_due
     from sendplan.io.logs import show_logs
@@ -663,7 +663,7 @@ def check(place: Place, as_json: bool) -> None:
       sendplan check
       sendplan check --json    every breach, by rule
     """
-    from sendplan.io.console import emit_json, show_findings
+    from sendplan.io.console.tables import emit_json, show_findings
     from sendplan.io.planning.check import check as check_plan
 
     with database(place) as engine:
@@ -694,8 +694,8 @@ def status(
       sendplan status
       sendplan status --as-of 2026-11-23T08:00:00+00:00    what is due by then
     """
-    from sendplan.io.console import emit_json
-    from sendplan.io.console_operations import show_status
+    from sendplan.io.console.operations import show_status
+    from sendplan.io.console.tables import emit_json
     from sendplan.io.operations.status import status as read_status
 
     with database(place) as engine:
@@ -728,7 +728,7 @@ def bottlenecks(
       sendplan bottlenecks --by-mailbox    single mailboxes
       sendplan bottlenecks --json          every day and its price
     """
-    from sendplan.io.console_bottlenecks import show_bottlenecks
+    from sendplan.io.console.bottlenecks import show_bottlenecks
     from sendplan.io.studies.bottlenecks import stored_bottlenecks
 
     with database(place) as engine:
@@ -757,7 +757,7 @@ def explain(
       sendplan explain 4711           a few paragraphs
       sendplan explain 4711 --json    all facts
     """
-    from sendplan.io.console_explaining import show_explained
+    from sendplan.io.console.explanations import show_explained
     from sendplan.io.studies.explanations import explain_email
 
     with database(place) as engine:
@@ -792,7 +792,7 @@ def report(
       sendplan report --out plan.html
       sendplan report --out plan.html --as-of 2026-11-23T08:00:00+00:00
     """
-    from sendplan.io.console import emit_json
+    from sendplan.io.console.tables import emit_json
     from sendplan.io.report.writing import require_drawing, write_report
 
     require_drawing()
@@ -839,7 +839,7 @@ def health(
       sendplan health
       sendplan health --max-late 1800 --fail-on-uncertain
     """
-    from sendplan.io.console_operations import show_health
+    from sendplan.io.console.operations import show_health
     from sendplan.io.operations.health import Limits
     from sendplan.io.operations.health import health as look
 
@@ -880,7 +880,7 @@ def uncertain(
       sendplan uncertain                             list them
       sendplan uncertain --sent 17 --not-sent 23     decide; all of them, or none
     """
-    from sendplan.io.console_operations import show_resolved, show_uncertain
+    from sendplan.io.console.operations import show_resolved, show_uncertain
     from sendplan.io.operations.uncertain import resolve, uncertain_emails
 
     if at is not None and not sent:
@@ -944,8 +944,8 @@ def what_if(
       sendplan what-if --arrivals Dentists=50x20 --scale-capacity 1.2
       sendplan what-if --scenarios winter.toml --method auto
     """
-    from sendplan.io.console import bar, emit_json
-    from sendplan.io.console_studies import show_comparison
+    from sendplan.io.console.studies import show_comparison
+    from sendplan.io.console.tables import bar, emit_json
     from sendplan.io.studies.scenarios import read_scenarios
     from sendplan.io.studies.studies import comparison_json
     from sendplan.io.studies.studies import what_if as study
@@ -1036,8 +1036,8 @@ def capacity(
       sendplan capacity --finish-by 2026-12-31 --max-late 100 --capacity 60
       sendplan capacity --finish-by 2026-12-31 --of capacity
     """
-    from sendplan.io.console import emit_json, phases
-    from sendplan.io.console_studies import show_capacity
+    from sendplan.io.console.studies import show_capacity
+    from sendplan.io.console.tables import emit_json, phases
     from sendplan.io.studies.studies import capacity as study
     from sendplan.io.studies.studies import capacity_json
 
@@ -1086,7 +1086,7 @@ def demo(
       sendplan demo --contacts 2000 --mailboxes 10
     """
     from sendplan.io.campaigns.demo import fill, is_filled
-    from sendplan.io.console import phases, say
+    from sendplan.io.console.tables import phases, say
     from sendplan.io.database.engine import migrate
     from sendplan.planner.synthetic.instances import reference
 
@@ -1164,7 +1164,7 @@ def _change(
     """Make the changes that a command asks for, all or none, or show what they would do."""
     from sendplan.io.changes.apply import apply, sentence, summary, translated_faults
     from sendplan.io.changes.from_options import wanted_changes
-    from sendplan.io.console import emit_json
+    from sendplan.io.console.tables import emit_json
     from sendplan.io.database.engine import translated_errors
 
     doing = translated_errors("making the change")
@@ -1173,7 +1173,7 @@ def _change(
         done = [] if preview else [apply(connection, change, now) for change in changes]
         connection.commit()
     if preview:
-        from sendplan.io.console_changes import show_preview
+        from sendplan.io.console.changes import show_preview
         from sendplan.io.planning.last_plan import recalc_parameters
         from sendplan.io.planning.preview import preview as look_ahead
 

@@ -250,7 +250,7 @@ def test_without_a_database_there_is_no_health() -> None:
 def test_a_monitor_starts_without_solver_and_pandas() -> None:
     """In a process of its own, so that what these import in turn counts as well."""
     script = (
-        "import sys, sendplan.cli, sendplan.io.console_operations, "
+        "import sys, sendplan.cli, sendplan.io.console.operations, "
         "sendplan.io.operations.uncertain, sendplan.io.operations.health;"
         " print(*{'pandas', 'numpy', 'ortools', 'holidays', 'email_validator'} & set(sys.modules))"
     )

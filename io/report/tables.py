@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from sendplan.io.console import REASONS
+from sendplan.io.console.tables import REASONS
 from sendplan.io.report.charts import STEPS, busiest, recent
 from sendplan.io.report.figures import NOT_PLANNED, OUTDATED, Figures
 

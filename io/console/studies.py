@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.console import Console
 
-from sendplan.io.console import day_of, print_table
+from sendplan.io.console.tables import day_of, print_table
 
 if TYPE_CHECKING:
     from sendplan.planner.studies.capacity_need import CapacityNeed

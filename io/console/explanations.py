@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sendplan.io.console import emit_json
+from sendplan.io.console.tables import emit_json
 from sendplan.planner.explain.texts import paragraphs
 from sendplan.planner.explain.unplaced_facts import OVERDUE
 from sendplan.planner.schema.vocabulary import EmailStatus

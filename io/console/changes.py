@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from sendplan.io.console import SHOWN_SEQUENCES, day_of, plain, print_table, print_unplaced
+from sendplan.io.console.tables import SHOWN_SEQUENCES, day_of, plain, print_table, print_unplaced
 
 if TYPE_CHECKING:
     from sendplan.io.planning.preview import Preview

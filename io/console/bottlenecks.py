@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from sendplan.io.console import emit_json, print_table
+from sendplan.io.console.tables import emit_json, print_table
 
 if TYPE_CHECKING:
     import pandas as pd

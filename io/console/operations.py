@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from sendplan.io.console import (
+from sendplan.io.console.tables import (
     SHOWN_SEQUENCES,
     day_of,
     emit_json,
