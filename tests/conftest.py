@@ -11,7 +11,7 @@ from sqlalchemy import Engine, make_url, text
 
 from sendplan.io.database.embedded import EmbeddedServer
 from sendplan.io.database.engine import connect, migrate
-from sendplan.tests.due_emails import Claiming
+from sendplan.tests.worlds.databases.due_emails import Claiming
 
 TEMPLATE = "migrated"
 _numbers = itertools.count(1)

@@ -12,7 +12,7 @@ from sendplan.io.campaigns.campaign_file import Campaign, Mailbox, Ramp, Step, p
 from sendplan.io.campaigns.loading import load
 from sendplan.io.documents.toml_lines import TomlLines
 from sendplan.io.errors import DataError
-from sendplan.tests.contents import stored
+from sendplan.tests.worlds.databases.contents import stored
 
 DATA = Path(__file__).parent / "data"
 

@@ -38,8 +38,8 @@ from sendplan.planner.changes import (
     UnlinkMailbox,
 )
 from sendplan.planner.schema.contracts import CONTRACTS
-from sendplan.tests.database_frames import clear_tables, dump, put_frames, read_frames
-from sendplan.tests.worlds import World
+from sendplan.tests.worlds.databases.frames import clear_tables, dump, put_frames, read_frames
+from sendplan.tests.worlds.problems.tiny import World
 
 Run = Callable[..., Result]
 

@@ -19,10 +19,8 @@ from sendplan.io.planning.recalc import Recalculation
 from sendplan.io.publish.store import Pace
 from sendplan.io.snapshot.requests import request
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests import busy_database as busy
-from sendplan.tests.database_frames import put_frames
-from sendplan.tests.methods import FACTOR
-from sendplan.tests.stored_emails import (
+from sendplan.tests.worlds.databases.frames import put_frames
+from sendplan.tests.worlds.databases.stored_emails import (
     Row,
     assert_as_specified,
     assert_others_untouched,
@@ -31,7 +29,9 @@ from sendplan.tests.stored_emails import (
     rows,
     run_sql,
 )
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.problems.methods import FACTOR
+from sendplan.tests.worlds.problems.tiny import World, at
+from sendplan.tests.worlds.problems.tiny.databases import busy
 
 BUNDLE = 3
 """Sequences of a test: enough for something to have moved."""

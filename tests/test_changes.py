@@ -33,7 +33,7 @@ from sendplan.planner.changes import (
 from sendplan.planner.schema.contracts import CONTRACTS
 from sendplan.planner.schema.errors import ProblemError
 from sendplan.planner.schema.vocabulary import MailboxStatus
-from sendplan.tests.worlds import World, days_of, without_slot
+from sendplan.tests.worlds.problems.tiny import World, days_of, without_slot
 
 
 def world() -> World:

@@ -14,7 +14,7 @@ from sendplan.io.database.engine import connect
 from sendplan.io.planning.check import check
 from sendplan.io.planning.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests.database_frames import TABLES, clear_tables, dump
+from sendplan.tests.worlds.databases.frames import TABLES, clear_tables, dump
 
 NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)
 """A Monday, three hours before the windows open."""

@@ -7,9 +7,17 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.delivery.claimer import REST
 from sendplan.io.messages.message_ids import message_id
-from sendplan.tests.due_emails import GRACE, INSTALLATION, LEASE, Claiming, claim, emails_of, put
-from sendplan.tests.stored_emails import rows, run_sql
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.due_emails import (
+    GRACE,
+    INSTALLATION,
+    LEASE,
+    Claiming,
+    claim,
+    emails_of,
+    put,
+)
+from sendplan.tests.worlds.databases.stored_emails import rows, run_sql
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NOW = at(1, "09:01")
 DUE = 12

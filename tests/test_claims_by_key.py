@@ -16,8 +16,8 @@ from sendplan.io.delivery import recovery, transitions
 from sendplan.io.delivery import thread_progress as progress
 from sendplan.io.delivery.overdue import OVERDUE
 from sendplan.io.delivery.transactions import Prepared, Transactions
-from sendplan.tests.stored_emails import run_sql
-from sendplan.tests.worlds import at
+from sendplan.tests.worlds.databases.stored_emails import run_sql
+from sendplan.tests.worlds.problems.tiny import at
 
 Cursor = psycopg2.extensions.cursor
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, make_url, text
 from sendplan.cli import main
 from sendplan.io.database.engine import SCHEMA_VERSION, connect
 from sendplan.io.publish.planner_lock import planner_lock
-from sendplan.tests.database_frames import clear_tables, dump
+from sendplan.tests.worlds.databases.frames import clear_tables, dump
 
 DATA = Path(__file__).parent / "data"
 CAMPAIGN, CONTACTS = str(DATA / "campaign.toml"), str(DATA / "contacts.csv")

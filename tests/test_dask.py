@@ -24,7 +24,8 @@ from sendplan.io.planning.executors import Workplace
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.planning.part_planning import DATABASE_VARIABLE, PartJob
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests.parted_world import (
+from sendplan.tests.test_nightly import IS_BLOCKED, command, wait_until
+from sendplan.tests.worlds.databases.partitioned import (
     NOW,
     SIZE,
     fill,
@@ -36,7 +37,6 @@ from sendplan.tests.parted_world import (
     sound,
     stored,
 )
-from sendplan.tests.test_nightly import IS_BLOCKED, command, wait_until
 
 GREEDY = Parameters(method="greedy")
 PASSWORD = "correct-horse"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendplan.planner.schema import dates
-from sendplan.tests.worlds import World, days_of
+from sendplan.tests.worlds.problems.tiny import World, days_of
 
 WEEKDAYS = (1, 2, 3, 4, 5)
 EPOCH = date(1970, 1, 1)

@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 
 from sendplan.io.planning.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests.dispatch_world import DispatchWorld, assert_accounted_for
-from sendplan.tests.smtp_server import HANG, Answer
-from sendplan.tests.stored_emails import recalculated
+from sendplan.tests.worlds.databases.stored_emails import recalculated
+from sendplan.tests.worlds.dispatching.smtp_server import HANG, Answer
+from sendplan.tests.worlds.dispatching.world import DispatchWorld, assert_accounted_for
 
 DAY = timedelta(days=1)
 

@@ -9,9 +9,9 @@ import pytest
 from sendplan.io.database.embedded import EmbeddedServer
 from sendplan.io.database.engine import connect, migrate
 from sendplan.io.database.postmaster import Postmaster
-from sendplan.tests.database_frames import clear_tables
-from sendplan.tests.dispatch_world import DispatchWorld, assert_accounted_for
-from sendplan.tests.smtp_server import Answer
+from sendplan.tests.worlds.databases.frames import clear_tables
+from sendplan.tests.worlds.dispatching.smtp_server import Answer
+from sendplan.tests.worlds.dispatching.world import DispatchWorld, assert_accounted_for
 
 
 class Crashing(Postmaster):

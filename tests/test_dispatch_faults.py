@@ -12,8 +12,14 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.tests.dispatch_world import DispatchWorld, assert_accounted_for, until
-from sendplan.tests.smtp_server import ACCEPT_AND_HANG, HANG, Answer, Phase, SmtpServer
+from sendplan.tests.worlds.dispatching.smtp_server import (
+    ACCEPT_AND_HANG,
+    HANG,
+    Answer,
+    Phase,
+    SmtpServer,
+)
+from sendplan.tests.worlds.dispatching.world import DispatchWorld, assert_accounted_for, until
 
 SHORT = ("--lease", "2")
 

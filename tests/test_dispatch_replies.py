@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.tests.busy_database import TABLES
-from sendplan.tests.database_frames import dump
-from sendplan.tests.dispatch_world import DispatchWorld, assert_accounted_for
-from sendplan.tests.smtp_server import (
+from sendplan.tests.worlds.databases.busy import TABLES
+from sendplan.tests.worlds.databases.frames import dump
+from sendplan.tests.worlds.dispatching.smtp_server import (
     ACCEPT_AND_DROP,
     ACCEPT_AND_HANG,
     DROP,
@@ -21,6 +20,7 @@ from sendplan.tests.smtp_server import (
     Phase,
     make_certificate,
 )
+from sendplan.tests.worlds.dispatching.world import DispatchWorld, assert_accounted_for
 
 GARBAGE = b"\x00\xfe2 50 garbage\r\n"
 USER, PASSWORD = "ann", "sesame-4711"

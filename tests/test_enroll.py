@@ -16,7 +16,7 @@ from sendplan.io.campaigns.loading import load
 from sendplan.io.campaigns.ready_days import ReadyDays
 from sendplan.io.errors import DataError
 from sendplan.planner.schema.dates import to_microseconds
-from sendplan.tests.contents import stored
+from sendplan.tests.worlds.databases.contents import stored
 
 DATA = Path(__file__).parent / "data"
 NOW = dt.datetime(2026, 11, 18, 8, 0, tzinfo=dt.UTC)

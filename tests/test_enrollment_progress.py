@@ -12,10 +12,10 @@ from sendplan.io.delivery.claim import Claim
 from sendplan.io.delivery.thread_progress import NEXT_STEP
 from sendplan.io.delivery.transitions import begin, succeed
 from sendplan.planner.problem.enrollment_state import progress
-from sendplan.tests.database_frames import read_frames
-from sendplan.tests.due_emails import LEASE, Claiming, put
-from sendplan.tests.stored_emails import rows, run_sql
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.due_emails import LEASE, Claiming, put
+from sendplan.tests.worlds.databases.frames import read_frames
+from sendplan.tests.worlds.databases.stored_emails import rows, run_sql
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NOW = at(1, "09:01")
 

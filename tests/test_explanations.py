@@ -18,11 +18,11 @@ from sendplan.planner.explain.explanations import explain_slots
 from sendplan.planner.explain.facts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.slots import slots_of
-from sendplan.tests.database_frames import clear_tables, put_frames
-from sendplan.tests.explained_facts import Asked, contradictions
-from sendplan.tests.instances import random_frames
 from sendplan.tests.test_optimum import instance
-from sendplan.tests.worlds import World, at, day
+from sendplan.tests.worlds.databases.frames import clear_tables, put_frames
+from sendplan.tests.worlds.problems.explained import Asked, contradictions
+from sendplan.tests.worlds.problems.nasty import random_frames
+from sendplan.tests.worlds.problems.tiny import World, at, day
 
 EACH = 3
 """Emails asked about in each instance by chance."""

@@ -11,9 +11,9 @@ from sqlalchemy import Engine, text
 
 from sendplan.cli import main
 from sendplan.io.operations.health import COUNTED, NAMED, Limits, health
-from sendplan.tests.due_emails import put
-from sendplan.tests.stored_emails import run_sql
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.due_emails import put
+from sendplan.tests.worlds.databases.stored_emails import run_sql
+from sendplan.tests.worlds.problems.tiny import World, at
 
 
 def world() -> World:

@@ -35,9 +35,9 @@ from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.replanning.incumbent import standing
 from sendplan.planner.schema.vocabulary import Stop
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
-from sendplan.tests.instances import Frames, with_plan
-from sendplan.tests.methods import MAKERS, METHODS, examples
-from sendplan.tests.worlds import World, days_of, without_slot
+from sendplan.tests.worlds.problems.methods import MAKERS, METHODS, examples
+from sendplan.tests.worlds.problems.nasty import Frames, with_plan
+from sendplan.tests.worlds.problems.tiny import World, days_of, without_slot
 
 IMPROVING = tuple(method for method in METHODS if method != "greedy")
 

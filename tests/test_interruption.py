@@ -17,7 +17,7 @@ from sendplan.io.campaigns.demo import fill
 from sendplan.io.database.engine import connect
 from sendplan.io.publish.planner_lock import planner_lock
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
-from sendplan.tests.database_frames import clear_tables, dump
+from sendplan.tests.worlds.databases.frames import clear_tables, dump
 
 LONG = ("--time-limit", "300", "--gap", "0", "--method", "cpsat")
 PROMPT = 10.0

@@ -17,9 +17,9 @@ from sendplan.io.delivery.claim import Claim
 from sendplan.io.dispatch import ledger as ledger_module
 from sendplan.io.dispatch.ledger import Ledger
 from sendplan.io.messages.outcomes import Outcome, Verdict
-from sendplan.tests.due_emails import LEASE, claim, put
-from sendplan.tests.stored_emails import rows, run_sql
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.due_emails import LEASE, claim, put
+from sendplan.tests.worlds.databases.stored_emails import rows, run_sql
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NOW, LEFT = at(1, "09:01"), at(1, "09:02")
 PATIENCE = 20.0

@@ -21,9 +21,9 @@ from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.contracts import CONTRACTS
 from sendplan.planner.schema.readers import NULL
-from sendplan.tests.database_frames import clear_tables, put_frames, read_frames, read_plan
-from sendplan.tests.instances import random_frames
-from sendplan.tests.oracle_facts import is_null
+from sendplan.tests.worlds.databases.frames import clear_tables, put_frames, read_frames, read_plan
+from sendplan.tests.worlds.oracle.facts import is_null
+from sendplan.tests.worlds.problems.nasty import random_frames
 
 # A Monday before the window opens.
 NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)

@@ -19,7 +19,7 @@ from sendplan.io.messages.composing import SenderError, Texts, compose
 from sendplan.io.messages.message_ids import message_id, token
 from sendplan.io.messages.outcomes import Message
 from sendplan.io.messages.templates import FlawedTemplateError
-from sendplan.tests.methods import examples
+from sendplan.tests.worlds.problems.methods import examples
 
 HERE = UUID("6f1c1a52-0a3e-4d1c-9d0e-5a5b5c5d5e5f")
 NOW = dt.datetime(2026, 11, 2, 9, 16, tzinfo=dt.timezone(dt.timedelta(hours=1)))

@@ -29,7 +29,7 @@ from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.solver import plan_with
-from sendplan.tests.database_frames import (
+from sendplan.tests.worlds.databases.frames import (
     Frames,
     clear_tables,
     dump,
@@ -37,8 +37,8 @@ from sendplan.tests.database_frames import (
     read_frames,
     read_plan,
 )
-from sendplan.tests.instances import advanced, random_frames
-from sendplan.tests.oracle import judge
+from sendplan.tests.worlds.oracle.judge import judge
+from sendplan.tests.worlds.problems.nasty import advanced, random_frames
 
 NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)
 """A Monday, three hours before the window opens."""

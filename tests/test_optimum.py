@@ -16,10 +16,10 @@ import pytest
 
 import sendplan
 from sendplan.planner.problem.parameters import METHODS
-from sendplan.tests.enumeration import Best, best
-from sendplan.tests.methods import tries
-from sendplan.tests.oracle import judge
-from sendplan.tests.worlds import MONDAY, World, at, day, days_of, without_slot
+from sendplan.tests.worlds.oracle.enumeration import Best, best
+from sendplan.tests.worlds.oracle.judge import judge
+from sendplan.tests.worlds.problems.methods import tries
+from sendplan.tests.worlds.problems.tiny import MONDAY, World, at, day, days_of, without_slot
 
 Parameters = dict[str, Any]
 

@@ -26,9 +26,9 @@ from sendplan.io.publish.summaries import summary_to_json
 from sendplan.io.snapshot.partition import Part, divide
 from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests.database_frames import clear_tables, put_frames, read_frames
-from sendplan.tests.instances import random_frames
-from sendplan.tests.parted_world import (
+from sendplan.tests.test_nightly import IS_BLOCKED, command, judged, published, wait_until, whole
+from sendplan.tests.worlds.databases.frames import clear_tables, put_frames, read_frames
+from sendplan.tests.worlds.databases.partitioned import (
     NOW,
     SIZE,
     Inline,
@@ -43,8 +43,8 @@ from sendplan.tests.parted_world import (
     workers_of,
     world,
 )
-from sendplan.tests.test_nightly import IS_BLOCKED, command, judged, published, wait_until, whole
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.problems.nasty import random_frames
+from sendplan.tests.worlds.problems.tiny import World, at
 
 GREEDY = Parameters(method="greedy")
 

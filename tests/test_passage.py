@@ -20,9 +20,9 @@ import sendplan
 from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.passage import passage
 from sendplan.planner.schema.readers import NULL, microseconds
-from sendplan.tests.instances import Frames, instances, with_plan
-from sendplan.tests.methods import examples
-from sendplan.tests.worlds import Slot, World, at, sends_of
+from sendplan.tests.worlds.problems.methods import examples
+from sendplan.tests.worlds.problems.nasty import Frames, instances, with_plan
+from sendplan.tests.worlds.problems.tiny import Slot, World, at, sends_of
 
 NINE = "09:00:00"
 EMAIL = ["enrollment_id", "step_id"]

@@ -15,8 +15,8 @@ from pandas.testing import assert_frame_equal
 
 import sendplan
 from sendplan.planner.schema.errors import MethodError
-from sendplan.tests.methods import METHODS
-from sendplan.tests.worlds import (
+from sendplan.tests.worlds.problems.methods import METHODS
+from sendplan.tests.worlds.problems.tiny import (
     World,
     a_day,
     at,

@@ -10,8 +10,8 @@ from pandas.testing import assert_frame_equal
 import sendplan
 from sendplan.planner.schema.contracts import CONTRACTS, Columns
 from sendplan.planner.schema.errors import ProblemError
-from sendplan.tests.instances import random_frames
-from sendplan.tests.worlds import COLUMNS, World, at, day, slots, without_slot
+from sendplan.tests.worlds.problems.nasty import random_frames
+from sendplan.tests.worlds.problems.tiny import COLUMNS, World, at, day, slots, without_slot
 
 
 def faults(world: World) -> dict[str, str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import sendplan
 from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.schema.readers import NULL
-from sendplan.tests.worlds import World, at, day, days_of, slots, without_slot
+from sendplan.tests.worlds.problems.tiny import World, at, day, days_of, slots, without_slot
 
 SINCE_1970 = (date(2026, 3, 2) - date(1970, 1, 1)).days
 LETTERS = "ABCDE"

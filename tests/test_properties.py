@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import sendplan
-from sendplan.tests.instances import Frames, advanced, instances, with_plan
-from sendplan.tests.methods import MAKERS, examples
-from sendplan.tests.oracle import judge
+from sendplan.tests.worlds.oracle.judge import judge
+from sendplan.tests.worlds.problems.methods import MAKERS, examples
+from sendplan.tests.worlds.problems.nasty import Frames, advanced, instances, with_plan
 
 Instance = tuple[Frames, pd.Timestamp]
 Parameters = dict[str, Any]

@@ -11,12 +11,10 @@ from sendplan.io.database.engine import connect
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.planning.preview import preview
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests import busy_database as busy
-from sendplan.tests.busy_database import GRACE, LEAD, NOW
-from sendplan.tests.change_cases import BY_NAME, CASES, SHORT, Case, make
-from sendplan.tests.database_frames import clear_tables, put_frames
-from sendplan.tests.methods import FACTOR
-from sendplan.tests.stored_emails import (
+from sendplan.tests.worlds.databases.busy import GRACE, LEAD, NOW
+from sendplan.tests.worlds.databases.change_cases import BY_NAME, CASES, SHORT, Case, make
+from sendplan.tests.worlds.databases.frames import clear_tables, put_frames
+from sendplan.tests.worlds.databases.stored_emails import (
     Row,
     assert_others_untouched,
     assert_sound,
@@ -31,7 +29,9 @@ from sendplan.tests.stored_emails import (
     violations,
     whole,
 )
-from sendplan.tests.worlds import World
+from sendplan.tests.worlds.problems.methods import FACTOR
+from sendplan.tests.worlds.problems.tiny import World
+from sendplan.tests.worlds.problems.tiny.databases import busy
 
 # ---------------------------------------------------------------- the database
 

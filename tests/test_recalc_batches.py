@@ -15,11 +15,9 @@ from sqlalchemy import Engine
 from sendplan.io.database.engine import connect
 from sendplan.io.publish.planner_lock import PLANNER_LOCK
 from sendplan.io.publish.store import Pace
-from sendplan.tests import busy_database as busy
-from sendplan.tests.busy_database import FRESH, NOW
-from sendplan.tests.change_cases import BY_NAME, CASES, Case, make
-from sendplan.tests.methods import FACTOR
-from sendplan.tests.stored_emails import (
+from sendplan.tests.worlds.databases.busy import FRESH, NOW
+from sendplan.tests.worlds.databases.change_cases import BY_NAME, CASES, Case, make
+from sendplan.tests.worlds.databases.stored_emails import (
     Row,
     assert_others_untouched,
     assert_sound,
@@ -29,6 +27,8 @@ from sendplan.tests.stored_emails import (
     run_sql,
     violations,
 )
+from sendplan.tests.worlds.problems.methods import FACTOR
+from sendplan.tests.worlds.problems.tiny.databases import busy
 
 SMALL = Pace(batch_size=4)
 NAMES = ("mailbox removed", "step inserted in the middle")

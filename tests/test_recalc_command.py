@@ -19,9 +19,15 @@ from sendplan.io.planning.last_plan import STEADY, WIDEST, recalc_parameters
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.publish.planner_lock import planner_lock
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests.database_frames import clear_tables, put_frames
-from sendplan.tests.stored_emails import recalculated, rows, run_sql, slots, violations
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.frames import clear_tables, put_frames
+from sendplan.tests.worlds.databases.stored_emails import (
+    recalculated,
+    rows,
+    run_sql,
+    slots,
+    violations,
+)
+from sendplan.tests.worlds.problems.tiny import World, at
 
 REQUESTS = "SELECT id FROM change_requests ORDER BY id"
 

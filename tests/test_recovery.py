@@ -9,9 +9,9 @@ from sqlalchemy import Engine, text
 from sendplan.io.delivery.overdue import hand_over, request_plan
 from sendplan.io.delivery.recovery import recover
 from sendplan.io.delivery.transitions import begin, succeed
-from sendplan.tests.due_emails import GRACE, LEASE, Claiming, claim, email, put
-from sendplan.tests.stored_emails import recalculated, rows, run_sql, whole
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.due_emails import GRACE, LEASE, Claiming, claim, email, put
+from sendplan.tests.worlds.databases.stored_emails import recalculated, rows, run_sql, whole
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NOW = at(1, "09:01")
 

@@ -26,7 +26,8 @@ from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import METHODS, Parameters
 from sendplan.planner.replanning.chain_insertion import NEVER, Board
 from sendplan.planner.replanning.incumbent import standing
-from sendplan.tests.changed_worlds import (
+from sendplan.tests.test_optimum import KINDS, bundled, by_number
+from sendplan.tests.worlds.databases.changed_rows import (
     CHANGES,
     Changer,
     Rows,
@@ -35,12 +36,11 @@ from sendplan.tests.changed_worlds import (
     rows_of,
     slots_of,
 )
-from sendplan.tests.enumeration import best
-from sendplan.tests.instances import Frames, instances, with_plan
-from sendplan.tests.methods import examples, tries
-from sendplan.tests.oracle import judge
-from sendplan.tests.test_optimum import KINDS, bundled, by_number
-from sendplan.tests.worlds import World, days_of, slots, without_slot
+from sendplan.tests.worlds.oracle.enumeration import best
+from sendplan.tests.worlds.oracle.judge import judge
+from sendplan.tests.worlds.problems.methods import examples, tries
+from sendplan.tests.worlds.problems.nasty import Frames, instances, with_plan
+from sendplan.tests.worlds.problems.tiny import World, days_of, slots, without_slot
 
 TOLERANCE = 1e-6
 BUNDLE = 12

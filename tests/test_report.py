@@ -27,9 +27,9 @@ from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.synthetic.instances import instances as synthetic
-from sendplan.tests.database_frames import clear_tables, dump, put_frames
-from sendplan.tests.report_world import HOSTILE, MAILBOX, NOON, eventful
-from sendplan.tests.worlds import World, day
+from sendplan.tests.worlds.databases.frames import clear_tables, dump, put_frames
+from sendplan.tests.worlds.databases.hostile_names import HOSTILE, MAILBOX, NOON, eventful
+from sendplan.tests.worlds.problems.tiny import World, day
 
 
 class Outline(HTMLParser):

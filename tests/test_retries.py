@@ -8,9 +8,9 @@ from sqlalchemy import Engine
 
 from sendplan.io.delivery.retries import free_moment, retry_at
 from sendplan.io.delivery.transitions import begin, postpone
-from sendplan.tests.due_emails import LEASE, Claiming, claim, email, emails_of, put
-from sendplan.tests.stored_emails import rows, run_sql
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.due_emails import LEASE, Claiming, claim, email, emails_of, put
+from sendplan.tests.worlds.databases.stored_emails import rows, run_sql
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NOW = at(1, "09:00")
 MINUTE = timedelta(minutes=1)

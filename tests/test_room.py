@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine
 
 from sendplan.io.delivery.capacity import Capacity
-from sendplan.tests.due_emails import Claiming, claim, emails_of, put
-from sendplan.tests.stored_emails import rows, run_sql
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.due_emails import Claiming, claim, emails_of, put
+from sendplan.tests.worlds.databases.stored_emails import rows, run_sql
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NOW = at(1, "09:10")
 

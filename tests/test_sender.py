@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sendplan.io.dispatch.dispatcher import Settings, dispatch
 from sendplan.io.messages.outcomes import Message, Outcome
 from sendplan.io.transport.outbox import Outbox
-from sendplan.tests.dispatch_world import DispatchWorld
+from sendplan.tests.worlds.dispatching.world import DispatchWorld
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from sendplan.planner.simulation.rollout import Course
 from sendplan.planner.simulation.simulation import Policy, lived, simulate
 from sendplan.planner.simulation.simulation import rolling_horizon as look_ahead
 from sendplan.planner.synthetic.instances import instances as synthetic
-from sendplan.tests.instances import random_features, random_frames
-from sendplan.tests.worlds import World, day
+from sendplan.tests.worlds.problems.nasty import random_features, random_frames
+from sendplan.tests.worlds.problems.tiny import World, day
 
 GREEDY = Parameters(method="greedy")
 POLICIES = [str(policy) for policy in Policy]

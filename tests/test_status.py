@@ -10,8 +10,8 @@ from sqlalchemy import Engine, text
 from sendplan.cli import main
 from sendplan.io.database.engine import connect
 from sendplan.io.operations.status import status
-from sendplan.tests.database_frames import clear_tables, put_frames
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.frames import clear_tables, put_frames
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NOON = at(0, "12:00")
 Run = Callable[..., Result]

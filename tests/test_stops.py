@@ -16,8 +16,8 @@ from sendplan.io.changes.apply import apply
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.planner.changes import StopContacts
-from sendplan.tests.database_frames import clear_tables, dump, put_frames, read_frames
-from sendplan.tests.worlds import World
+from sendplan.tests.worlds.databases.frames import clear_tables, dump, put_frames, read_frames
+from sendplan.tests.worlds.problems.tiny import World
 
 Run = Callable[..., Result]
 

@@ -25,7 +25,7 @@ from sendplan.planner.studies.bisection import Bracket
 from sendplan.planner.studies.capacity_bounds import Target, shortfall
 from sendplan.planner.studies.deadline import Weights, deadline, least_shortfall
 from sendplan.planner.synthetic.instances import instances as synthetic
-from sendplan.tests.worlds import World, day, days_of
+from sendplan.tests.worlds.problems.tiny import World, day, days_of
 
 
 def campaign(people: int = 12, capacity: int = 2, waits: tuple[int, ...] = (0, 1)) -> World:

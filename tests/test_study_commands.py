@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.cli import main
 from sendplan.io.database.engine import connect
-from sendplan.tests.database_frames import clear_tables, dump
+from sendplan.tests.worlds.databases.frames import clear_tables, dump
 
 AS_OF = "2026-03-02T06:00:00+00:00"
 """A Monday, before the window opens."""

@@ -10,8 +10,8 @@ from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.summary import joined
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.solver import solve
-from sendplan.tests.instances import random_frames
-from sendplan.tests.worlds import World
+from sendplan.tests.worlds.problems.nasty import random_frames
+from sendplan.tests.worlds.problems.tiny import World
 
 PLANS = {
     "nothing at all": World(),

@@ -18,9 +18,9 @@ from sendplan.io.delivery.transitions import (
     release,
     succeed,
 )
-from sendplan.tests.due_emails import LEASE, Claiming, claim, email, put
-from sendplan.tests.stored_emails import rows, run_sql, whole
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.due_emails import LEASE, Claiming, claim, email, put
+from sendplan.tests.worlds.databases.stored_emails import rows, run_sql, whole
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NOW = at(1, "09:01")
 LEFT = at(1, "09:02")

@@ -12,9 +12,9 @@ from sqlalchemy import Engine, text
 from sendplan.cli import main
 from sendplan.io.errors import DataError
 from sendplan.io.operations.uncertain import resolve, uncertain_emails
-from sendplan.tests.due_emails import email, put
-from sendplan.tests.stored_emails import rows, run_sql, whole
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.due_emails import email, put
+from sendplan.tests.worlds.databases.stored_emails import rows, run_sql, whole
+from sendplan.tests.worlds.problems.tiny import World, at
 
 Run = Callable[..., Result]
 

@@ -13,7 +13,7 @@ import pytest
 
 import sendplan
 from sendplan.planner.plan.checker import COLUMNS
-from sendplan.tests.worlds import Slot, World, at, day, sends_of
+from sendplan.tests.worlds.problems.tiny import Slot, World, at, day, sends_of
 
 NINE = "09:00:00"
 SOUND: list[Slot] = [(1, 11, 5, 0, NINE), (1, 12, 5, 1, NINE)]

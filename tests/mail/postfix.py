@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.tests.dispatch_world import DispatchWorld, until
+from sendplan.tests.worlds.dispatching.world import DispatchWorld, until
 
 MAIN = """
 compatibility_level = 3.6

@@ -18,7 +18,7 @@ from typing import Self
 import pytest
 from sqlalchemy import Engine
 
-from sendplan.tests.dispatch_world import DispatchWorld, until
+from sendplan.tests.worlds.dispatching.world import DispatchWorld, until
 
 
 @pytest.fixture

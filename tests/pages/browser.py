@@ -22,8 +22,8 @@ from sendplan.io.planning.nightly import run_plan
 from sendplan.io.report.writing import write_report
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
-from sendplan.tests.database_frames import clear_tables, put_frames
-from sendplan.tests.report_world import NOON, eventful
+from sendplan.tests.worlds.databases.frames import clear_tables, put_frames
+from sendplan.tests.worlds.databases.hostile_names import NOON, eventful
 
 SWITCHES = (
     "--headless",

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sendplan.tests.smtp_server import PATIENCE
+from sendplan.tests.worlds.dispatching.smtp_server import PATIENCE
 
 SENDPLAN = Path(sys.executable).with_name("sendplan")
 """The command as it is installed."""

@@ -2,7 +2,7 @@
 
 The facts come from ``oracle_facts.py``; nothing is shared with ``planner/`` but the vocabulary.
 
-    from sendplan.tests.enumeration import best
+    from sendplan.tests.worlds.oracle.enumeration import best
     found = best(frames, now, slip_weight=20.0, horizon_days=None, one_a_day=True)
     found.cost, found.moved
 
@@ -31,7 +31,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS, EmailStatus, Reason
-from sendplan.tests.oracle_facts import ONE_DAY, Chain, Facts, first_email, read, whole_second_from
+from sendplan.tests.worlds.oracle.facts import (
+    ONE_DAY,
+    Chain,
+    Facts,
+    first_email,
+    read,
+    whole_second_from,
+)
 
 UNCHOSEN = 0
 """The mailbox of a thread that has none yet; ids are at least 1."""
@@ -97,7 +104,7 @@ def best(
     Parameters
     ----------
     frames
-        As for `sendplan.tests.oracle.judge`; min_gap_seconds counts for nothing.
+        As for `sendplan.tests.worlds.oracle.judge.judge`; min_gap_seconds counts for nothing.
     now
         The aware time of planning.
     slip_weight, horizon_days, one_a_day, change_weight

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 from sqlalchemy import Connection, text
 
-from sendplan.tests.oracle_facts import as_day, records
+from sendplan.tests.worlds.oracle.facts import as_day, records
 
 Frames = dict[str, pd.DataFrame]
 Row = dict[str, Any]

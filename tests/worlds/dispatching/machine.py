@@ -2,7 +2,7 @@
 
 The real functions run on a real database, one level below the threads: each transaction of the
 dispatcher is a move of its own, so that anything may come between any two of them. After each
-move everything is looked at (`sendplan.tests.dispatch_facts`).
+move everything is looked at (`sendplan.tests.worlds.dispatching.facts`).
 """
 
 import uuid
@@ -37,11 +37,19 @@ from sendplan.io.publish.store import Pace
 from sendplan.planner.changes import StopContacts
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import BLOCKED
-from sendplan.tests import busy_database as busy
-from sendplan.tests import dispatch_facts as facts
-from sendplan.tests.dispatch_changes import CHANGES, Change, just_enough
-from sendplan.tests.dispatch_facts import GRACE, IN_FLIGHT, LEASE, NOW, Accepted, Row, ServerLog
-from sendplan.tests.stored_emails import run_sql, still_to_get
+from sendplan.tests.worlds.databases.stored_emails import run_sql, still_to_get
+from sendplan.tests.worlds.dispatching.changes import CHANGES, Change, just_enough
+from sendplan.tests.worlds.dispatching.facts import (
+    GRACE,
+    IN_FLIGHT,
+    LEASE,
+    NOW,
+    Accepted,
+    Row,
+    ServerLog,
+)
+from sendplan.tests.worlds.problems.tiny.databases import busy
+from sendplan.tests.worlds.problems.tiny.dispatching import facts
 
 Found = TypeVar("Found")
 

@@ -3,7 +3,7 @@
 It stands in for the customer's separate checker. Nothing here is shared with ``planner/`` but the
 vocabulary; where SPEC allows two readings, both are accepted (each such place says so).
 
-    from sendplan.tests.oracle import judge
+    from sendplan.tests.worlds.oracle.judge import judge
     assert judge(frames, now, plan.sends, plan.unplaced, plan.cost, plan.horizon_end) == []
 
 Every complaint starts with the name of its rule and a colon; ``RULES`` lists them.
@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from sendplan.planner.schema.vocabulary import BLOCKED, MAX_HORIZON_DAYS, EmailStatus, Reason
-from sendplan.tests.oracle_facts import (
+from sendplan.tests.worlds.oracle.facts import (
     ONE_DAY,
     SECOND,
     Chain,
@@ -36,7 +36,7 @@ from sendplan.tests.oracle_facts import (
     records,
     whole_second_from,
 )
-from sendplan.tests.oracle_gap import EPOCH, Span, largest_gap, regions_around
+from sendplan.tests.worlds.oracle.largest_gap import EPOCH, Span, largest_gap, regions_around
 
 RULES = (
     "format",  # columns, aware times, known ids

@@ -22,8 +22,8 @@ from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.placing.send_times import timetable
 from sendplan.planner.plan.reading import email_numbers, planned
 from sendplan.planner.schema.dates import SECOND
-from sendplan.tests.oracle import judge
-from sendplan.tests.oracle_facts import ONE_DAY, Facts, read
+from sendplan.tests.worlds.oracle.facts import ONE_DAY, Facts, read
+from sendplan.tests.worlds.oracle.judge import judge
 
 KEYS = ["enrollment_id", "step_id"]
 

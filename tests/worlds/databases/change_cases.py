@@ -19,11 +19,11 @@ from sendplan.planner.changes import (
     SuppressContact,
     UnlinkMailbox,
 )
-from sendplan.tests import busy_database as busy
-from sendplan.tests.busy_database import NOW, STATES
-from sendplan.tests.methods import FACTOR
-from sendplan.tests.stored_emails import run_sql
-from sendplan.tests.worlds import at
+from sendplan.tests.worlds.databases.busy import NOW, STATES
+from sendplan.tests.worlds.databases.stored_emails import run_sql
+from sendplan.tests.worlds.problems.methods import FACTOR
+from sendplan.tests.worlds.problems.tiny import at
+from sendplan.tests.worlds.problems.tiny.databases import busy
 
 
 @dataclass(frozen=True)

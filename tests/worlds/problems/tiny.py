@@ -12,7 +12,7 @@ from typing import Any, Self
 import pandas as pd
 
 import sendplan
-from sendplan.tests.oracle import judge
+from sendplan.tests.worlds.oracle.judge import judge
 
 Row = dict[str, Any]
 Slot = tuple[int, int, int, int, str]

@@ -19,8 +19,8 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 from sendplan.cli import main
-from sendplan.tests.dispatch_process import SENDPLAN, DispatchProcess
-from sendplan.tests.smtp_server import PATIENCE, SmtpServer
+from sendplan.tests.worlds.dispatching.process import SENDPLAN, DispatchProcess
+from sendplan.tests.worlds.dispatching.smtp_server import PATIENCE, SmtpServer
 
 OCCUPYING = ("claimed", "sending", "sent", "uncertain")
 

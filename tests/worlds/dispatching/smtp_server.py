@@ -3,7 +3,8 @@
 It is the oracle of all tests that send: what it has accepted was sent, whatever the database says.
 It runs in a thread (`SmtpServer`), or as a process of its own that outlives whoever is killed:
 
-    python tests/smtp_server.py --port 0 --log accepted.jsonl --script faults.json
+    python tests/worlds/dispatching/smtp_server.py --port 0 --log accepted.jsonl --script
+    faults.json
 
 which prints its port, and writes each accepted message as a line of JSON before it answers.
 """

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Engine, text
 from sendplan.io.database.tables import metadata
 from sendplan.io.planning.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests.database_frames import put_frames
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.frames import put_frames
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NIGHT, NOW = at(2, "06:00"), at(2, "11:00")
 

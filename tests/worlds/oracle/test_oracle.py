@@ -12,8 +12,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from sendplan.tests.instances import FEATURES, Frames, Row, instances, random_frames, with_plan
-from sendplan.tests.oracle import (
+from sendplan.tests.worlds.oracle.facts import (
+    ONE_DAY,
+    Chain,
+    Facts,
+    local_instant,
+    read,
+    whole_second_from,
+)
+from sendplan.tests.worlds.oracle.judge import (
     RULES,
     Case,
     LeftOut,
@@ -28,15 +35,15 @@ from sendplan.tests.oracle import (
     true_cost,
     turn,
 )
-from sendplan.tests.oracle_facts import (
-    ONE_DAY,
-    Chain,
-    Facts,
-    local_instant,
-    read,
-    whole_second_from,
+from sendplan.tests.worlds.oracle.largest_gap import EPOCH, largest_gap, placed, placed_by_trying
+from sendplan.tests.worlds.problems.nasty import (
+    FEATURES,
+    Frames,
+    Row,
+    instances,
+    random_frames,
+    with_plan,
 )
-from sendplan.tests.oracle_gap import EPOCH, largest_gap, placed, placed_by_trying
 
 MONDAY = date(2026, 3, 2)
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)  # a Monday, before every window below

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from sendplan.tests.instances import DEFAULTS, Frames, framed
-from sendplan.tests.oracle_facts import records
-from sendplan.tests.worlds import Row
+from sendplan.tests.worlds.oracle.facts import records
+from sendplan.tests.worlds.problems.nasty import DEFAULTS, Frames, framed
+from sendplan.tests.worlds.problems.tiny import Row
 
 Rows = dict[str, list[Row]]
 Change = Callable[["Changer"], None]

@@ -10,9 +10,9 @@ from sendplan.io.planning.check import check
 from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.planning.recalc import Recalculation, recalc
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests.busy_database import NOW, TABLES
-from sendplan.tests.database_frames import dump, read_frames
-from sendplan.tests.oracle import judge
+from sendplan.tests.worlds.databases.busy import NOW, TABLES
+from sendplan.tests.worlds.databases.frames import dump, read_frames
+from sendplan.tests.worlds.oracle.judge import judge
 
 HARD = (
     "format", "emails", "prefix", "order", "window", "past", "seconds", "pool", "sender",

@@ -14,9 +14,9 @@ from sendplan.io.delivery.claim import Claim, Claimed
 from sendplan.io.delivery.claimer import Claimer
 from sendplan.io.delivery.transactions import Transactions
 from sendplan.io.delivery.transitions import BEGIN, SUCCEED
-from sendplan.tests.database_frames import TABLES, put_frames
-from sendplan.tests.stored_emails import rows
-from sendplan.tests.worlds import World
+from sendplan.tests.worlds.databases.frames import TABLES, put_frames
+from sendplan.tests.worlds.databases.stored_emails import rows
+from sendplan.tests.worlds.problems.tiny import World
 
 LEASE, GRACE = timedelta(minutes=3), timedelta(minutes=15)
 INSTALLATION = UUID("5f0c1c1e-6f2b-4a52-9d6f-0a6b4a3f9f10")

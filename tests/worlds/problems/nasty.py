@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 from hypothesis import strategies as st
 
-from sendplan.tests.oracle_facts import is_null, local_day, window
+from sendplan.tests.worlds.oracle.facts import is_null, local_day, window
 
 Frames = dict[str, pd.DataFrame]
 Row = dict[str, Any]

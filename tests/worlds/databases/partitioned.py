@@ -14,8 +14,8 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.planning.check import check
 from sendplan.io.planning.executors import Workplace
-from sendplan.tests.database_frames import clear_tables, put_frames
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.databases.frames import clear_tables, put_frames
+from sendplan.tests.worlds.problems.tiny import World, at
 
 NOW = at(0, "06:00")
 SIZE = 6

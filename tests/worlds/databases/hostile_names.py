@@ -1,6 +1,6 @@
 """A small plan with something of everything that a report shows, under names that mean harm."""
 
-from sendplan.tests.worlds import World, at
+from sendplan.tests.worlds.problems.tiny import World, at
 
 HOSTILE = "<script>alert(1)</script> \"A\" & 'B'"
 MAILBOX = '"<img src=x onerror=alert(2)>"@example.com'
