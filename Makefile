@@ -26,7 +26,7 @@ test: .venv/.ready
 
 # The tests by chance on ninety times as many examples; more than an hour.
 test-long: .venv/.ready
-	SENDPLAN_TEST_FACTOR=30 $(RUN) pytest -n auto tests/test_properties.py tests/test_optimum.py
+	SENDPLAN_TEST_FACTOR=30 $(RUN) pytest -n auto tests/planner/test_properties.py tests/planner/test_optimum.py
 
 # A thousand sequences of changes, sends, recalculations, nights and kills; half an hour.
 test-changes: .venv/.ready

@@ -26,7 +26,7 @@ from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import METHODS, Parameters
 from sendplan.planner.replanning.chain_insertion import NEVER, Board
 from sendplan.planner.replanning.incumbent import standing
-from sendplan.tests.test_optimum import KINDS, bundled, by_number
+from sendplan.tests.planner.test_optimum import KINDS, bundled, by_number
 from sendplan.tests.worlds.databases.changed_rows import (
     CHANGES,
     Changer,

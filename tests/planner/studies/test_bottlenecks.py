@@ -11,7 +11,7 @@ from sendplan.planner.changes import ScaleCapacities, SetMailbox
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.studies.bottlenecks import Bottlenecks
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
-from sendplan.tests.test_optimum import instance
+from sendplan.tests.planner.test_optimum import instance
 from sendplan.tests.worlds.oracle.enumeration import best
 from sendplan.tests.worlds.problems.tiny import World, day
 
