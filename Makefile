@@ -30,12 +30,12 @@ test-long: .venv/.ready
 
 # A thousand sequences of changes, sends, recalculations, nights and kills; half an hour.
 test-changes: .venv/.ready
-	SENDPLAN_TEST_FACTOR=334 $(RUN) pytest -n auto tests/test_change_sequences.py
+	SENDPLAN_TEST_FACTOR=334 $(RUN) pytest -n auto tests/io/planning/test_change_sequences.py
 
 # A thousand and a half histories of dispatchers that crash, lag and get in each other's way while
 # plans are made and changed; half an hour.
 test-machine: .venv/.ready
-	SENDPLAN_TEST_FACTOR=83 $(RUN) pytest tests/test_dispatch_machine.py
+	SENDPLAN_TEST_FACTOR=83 $(RUN) pytest tests/io/dispatch/test_dispatch_machine.py
 
 # Against a real Postfix and its test server smtp-sink, on loopback; about two minutes.
 test-mail: .venv/.ready

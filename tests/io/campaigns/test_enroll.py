@@ -18,7 +18,7 @@ from sendplan.io.errors import DataError
 from sendplan.planner.schema.dates import to_microseconds
 from sendplan.tests.worlds.databases.contents import stored
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 NOW = dt.datetime(2026, 11, 18, 8, 0, tzinfo=dt.UTC)
 """A Wednesday, 9:00 in Berlin and 3:00 in New York."""
 

@@ -8,7 +8,7 @@ from sendplan.io.campaigns.contact_list import Contact, parse_contacts, read_con
 from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.errors import DataError
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 LONG = "x" * 140_000
 
 BAD = [

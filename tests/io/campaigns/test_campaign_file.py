@@ -14,7 +14,7 @@ from sendplan.io.documents.toml_lines import TomlLines
 from sendplan.io.errors import DataError
 from sendplan.tests.worlds.databases.contents import stored
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 SOUND = """\
 [[mailboxes]]
