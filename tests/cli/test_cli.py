@@ -18,7 +18,7 @@ from sendplan.io.database.engine import SCHEMA_VERSION, connect
 from sendplan.io.publish.planner_lock import planner_lock
 from sendplan.tests.worlds.databases.frames import clear_tables, dump
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 CAMPAIGN, CONTACTS = str(DATA / "campaign.toml"), str(DATA / "contacts.csv")
 SEQUENCE = "Autumn webinar"
 AS_OF = "2026-11-09T02:00:00+00:00"
