@@ -33,8 +33,8 @@ from sendplan.planner.studies.bottlenecks import Bottlenecks
 from sendplan.planner.studies.capacity_need import CapacityNeed
 from sendplan.planner.studies.comparison import Comparison
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
-from sendplan.tests.readme import README, ROOT, Section, commands, parsed, sections
-from sendplan.tests.test_packaging import PROJECT
+from sendplan.tests.project.readme import README, ROOT, Section, commands, parsed, sections
+from sendplan.tests.project.test_packaging import PROJECT
 
 FOREIGN = {
     "make",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # Parts whose imports would make the planner impure: SQL, and the clock.
 IMPURE = {"sqlalchemy", "psycopg2", "alembic", "time", "logging.config", "sendplan.io"}

@@ -12,7 +12,7 @@ import click
 from sendplan.cli import main
 from sendplan.io.changes.commands import COMMANDS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")

@@ -9,7 +9,7 @@ import pytest
 
 from sendplan.notebooks import run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 NOTEBOOKS = run.notebooks()
 LARGEST = 500_000
