@@ -359,7 +359,7 @@ def prepare(url: str, method: str) -> None:
     from sendplan.io.database.engine import connect, migrate
     from sendplan.io.planning.nightly import run_plan
     from sendplan.planner.problem.parameters import Parameters
-    from sendplan.planner.synthetic.instances import instances as synthetic
+    from sendplan.planner.synthetic import instances as synthetic
 
     engine = connect(url)
     migrate(engine)

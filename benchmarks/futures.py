@@ -16,7 +16,7 @@ from sendplan.benchmarks.nightly import RESULTS, mailboxes_of
 from sendplan.benchmarks.results import FUTURES, table, with_section
 from sendplan.planner.simulation.results import Simulation
 from sendplan.planner.simulation.simulation import Policy, simulate
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 
 GOAL_SECONDS = 120
 """What 20 futures may take that look ahead, on 2 cores."""

@@ -37,7 +37,7 @@ def prepare(url: str, contacts: int) -> dict[str, Baseline]:
     from sendplan.benchmarks.baselines import Order, day_by_day
     from sendplan.io.campaigns.demo import fill
     from sendplan.io.database.engine import connect, migrate
-    from sendplan.planner.synthetic.instances import instances as synthetic
+    from sendplan.planner.synthetic import instances as synthetic
 
     frames = synthetic.reference(contacts, mailboxes_of(contacts), provisional=True)
     engine = connect(url)

@@ -13,7 +13,7 @@ import pandas as pd
 
 import sendplan
 from sendplan.benchmarks.baselines import Order, day_by_day
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 
 CONTACTS, MAILBOXES = 50_000, 200
 TARGET = Path(__file__).with_name("plan.svg")

@@ -28,7 +28,7 @@ from sendplan.io.database.engine import connect, migrate
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.publish.store import BY_KEY
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 
 CONTACTS = 50_000
 SAMPLES = 100

@@ -31,8 +31,8 @@ from sendplan.io.database.engine import connect, migrate
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.planning.run import Run
 from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.synthetic import instances as synthetic
 from sendplan.planner.synthetic.instances import REFERENCE_NOW
-from sendplan.planner.synthetic.instances import instances as synthetic
 
 CONTACTS_PER_MAILBOX = 500
 SECONDS_BETWEEN_LOOKS = 0.25

@@ -23,8 +23,8 @@ from sendplan.benchmarks.copying import (
 from sendplan.benchmarks.designs import DESIGNS, KEYS, SEEN, SLOT, Design, Rows, find
 from sendplan.benchmarks.variants import VARIANTS
 from sendplan.io.campaigns import demo
-from sendplan.io.database.engine import engine as database
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.io.database import engine as database
+from sendplan.planner.synthetic import instances as synthetic
 
 NIGHTS = ("first night", "ordinary night", "unchanged night")
 BACKLOG = 50_000

@@ -19,7 +19,7 @@ import sendplan
 from sendplan.benchmarks import machine, results
 from sendplan.benchmarks.copying import today
 from sendplan.planner import changes
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEADING = results.STUDIES

@@ -15,7 +15,7 @@ from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.model.limits import Rules, rules
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 
 CONTACTS_PER_OWNER = 5_000
 

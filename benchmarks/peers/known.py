@@ -5,7 +5,7 @@ from sendplan.benchmarks.peers.answers import Answer, PeerError
 from sendplan.benchmarks.peers.instances import Instance
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.solver import solve
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 
 
 def daily(instance: Instance, limit: float, order: Order) -> Answer:

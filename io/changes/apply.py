@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, cast, func, select
 
-from sendplan.io.changes.apply import contacts as contact_changes
-from sendplan.io.changes.apply import mailboxes as mailbox_changes
-from sendplan.io.changes.apply import steps as step_changes
+from sendplan.io.changes import contacts as contact_changes
+from sendplan.io.changes import mailboxes as mailbox_changes
+from sendplan.io.changes import steps as step_changes
 from sendplan.io.changes.rows import (
     Applied,
     locked,

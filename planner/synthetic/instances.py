@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus, WaitUnit
-from sendplan.planner.synthetic.instances import history, wording
+from sendplan.planner.synthetic import history, wording
 
 REFERENCE_NOW = dt.datetime(2026, 11, 23, 2, 0, tzinfo=dt.UTC)
 """A Monday night: the moment that the reference instance is planned at."""

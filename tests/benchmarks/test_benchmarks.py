@@ -19,7 +19,7 @@ from sendplan.benchmarks.copying import copy_in, read
 from sendplan.benchmarks.designs import DESIGNS
 from sendplan.benchmarks.scratch import libpq
 from sendplan.benchmarks.storage_nights import Bench
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.oracle.judge import judge
 
 NOW = dt.datetime(2026, 11, 23, 2, tzinfo=dt.UTC)  # a Monday

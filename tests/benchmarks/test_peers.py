@@ -22,7 +22,7 @@ from sendplan.benchmarks.peers.trial import Result, attempt
 from sendplan.benchmarks.results import with_section
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.problem.parameters import METHODS
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 
 SMALL = Size.parse("20x2")
 LIMIT = 20.0

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 
 import sendplan
 from sendplan.cli import main
-from sendplan.io.changes.apply import stop_lists
+from sendplan.io.changes import stop_lists
 from sendplan.io.database.tables import metadata
 from sendplan.io.errors import DataError
 from sendplan.io.messages.templates import BUILT_INS

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, text
 
+from sendplan.io.database import binary_copy as binary
 from sendplan.io.database.binary_copy import copy_out
-from sendplan.io.database.engine import binary_copy as binary
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.planner.schema.readers import NULL

@@ -18,7 +18,8 @@ from sqlalchemy import text
 
 from sendplan.io.database.account import Account
 from sendplan.io.database.embedded import EmbeddedServer, default_data_dir
-from sendplan.io.database.engine import connect, embedded, postmaster
+from sendplan.io.database import embedded, postmaster
+from sendplan.io.database.engine import connect
 from sendplan.io.errors import DatabaseError
 
 AS_ROOT = os.geteuid() == 0

@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 from sendplan.io.database.engine import connect
 from sendplan.io.delivery import claimer as claims
 from sendplan.io.delivery import recovery, transitions
+from sendplan.tests.worlds.dispatching import facts
 from sendplan.tests.worlds.dispatching.machine import NEXT_SLOT, DispatchMachine
 from sendplan.tests.worlds.problems.methods import examples, tries
-from sendplan.tests.worlds.problems.tiny.dispatching import facts
 
 HISTORIES, MOVES = 18, 60
 

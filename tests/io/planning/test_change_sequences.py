@@ -19,6 +19,7 @@ from sendplan.io.planning.recalc import Recalculation
 from sendplan.io.publish.store import Pace
 from sendplan.io.snapshot.requests import request
 from sendplan.planner.problem.parameters import Parameters
+from sendplan.tests.worlds.databases import busy
 from sendplan.tests.worlds.databases.frames import put_frames
 from sendplan.tests.worlds.databases.stored_emails import (
     Row,
@@ -31,7 +32,6 @@ from sendplan.tests.worlds.databases.stored_emails import (
 )
 from sendplan.tests.worlds.problems.methods import FACTOR
 from sendplan.tests.worlds.problems.tiny import World, at
-from sendplan.tests.worlds.problems.tiny.databases import busy
 
 BUNDLE = 3
 """Sequences of a test: enough for something to have moved."""

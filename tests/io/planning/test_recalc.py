@@ -11,6 +11,7 @@ from sendplan.io.database.engine import connect
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.planning.preview import preview
 from sendplan.planner.problem.parameters import Parameters
+from sendplan.tests.worlds.databases import busy
 from sendplan.tests.worlds.databases.busy import GRACE, LEAD, NOW
 from sendplan.tests.worlds.databases.change_cases import BY_NAME, CASES, SHORT, Case, make
 from sendplan.tests.worlds.databases.frames import clear_tables, put_frames
@@ -31,7 +32,6 @@ from sendplan.tests.worlds.databases.stored_emails import (
 )
 from sendplan.tests.worlds.problems.methods import FACTOR
 from sendplan.tests.worlds.problems.tiny import World
-from sendplan.tests.worlds.problems.tiny.databases import busy
 
 # ---------------------------------------------------------------- the database
 

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sendplan.io.database.engine import connect
 from sendplan.io.publish.planner_lock import PLANNER_LOCK
 from sendplan.io.publish.store import Pace
+from sendplan.tests.worlds.databases import busy
 from sendplan.tests.worlds.databases.busy import FRESH, NOW
 from sendplan.tests.worlds.databases.change_cases import BY_NAME, CASES, Case, make
 from sendplan.tests.worlds.databases.stored_emails import (
@@ -28,7 +29,6 @@ from sendplan.tests.worlds.databases.stored_emails import (
     violations,
 )
 from sendplan.tests.worlds.problems.methods import FACTOR
-from sendplan.tests.worlds.problems.tiny.databases import busy
 
 SMALL = Pace(batch_size=4)
 NAMES = ("mailbox removed", "step inserted in the middle")

@@ -26,7 +26,7 @@ from sendplan.io.report.page import page
 from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.databases.frames import clear_tables, dump, put_frames
 from sendplan.tests.worlds.databases.hostile_names import HOSTILE, MAILBOX, NOON, eventful
 from sendplan.tests.worlds.problems.tiny import World, day

@@ -23,6 +23,7 @@ from sendplan.io.transport.smtp_replies import Phase as Phases
 from sendplan.io.transport.smtp_session import MAX_REPLY, Session, wire_form
 from sendplan.io.transport.smtp_transport import CHECKED_AFTER, SmtpTransport
 from sendplan.io.transport.transport_urls import parse_url
+from sendplan.tests.worlds.dispatching import smtp_server
 from sendplan.tests.worlds.dispatching.smtp_server import (
     ACCEPT_AND_DROP,
     ACCEPT_AND_HANG,
@@ -35,7 +36,6 @@ from sendplan.tests.worlds.dispatching.smtp_server import (
     read_log,
     say,
 )
-from sendplan.tests.worlds.problems.tiny.dispatching import smtp_server
 
 ANN, BEN = "ann@example.com", "ben@example.com"
 SOON = 0.5

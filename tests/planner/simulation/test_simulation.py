@@ -21,12 +21,12 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.errors import MethodError
+from sendplan.planner.simulation import rolling_horizon as look_ahead
 from sendplan.planner.simulation.randomness import MOST_ATTEMPTS, Rates
 from sendplan.planner.simulation.results import Simulation, run_of
 from sendplan.planner.simulation.rollout import Course
 from sendplan.planner.simulation.simulation import Policy, lived, simulate
-from sendplan.planner.simulation.simulation import rolling_horizon as look_ahead
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.problems.nasty import random_features, random_frames
 from sendplan.tests.worlds.problems.tiny import World, day
 

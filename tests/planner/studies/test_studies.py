@@ -24,7 +24,7 @@ from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.studies.bisection import Bracket
 from sendplan.planner.studies.capacity_bounds import Target, shortfall
 from sendplan.planner.studies.deadline import Weights, deadline, least_shortfall
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.problems.tiny import World, day, days_of
 
 

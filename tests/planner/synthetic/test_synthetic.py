@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import sendplan
-from sendplan.planner.synthetic.instances import instances as synthetic
+from sendplan.planner.synthetic import instances as synthetic
 
 NOW = synthetic.REFERENCE_NOW
 VARIANTS: dict[str, dict[str, Any]] = {

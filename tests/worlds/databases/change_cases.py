@@ -19,11 +19,11 @@ from sendplan.planner.changes import (
     SuppressContact,
     UnlinkMailbox,
 )
+from sendplan.tests.worlds.databases import busy
 from sendplan.tests.worlds.databases.busy import NOW, STATES
 from sendplan.tests.worlds.databases.stored_emails import run_sql
 from sendplan.tests.worlds.problems.methods import FACTOR
 from sendplan.tests.worlds.problems.tiny import at
-from sendplan.tests.worlds.problems.tiny.databases import busy
 
 
 @dataclass(frozen=True)

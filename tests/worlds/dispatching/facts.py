@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.planning.nightly import run_plan
 from sendplan.planner.problem.parameters import Parameters
+from sendplan.tests.worlds.databases import busy
 from sendplan.tests.worlds.databases.frames import put_frames
 from sendplan.tests.worlds.problems.tiny import World, at
-from sendplan.tests.worlds.problems.tiny.databases import busy
 
 NOW = at(2, "06:00")
 """A Wednesday; on the Sunday after it New York's clocks go forward."""

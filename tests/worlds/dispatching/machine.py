@@ -37,7 +37,9 @@ from sendplan.io.publish.store import Pace
 from sendplan.planner.changes import StopContacts
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import BLOCKED
+from sendplan.tests.worlds.databases import busy
 from sendplan.tests.worlds.databases.stored_emails import run_sql, still_to_get
+from sendplan.tests.worlds.dispatching import facts
 from sendplan.tests.worlds.dispatching.changes import CHANGES, Change, just_enough
 from sendplan.tests.worlds.dispatching.facts import (
     GRACE,
@@ -48,8 +50,6 @@ from sendplan.tests.worlds.dispatching.facts import (
     Row,
     ServerLog,
 )
-from sendplan.tests.worlds.problems.tiny.databases import busy
-from sendplan.tests.worlds.problems.tiny.dispatching import facts
 
 Found = TypeVar("Found")
 
