@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.problem import Problem
+from sendplan.planner.problem.slots import has_slot
 from sendplan.planner.schema.readers import NULL
 
 EMAIL = ["enrollment_id", "step_id"]

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sendplan
-from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.passage import passage
+from sendplan.planner.problem.slots import has_slot
 from sendplan.planner.schema.readers import NULL, microseconds
 from sendplan.tests.worlds.problems.methods import examples
 from sendplan.tests.worlds.problems.nasty import Frames, instances, with_plan

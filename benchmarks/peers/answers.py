@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from sendplan.benchmarks.peers.instances import Terms
-from sendplan.planner.model.assignment import Placement, Room, insert
+from sendplan.planner.model.assignment import Placement, Room
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.placing.first_fit import insert
 from sendplan.planner.schema import dates
 
 

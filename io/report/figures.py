@@ -11,10 +11,10 @@ import pandas as pd
 from sendplan.io.documents.texts import CONTROL
 from sendplan.io.report.account import Account, Night
 from sendplan.planner.model.instance import Workload, workload
-from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.enrollment_state import progress
 from sendplan.planner.problem.problem import Problem
+from sendplan.planner.problem.slots import has_slot
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import BLOCKED, EnrollmentStatus, MailboxStatus

@@ -11,7 +11,7 @@ from sendplan.io.errors import DataError, Problem
 from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import load_around
 from sendplan.planner.explain.explanations import explain_slots
-from sendplan.planner.explain.facts import Explanation
+from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem as Planning
 from sendplan.planner.problem.slots import slots_of, standing_rows

@@ -8,14 +8,15 @@ import pandas as pd
 from sendplan.planner.explain.alternatives import Alternatives, Slots
 from sendplan.planner.explain.context import Inquiry
 from sendplan.planner.explain.day_facts import Days
-from sendplan.planner.explain.facts import DayBetween, Exchange, Explanation, Move, Ready, Sender
+from sendplan.planner.explain.facts import DayBetween, Exchange, Move, Ready, Sender
 from sendplan.planner.explain.minute_facts import minute_facts
 from sendplan.planner.explain.ready_facts import ready_day, ready_facts
+from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.explain.unplaced_facts import obstruction
 from sendplan.planner.frame_rows import row_of
+from sendplan.planner.model.limits import horizon_end
 from sendplan.planner.model.objective import delays
 from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.plan.assembly import horizon_end
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.reading import email_numbers
 from sendplan.planner.problem.parameters import Parameters

@@ -3,13 +3,14 @@
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sendplan.planner.explain.facts import (
     Alternative,
     DayBetween,
     Exchange,
-    Explanation,
     Load,
     Minute,
     Ready,
@@ -22,6 +23,86 @@ SHOWN_CONTENTS = 3
 
 SHOWN_DAYS = 12
 """Days described one by one."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an email has the slot that it has, or none.
+
+    Parameters
+    ----------
+    enrollment_id, step_id, sequence_id, position : int
+        The email; position None for a removed step.
+    sequence : str
+        Name.
+    follow_up : bool
+        Whether its contact gets another one before it.
+    state : str
+        ``"planned"``, ``"unplaced"``, or ``"idle"``: not to be planned.
+    reason : str or None
+        Why it is not planned: a word of `Reason`, or what stops it.
+    why : str or None
+        The same as a sentence.
+    remedy : str or None
+        What would mend that.
+    mailbox_id, send_day, send_at
+        Its slot, or None.
+    mailbox : str or None
+        Address.
+    timezone : str
+        The zone in which days and windows are read.
+    lateness, slip : int or None
+        Days behind its ideal day, and behind its ready day.
+    cost : float or None
+        What that costs.
+    ready : Ready or None
+        Its ready day.
+    days : tuple of DayBetween
+        The days between; for an email without a slot up to the end of the horizon.
+    sender : Sender or None
+        Why this mailbox.
+    exchange : Exchange or None
+        What an earlier day would take; None where no one email's yielding opens one.
+    minute : Minute or None
+        Why this minute.
+    names : dict
+        Names of the mailboxes that occur, by id.
+    """
+
+    enrollment_id: int
+    step_id: int
+    sequence_id: int
+    position: int | None
+    sequence: str
+    follow_up: bool
+    state: str
+    timezone: str
+    reason: str | None = None
+    why: str | None = None
+    remedy: str | None = None
+    mailbox_id: int | None = None
+    mailbox: str | None = None
+    send_day: dt.date | None = None
+    send_at: dt.datetime | None = None
+    lateness: int | None = None
+    slip: int | None = None
+    cost: float | None = None
+    ready: Ready | None = None
+    days: tuple[DayBetween, ...] = ()
+    sender: Sender | None = None
+    exchange: Exchange | None = None
+    minute: Minute | None = None
+    names: dict[int, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all facts as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """Return the explanation as a few paragraphs."""
+        from sendplan.planner.explain.texts import paragraphs
+
+        return "\n\n".join(paragraphs(self))
 
 
 def paragraphs(facts: Explanation) -> Iterator[str]:

@@ -13,11 +13,10 @@ from sendplan.planner.improve.task_pool import Crew
 from sendplan.planner.improve.tasks import AT_ONE_GO, size
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules, rules
+from sendplan.planner.model.limits import Rules, horizon_end, rules
 from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.placing.completion import cost_of
-from sendplan.planner.plan.assembly import horizon_end
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import Stop
 

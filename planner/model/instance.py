@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.model.mailbox_capacity import UNLIMITED, Fleet, fleet_of, has_slot
+from sendplan.planner.model.mailbox_capacity import UNLIMITED, Fleet, fleet_of
 from sendplan.planner.model.step_classes import NONE, Stages, calendars_of, stages_of
 from sendplan.planner.model.windows import Windows, windows_of
 from sendplan.planner.problem.enrollment_state import Progress, progress
 from sendplan.planner.problem.problem import Problem
+from sendplan.planner.problem.slots import has_slot
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.dates import SendingDays
 from sendplan.planner.schema.readers import NULL

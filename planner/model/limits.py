@@ -122,3 +122,19 @@ def _shared_contacts(work: Workload, parameters: Parameters) -> tuple[np.ndarray
     busy = np.zeros((int(concerns.sum()) + 1, size), dtype=bool)
     busy[row[used["contact"].to_numpy()], used["day"].to_numpy()] = True
     return busy, row[contact]
+
+
+def horizon_end(allowed: Rules, parameters: Parameters, day: np.ndarray) -> int:
+    """Return the horizon's last day: the given one, or the last one needed (SPEC §5).
+
+    Parameters
+    ----------
+    allowed, parameters
+        What may be used, and how is planned.
+    day : ndarray of int, shape (emails,)
+        Days of the emails, `NONE` where there is none.
+    """
+    if parameters.horizon_days is not None:
+        return allowed.last
+    today = 1
+    return int(day.max()) if (day != NONE).any() else today

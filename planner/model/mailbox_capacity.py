@@ -7,9 +7,10 @@ import pandas as pd
 
 from sendplan.planner.problem.enrollment_state import Progress
 from sendplan.planner.problem.problem import Problem
+from sendplan.planner.problem.slots import has_slot
 from sendplan.planner.schema.dates import DAY, SECOND
 from sendplan.planner.schema.readers import NULL
-from sendplan.planner.schema.vocabulary import EmailStatus, MailboxStatus
+from sendplan.planner.schema.vocabulary import MailboxStatus
 
 UNLIMITED = np.iinfo(np.int32).max // 4
 """More room than anybody can use, yet safe to add and subtract."""
@@ -105,12 +106,3 @@ def fleet_of(problem: Problem, state: Progress) -> Fleet:
     within = (box >= 0) & (place >= 0) & (place <= horizon.last)
     np.add.at(planned, (box[within], place[within]), 1)
     return Fleet(np.minimum(capacity, UNLIMITED), used, gap, pools, taken, planned)
-
-
-def has_slot(problem: Problem) -> np.ndarray:
-    """Tell which rows have a slot that a plan gave; provisional rows have none."""
-    rows = problem.scheduled_emails
-    slot = (rows["status"] == EmailStatus.PENDING).to_numpy()
-    for column in ("plan_run_id", "mailbox_id", "send_day", "send_at"):
-        slot = slot & (rows[column] != NULL).to_numpy()
-    return slot

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, Room, insert
+from sendplan.planner.model.assignment import Placement, Room
 from sendplan.planner.model.components import components
 from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.limits import Rules, horizon_end
 from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.placing.contact_conflicts import clashes
 from sendplan.planner.placing.day_swaps import exchange
+from sendplan.planner.placing.first_fit import insert
 from sendplan.planner.placing.spacing_repair import fit
-from sendplan.planner.plan.assembly import horizon_end
 from sendplan.planner.problem.parameters import Parameters
 
 

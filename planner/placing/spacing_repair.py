@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, Room, insert
+from sendplan.planner.model.assignment import Placement, Room
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.placing.first_fit import insert
 from sendplan.planner.placing.send_times import Timetable, timetable
 from sendplan.planner.schema.dates import SECOND
 

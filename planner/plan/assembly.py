@@ -5,29 +5,13 @@ import pandas as pd
 
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.limits import Rules, horizon_end
 from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.vocabulary import PlanStatus, Reason, Stop
-
-
-def horizon_end(allowed: Rules, parameters: Parameters, day: np.ndarray) -> int:
-    """Return the horizon's last day: the given one, or the last one needed (SPEC §5).
-
-    Parameters
-    ----------
-    allowed, parameters
-        What may be used, and how is planned.
-    day : ndarray of int, shape (emails,)
-        Days of the emails, `NONE` where there is none.
-    """
-    if parameters.horizon_days is not None:
-        return allowed.last
-    today = 1
-    return int(day.max()) if (day != NONE).any() else today
 
 
 def _usable_room(work: Workload, end: int) -> np.ndarray:

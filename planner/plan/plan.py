@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.plan.optimality_gap import relative_gap, verdict
-from sendplan.planner.plan.summary import Summary, summarise
+from sendplan.planner.plan.summary import Summary, with_use
 from sendplan.planner.schema.vocabulary import BLOCKED
 
 SENDS = ("enrollment_id", "step_id", "position", "mailbox_id", "send_day", "send_at")
@@ -148,3 +148,57 @@ class Plan:
         order = [*_EMAIL, "change", "days_later"]
         rest = [name for name in changed.columns if name not in order]
         return changed.astype(ids)[order + rest].reset_index(drop=True)
+
+
+def summarise(plan: Plan) -> Summary:
+    """Work out a plan's figures.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan.
+
+    Returns
+    -------
+    Summary
+        Totals and tables.
+    """
+    delays = plan.delays
+    sends = plan.sends.merge(
+        delays[["enrollment_id", "step_id", "sequence_id"]], on=["enrollment_id", "step_id"]
+    )
+    by_sequence = sends.groupby("sequence_id")
+    sequences = pd.DataFrame(
+        {
+            "contacts": by_sequence["enrollment_id"].nunique(),
+            "emails": by_sequence.size(),
+            "finish_day": by_sequence["send_day"].max(),
+            "late_follow_ups": delays.groupby("sequence_id")["late"].sum(),
+            "cost": delays.groupby("sequence_id")["cost"].sum(),
+        }
+    )
+    sequences = sequences.fillna({"contacts": 0, "emails": 0}).astype(
+        {"contacts": "int64", "emails": "int64", "late_follow_ups": "int64"}
+    )
+    sequences.insert(0, "name", plan.names.reindex(sequences.index))
+    days = plan.sends.groupby("mailbox_id")["send_day"].nunique()
+    in_use = plan.capacity["mailbox_id"].map(days).fillna(0).astype("int64")
+    mailboxes = with_use(plan.capacity.assign(days=in_use))
+    unplaced = plan.unplaced.groupby("reason").size().rename("emails").reset_index()
+    totals = {
+        "method": plan.method,
+        "status": plan.status,
+        "horizon_end": plan.horizon_end,
+        "emails": len(plan.sends),
+        "unplaced": len(plan.unplaced),
+        "blocked": plan.blocked,
+        "cost": plan.cost,
+        "lower_bound": plan.lower_bound,
+        "gap": plan.gap,
+        "late_follow_ups": plan.late_follow_ups,
+        "slip_days": plan.slip_days,
+        "finish_day": plan.finish_day,
+        "moved": plan.moved,
+        "unavoidable": plan.unavoidable,
+    }
+    return Summary(totals, plan.as_of, plan.stopped, sequences.reset_index(), mailboxes, unplaced)

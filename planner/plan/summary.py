@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from sendplan.planner.plan.optimality_gap import relative_gap, verdict
 from sendplan.planner.schema.vocabulary import PlanStatus, Stop
-
-if TYPE_CHECKING:
-    from sendplan.planner.plan.plan import Plan
 
 SUMMED = (
     "emails",
@@ -79,60 +76,6 @@ class Summary:
         return "\n\n".join(parts)
 
 
-def summarise(plan: "Plan") -> Summary:
-    """Work out a plan's figures.
-
-    Parameters
-    ----------
-    plan : Plan
-        The plan.
-
-    Returns
-    -------
-    Summary
-        Totals and tables.
-    """
-    delays = plan.delays
-    sends = plan.sends.merge(
-        delays[["enrollment_id", "step_id", "sequence_id"]], on=["enrollment_id", "step_id"]
-    )
-    by_sequence = sends.groupby("sequence_id")
-    sequences = pd.DataFrame(
-        {
-            "contacts": by_sequence["enrollment_id"].nunique(),
-            "emails": by_sequence.size(),
-            "finish_day": by_sequence["send_day"].max(),
-            "late_follow_ups": delays.groupby("sequence_id")["late"].sum(),
-            "cost": delays.groupby("sequence_id")["cost"].sum(),
-        }
-    )
-    sequences = sequences.fillna({"contacts": 0, "emails": 0}).astype(
-        {"contacts": "int64", "emails": "int64", "late_follow_ups": "int64"}
-    )
-    sequences.insert(0, "name", plan.names.reindex(sequences.index))
-    days = plan.sends.groupby("mailbox_id")["send_day"].nunique()
-    in_use = plan.capacity["mailbox_id"].map(days).fillna(0).astype("int64")
-    mailboxes = _with_use(plan.capacity.assign(days=in_use))
-    unplaced = plan.unplaced.groupby("reason").size().rename("emails").reset_index()
-    totals = {
-        "method": plan.method,
-        "status": plan.status,
-        "horizon_end": plan.horizon_end,
-        "emails": len(plan.sends),
-        "unplaced": len(plan.unplaced),
-        "blocked": plan.blocked,
-        "cost": plan.cost,
-        "lower_bound": plan.lower_bound,
-        "gap": plan.gap,
-        "late_follow_ups": plan.late_follow_ups,
-        "slip_days": plan.slip_days,
-        "finish_day": plan.finish_day,
-        "moved": plan.moved,
-        "unavoidable": plan.unavoidable,
-    }
-    return Summary(totals, plan.as_of, plan.stopped, sequences.reset_index(), mailboxes, unplaced)
-
-
 def joined(summaries: Sequence[Summary]) -> Summary:
     """Bring the summaries of plans together that share no sequence, mailbox or contact.
 
@@ -194,9 +137,21 @@ def _mailboxes(rows: pd.DataFrame) -> pd.DataFrame:
     by_mailbox = rows.groupby("mailbox_id", sort=True)
     found = by_mailbox[["planned", "capacity", "days"]].sum()
     found.insert(0, "email", by_mailbox["email"].first())
-    return _with_use(found.reset_index())
+    return with_use(found.reset_index())
 
 
-def _with_use(mailboxes: pd.DataFrame) -> pd.DataFrame:
+def with_use(mailboxes: pd.DataFrame) -> pd.DataFrame:
+    """Add to a table of mailboxes the share of their capacity that is planned.
+
+    Parameters
+    ----------
+    mailboxes : DataFrame
+        With int columns planned and capacity.
+
+    Returns
+    -------
+    DataFrame
+        The same with ``use``, from 0 to 1; 0 where there is no capacity.
+    """
     use = mailboxes["planned"] / mailboxes["capacity"]
     return mailboxes.assign(use=use.where(mailboxes["capacity"] > 0, 0.0))

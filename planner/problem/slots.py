@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.model.mailbox_capacity import has_slot
 from sendplan.planner.problem.problem import Problem
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import EmailStatus
 
 
 def slots_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -37,3 +38,12 @@ def slots_of(rows: pd.DataFrame) -> pd.DataFrame:
 def standing_rows(problem: Problem) -> np.ndarray:
     """Return the places of the rows with a slot that an earlier plan gave; ndarray of int."""
     return np.flatnonzero(has_slot(problem))
+
+
+def has_slot(problem: Problem) -> np.ndarray:
+    """Tell which rows have a slot that a plan gave; provisional rows have none."""
+    rows = problem.scheduled_emails
+    slot = (rows["status"] == EmailStatus.PENDING).to_numpy()
+    for column in ("plan_run_id", "mailbox_id", "send_day", "send_at"):
+        slot = slot & (rows[column] != NULL).to_numpy()
+    return slot

@@ -7,9 +7,10 @@ at the number of emails that it lets through, which can but flatter these polici
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, Room, winners
+from sendplan.planner.model.assignment import Placement, Room
 from sendplan.planner.model.limits import Rules
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.placing.first_fit import winners
 from sendplan.planner.simulation.rollout import Course
 
 

@@ -21,10 +21,9 @@ from sendplan.planner.improve.task_pool import Crew, Nobody
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.components import sequence_components
 from sendplan.planner.model.instance import Workload, workload
-from sendplan.planner.model.limits import Rules, rules
+from sendplan.planner.model.limits import Rules, horizon_end, rules
 from sendplan.planner.model.mailbox_capacity import fleet_of
 from sendplan.planner.model.objective import delays
-from sendplan.planner.plan.assembly import horizon_end
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.reading import planned
 from sendplan.planner.problem.enrollment_state import progress

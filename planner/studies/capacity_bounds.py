@@ -11,13 +11,8 @@ from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
-from sendplan.planner.studies.deadline import (
-    Cut,
-    Weights,
-    bound_threads,
-    deadline,
-    least_shortfall,
-)
+from sendplan.planner.studies.deadline import Weights, bound_threads, deadline
+from sendplan.planner.studies.shortfall import Cut, least_shortfall
 
 ROUNDING = 1e-6
 """What is lost at most, relative to a shortfall, to the arithmetic of real numbers."""

@@ -1,16 +1,14 @@
 """The linear programme behind a deadline: it proposes prices, which are then judged without it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
 from sendplan.planner.flow.lp_solver import programme, solved
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.step_classes import NONE
-
-if TYPE_CHECKING:
-    from sendplan.planner.studies.deadline import Deadline
+from sendplan.planner.studies.deadline import Deadline, Weights
 
 FEW = 8_000
 """Variables up to which the simplex method is as fast as any."""
@@ -44,7 +42,7 @@ class _Rows:
 
 
 def proposed_prices(
-    pool: "Deadline", late: float, left_out: float
+    pool: Deadline, late: float, left_out: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Solve the relaxation of one pool, in which emails may be divided.
 
@@ -116,7 +114,7 @@ def proposed_prices(
     return padded[room[0]], padded[new]
 
 
-def _reached(pool: "Deadline") -> np.ndarray:
+def _reached(pool: Deadline) -> np.ndarray:
     """Tell on which days there can be chains at each stage; shape (stages, days)."""
     stages, days = pool.stages, pool.days
     first = np.where(pool.arriving.any(axis=1), (pool.arriving > 0).argmax(axis=1), days)
@@ -153,3 +151,96 @@ def _duals(
     for constraint, price in result.dual_values().items():
         duals[constraint.id] = price
     return duals
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What every plan of a pool falls short by: at least `short` less `relief` a new mailbox."""
+
+    short: float
+    relief: float
+
+    def at(self, mailboxes: int) -> float:
+        """Return the least shortfall with some mailboxes more."""
+        return max(self.short - self.relief * mailboxes, 0.0)
+
+
+def least_shortfall(pool: Deadline, weights: Weights, new_mailbox: np.ndarray) -> Cut:
+    """Bound the shortfall of every plan of one pool.
+
+    Parameters
+    ----------
+    pool : Deadline
+        One pool alone.
+    weights : Weights
+        What a plan falls short by.
+    new_mailbox : ndarray of int, shape (days,)
+        The room that a new mailbox of the pool would bring.
+
+    Returns
+    -------
+    Cut
+        True of every number of new mailboxes, and tight at the pool's room as it is.
+    """
+    free = np.zeros(pool.days), np.zeros(pool.new_room.shape)
+    if not _overfull(pool):
+        return Cut(priced_shortfall(pool, weights, *free), 0.0)
+    room_price, new_price = proposed_prices(pool, weights.late, weights.left_out) or free
+    short = priced_shortfall(pool, weights, room_price, new_price)
+    cut = Cut(short, float(room_price @ new_mailbox))
+    alone = priced_shortfall(pool, weights, *free)
+    return cut if cut.short > alone else Cut(alone, 0.0)
+
+
+def _overfull(pool: Deadline) -> bool:
+    """Tell whether the chains do not all fit if each goes as soon as it can."""
+    stages, load = pool.stages, np.zeros_like(pool.room)
+    new = np.zeros_like(pool.new_room)
+    waiting = pool.arriving.copy()
+    for left in range(int(stages.remaining.max(initial=0)), 0, -1):
+        for stage in np.flatnonzero(stages.remaining == left):
+            now = waiting[stage, : pool.days]
+            load[0] += now
+            if stages.is_first[stage]:
+                new[stages.sequence[stage]] += now
+            if (after := stages.following[stage]) != NONE:
+                np.add.at(waiting[after], pool.onward[after], now)
+    return bool((load > pool.room).any() or (new > pool.new_room).any())
+
+
+def priced_shortfall(
+    pool: Deadline, weights: Weights, room_price: np.ndarray, new_price: np.ndarray
+) -> float:
+    """Return what every plan of one pool falls short by, given prices of room.
+
+    Parameters
+    ----------
+    pool : Deadline
+        One pool alone.
+    weights : Weights
+        What a plan falls short by.
+    room_price : ndarray of float, shape (days,)
+        Price of an email of a day; negative ones count as 0.
+    new_price : ndarray of float, shape (sequences, days)
+        Price of a first email of a sequence and day.
+    """
+    stages, days = pool.stages, pool.days
+    room_price = np.maximum(room_price, 0)
+    new_price = np.where(pool.new_room >= UNLIMITED, 0, np.maximum(new_price, 0))
+    best = np.zeros((len(stages.step), days + 1))
+    for left in range(1, int(stages.remaining.max(initial=0)) + 1):
+        level = np.flatnonzero(stages.remaining == left)
+        best[level, days] = weights.left_out * left
+        sent = np.where(stages.sends[level, :days], room_price, np.inf)
+        first = stages.is_first[level]
+        sent[first] += new_price[stages.sequence[level[first]]]
+        goes_on = stages.following[level] != NONE
+        after = stages.following[level[goes_on]]
+        sent[goes_on] += np.take_along_axis(best[after], pool.onward[after], axis=1)
+        # From the day after on, and late; first emails are never late.
+        waited = np.minimum.accumulate(sent[:, ::-1], axis=1)[:, ::-1]
+        waited = np.append(waited[:, 1:], np.full((len(level), 1), np.inf), axis=1)
+        waited += np.where(first, 0.0, weights.late)[:, None]
+        best[level, :days] = np.minimum(np.minimum(sent, waited), weights.left_out * left)
+    short = float((pool.arriving * best).sum())
+    return short - float(room_price @ pool.room[0]) - float((new_price * pool.new_room).sum())

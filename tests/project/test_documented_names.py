@@ -25,7 +25,7 @@ from sendplan.io.messages.templates import BUILT_INS
 from sendplan.io.planning.settings import read_settings
 from sendplan.io.studies.scenarios import read_scenarios
 from sendplan.io.transport.transport_urls import parse_url
-from sendplan.planner.explain.facts import Explanation
+from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import vocabulary
 from sendplan.planner.simulation.results import Simulation

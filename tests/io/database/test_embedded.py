@@ -16,9 +16,9 @@ import psutil
 import pytest
 from sqlalchemy import text
 
+from sendplan.io.database import embedded, postmaster
 from sendplan.io.database.account import Account
 from sendplan.io.database.embedded import EmbeddedServer, default_data_dir
-from sendplan.io.database import embedded, postmaster
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DatabaseError
 

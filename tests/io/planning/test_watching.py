@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from sendplan.io.database.embedded import EmbeddedServer
 from sendplan.io.database import reconnection
+from sendplan.io.database.embedded import EmbeddedServer
 from sendplan.io.database.engine import connect, migrate
 from sendplan.io.planning import watching
 from sendplan.io.planning.watching import notices

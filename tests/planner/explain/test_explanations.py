@@ -15,7 +15,7 @@ from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.studies.explanations import explain_email
 from sendplan.planner.explain.explanations import explain_slots
-from sendplan.planner.explain.facts import Explanation
+from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.slots import slots_of
 from sendplan.tests.planner.test_optimum import instance

@@ -23,7 +23,8 @@ from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.studies.bisection import Bracket
 from sendplan.planner.studies.capacity_bounds import Target, shortfall
-from sendplan.planner.studies.deadline import Weights, deadline, least_shortfall
+from sendplan.planner.studies.deadline import Weights, deadline
+from sendplan.planner.studies.shortfall import least_shortfall
 from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.problems.tiny import World, day, days_of
 

@@ -17,7 +17,8 @@ from typing import Any
 import pandas as pd
 
 import sendplan
-from sendplan.planner.explain.facts import DayBetween, Explanation, Move
+from sendplan.planner.explain.facts import DayBetween, Move
+from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.model.instance import Workload, workload
 from sendplan.planner.placing.send_times import timetable
 from sendplan.planner.plan.reading import email_numbers, planned
