@@ -51,7 +51,7 @@ from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.documents.texts import read_text, shown
 from sendplan.io.documents.toml_reader import toml_document
 from sendplan.io.documents.toml_tables import TomlTable
-from sendplan.io.errors import Problem
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import MailboxStatus
 
 __all__ = ["Campaign", "Mailbox", "Ramp", "Sequence", "Step", "parse", "read_campaign"]
@@ -97,14 +97,14 @@ class Campaign:
     name : str
         What the file is called in messages.
     mailboxes, sequences : tuple
-    warnings : tuple of Problem
+    warnings : tuple of Fault
         What the reader should know although it stops nothing, such as secrets not set here.
     """
 
     name: str
     mailboxes: tuple[Mailbox, ...]
     sequences: tuple[Sequence, ...]
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[Fault, ...] = ()
 
 
 def read_campaign(path: Path, environ: Mapping[str, str] = os.environ) -> Campaign:

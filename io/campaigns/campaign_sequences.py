@@ -9,10 +9,11 @@ from pathlib import Path
 from sendplan.io.documents.known_names import country_fault, zone_fault
 from sendplan.io.documents.texts import read_text, shown, suggestion
 from sendplan.io.documents.toml_tables import TomlTable, described
-from sendplan.io.errors import DataError, Problem
-from sendplan.io.messages.step_texts import content_problems, subject_problems
+from sendplan.io.errors import DataError
+from sendplan.io.messages.step_texts import content_faults, subject_faults
 from sendplan.io.messages.templates import MAX_SOURCE, attribute_fault
-from sendplan.io.messages.unsubscribing import url_problems
+from sendplan.io.messages.unsubscribing import url_faults
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import (
     DEFAULT_PRIORITY,
     DEFAULT_SEND_DAYS,
@@ -25,8 +26,8 @@ from sendplan.planner.schema.vocabulary import (
 
 MAX_PRIORITY = 1e6
 
-Check = Callable[[str], tuple[str, str] | None]
-"""Returns what is wrong with a name and the remedy, or None."""
+Check = Callable[[str], Fault | None]
+"""Returns what is wrong with a name, or None."""
 
 _DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -76,7 +77,7 @@ def read_sequence(
     Parameters
     ----------
     table : TomlTable
-        The sequence; takes the problems.
+        The sequence; takes the faults.
     groups : mapping
         Addresses in lower case by group.
     known : sequence of str
@@ -114,7 +115,7 @@ def _read_name(table: TomlTable, key: str, check: Check) -> str | None:
     value = table.text(key, f"write the {key} in quotes")
     fault = None if value is None else check(value)
     if fault is not None:
-        table.add(key, *fault)
+        table.note(key, fault)
         return None
     return value
 
@@ -157,9 +158,10 @@ def _read_attributes(table: TomlTable) -> tuple[str, ...]:
     for name in table.texts("attributes", 'write them as ["first_name", "company"]'):
         fault = attribute_fault(name)
         if name in found:
-            fault = (f"the attribute {shown(name)} is listed twice", "remove one of them")
+            rule = f"the attribute {shown(name)} is listed twice"
+            fault = Fault("", rule, "remove one of them")
         if fault:
-            table.add("attributes", *fault)
+            table.note("attributes", fault)
         else:
             found.append(name)
     return tuple(found)
@@ -169,7 +171,7 @@ def _read_unsubscribe_url(table: TomlTable, attributes: tuple[str, ...]) -> str 
     key = "unsubscribe_url"
     url = table.source(key, f'write it as {key} = "https://mail.example/out/{{{{ token }}}}"')
     if url is not None:
-        _note(table, key, url_problems(url, attributes))
+        table.note(key, *url_faults(url, attributes))
     return url
 
 
@@ -214,11 +216,11 @@ def _read_step(table: TomlTable, attributes: tuple[str, ...], folder: Path | Non
     wait = table.integer("wait_days", 0, MAX_HORIZON_DAYS, default=0)
     subject = table.source("subject", 'write it as subject = "…"', required=True)
     if subject is not None:
-        _note(table, "subject", subject_problems(subject, attributes))
+        table.note("subject", *subject_faults(subject, attributes))
     content = _read_content(table, folder)
     if content is not None:
         key = "content" if table.raw("content") is not None else "content_file"
-        _note(table, key, content_problems(content, attributes))
+        table.note(key, *content_faults(content, attributes))
     table.close()
     return Step(wait or 0, subject or "", content or "")
 
@@ -250,13 +252,5 @@ def _read_file(table: TomlTable, file: str, folder: Path | None) -> str | None:
     try:
         return read_text(path, MAX_SOURCE)
     except DataError as error:
-        for problem in error.problems:
-            what = ", ".join(part for part in (shown(file), problem.where) if part)
-            table.add("content_file", f"{what}: {problem.what}", problem.remedy)
+        table.note("content_file", *(fault.within(shown(file)) for fault in error.faults))
         return None
-
-
-def _note(table: TomlTable, key: str, found: Iterable[Problem]) -> None:
-    for problem in found:
-        what = f"{problem.where}: {problem.what}" if problem.where else problem.what
-        table.add(key, what, problem.remedy)

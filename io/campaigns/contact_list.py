@@ -16,8 +16,9 @@ from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.documents.headers import control_character, encoded_word
 from sendplan.io.documents.known_names import zone_fault
 from sendplan.io.documents.texts import CONTROL, character, read_text, shown
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.messages.templates import BUILT_INS, MAX_VALUE
+from sendplan.planner.schema.errors import Fault
 
 MAX_FILE = 256 * 2**20
 """Bytes of a list at most."""
@@ -95,24 +96,24 @@ def parse_contacts(
         With every offending line, its column, value and a remedy.
     """
     if not text.strip():
-        raise DataError([Problem("line 1", "the file is empty", "write a header and rows")], name)
-    problems: list[Problem] = []
-    rows = _rows(text, problems)
+        raise DataError([Fault("line 1", "the file is empty", "write a header and rows")], name)
+    faults: list[Fault] = []
+    rows = _rows(text, faults)
     line, header = next(rows, (1, []))
-    columns = () if problems else _header(line, header, problems)
-    if problems:
-        raise DataError(problems, name)
-    contacts = _read_rows(rows, columns, problems, several_by)
-    if not contacts and not problems:
+    columns = () if faults else _header(line, header, faults)
+    if faults:
+        raise DataError(faults, name)
+    contacts = _read_rows(rows, columns, faults, several_by)
+    if not contacts and not faults:
         remedy = "write one contact a row below the header"
-        problems.append(Problem(f"line {line + 1}", "the file has no contacts", remedy))
-    if problems:
-        raise DataError(problems, name)
+        faults.append(Fault(f"line {line + 1}", "the file has no contacts", remedy))
+    if faults:
+        raise DataError(faults, name)
     attributes = tuple(column for column in columns if column not in (EMAIL, TIMEZONE))
     return ContactList(name, attributes, contacts)
 
 
-def _rows(text: str, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: str, faults: list[Fault]) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not blank with the line it begins on; stop where quoting breaks."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
@@ -120,7 +121,7 @@ def _rows(text: str, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]
         try:
             row = next(reader, None)
         except csv.Error as error:
-            problems.append(_quoting_problem(line, reader.line_num, str(error)))
+            faults.append(_quoting_fault(line, reader.line_num, str(error)))
             return
         if row is None:
             return
@@ -129,7 +130,7 @@ def _rows(text: str, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]
         line = reader.line_num + 1
 
 
-def _quoting_problem(first: int, last: int, message: str) -> Problem:
+def _quoting_fault(first: int, last: int, message: str) -> Fault:
     where = f"line {first}"
     if "end of data" in message:
         what = "a quote is opened and never closed"
@@ -141,12 +142,12 @@ def _quoting_problem(first: int, last: int, message: str) -> Problem:
     if last > first:
         what += f" (read up to line {last})"
     remedy = 'close the quote, or write quotes inside a quoted field twice (""); rows after it'
-    return Problem(where, what, f"{remedy} were not read")
+    return Fault(where, what, f"{remedy} were not read")
 
 
-def _header(line: int, header: list[str], problems: list[Problem]) -> tuple[str, ...]:
+def _header(line: int, header: list[str], faults: list[Fault]) -> tuple[str, ...]:
     where = f"line {line}"
-    note = partial(_note, problems)
+    note = partial(_note, faults)
     names = [name.strip() for name in header]
     names = [name.lower() if name.lower() in (EMAIL, TIMEZONE) else name for name in names]
     if EMAIL not in names:
@@ -184,14 +185,14 @@ def _header(line: int, header: list[str], problems: list[Problem]) -> tuple[str,
     return tuple(names)
 
 
-def _note(problems: list[Problem], where: str, what: str, remedy: str) -> None:
-    problems.append(Problem(where, what, remedy))
+def _note(faults: list[Fault], where: str, what: str, remedy: str) -> None:
+    faults.append(Fault(where, what, remedy))
 
 
 def _read_rows(
     rows: Iterator[tuple[int, list[str]]],
     columns: tuple[str, ...],
-    problems: list[Problem],
+    faults: list[Fault],
     several_by: str | None,
 ) -> tuple[Contact, ...]:
     folded = [column.lower() for column in columns]
@@ -207,49 +208,49 @@ def _read_rows(
     seen: dict[tuple[str, str], int] = {}
     for line, row in rows:
         if len(row) != len(columns):
-            problems.append(_width_problem(line, row, columns))
+            faults.append(_width_fault(line, row, columns))
             continue
-        email = _email(line, row[email_place], problems)
+        email = _email(line, row[email_place], faults)
         apart = row[apart_place].strip() if apart_place is not None else ""
         if email and (first := seen.setdefault((email.lower(), apart), line)) != line:
             what = f"{shown(row[email_place])} stands in line {first} already"
-            problems.append(Problem(f"line {line}, column email", what, "remove one of the rows"))
+            faults.append(Fault(f"line {line}, column email", what, "remove one of the rows"))
         zone = row[zone_place].strip() if zone_place is not None else ""
         if zone and (fault := zone_fault(zone)):
-            problems.append(Problem(f"line {line}, column timezone", *fault))
+            faults.append(fault.within(f"line {line}, column timezone"))
         attributes = {name: value for place, name in others if (value := row[place].strip(" \t"))}
         # One search over the whole row: almost none has anything to find.
         if CONTROL.search("".join(attributes.values())) or any(
             "=?" in value or len(value) > MAX_VALUE for value in attributes.values()
         ):
-            problems += _attribute_problems(line, attributes)
+            faults += _attribute_faults(line, attributes)
         contacts.append(Contact(line, email, zone or None, attributes))
     return tuple(contacts)
 
 
-def _email(line: int, value: str, problems: list[Problem]) -> str:
+def _email(line: int, value: str, faults: list[Fault]) -> str:
     try:
         return address(value)
     except AddressError as error:
         what = f"{error.what}: {shown(value)}" if value.strip() else error.what
-        problems.append(Problem(f"line {line}, column email", what, error.remedy))
+        faults.append(Fault(f"line {line}, column email", what, error.remedy))
         return ""
 
 
-def _width_problem(line: int, row: list[str], columns: tuple[str, ...]) -> Problem:
+def _width_fault(line: int, row: list[str], columns: tuple[str, ...]) -> Fault:
     what = f"{len(row)} fields, but the header has {len(columns)}: {shown(','.join(row))}"
     if len(row) < len(columns):
         missing = ", ".join(columns[len(row) :])
-        return Problem(f"line {line}", what, f"add the missing columns ({shown(missing, 80)})")
-    return Problem(f"line {line}", what, "put fields that hold a comma in double quotes")
+        return Fault(f"line {line}", what, f"add the missing columns ({shown(missing, 80)})")
+    return Fault(f"line {line}", what, "put fields that hold a comma in double quotes")
 
 
-def _attribute_problems(line: int, attributes: Mapping[str, str]) -> Iterator[Problem]:
+def _attribute_faults(line: int, attributes: Mapping[str, str]) -> Iterator[Fault]:
     for name, value in attributes.items():
         where = f"line {line}, column {name}"
         if len(value) > MAX_VALUE:
             what = f"{len(value):,} characters: {shown(value)}"
-            yield Problem(where, what, f"keep to {MAX_VALUE:,} at most")
+            yield Fault(where, what, f"keep to {MAX_VALUE:,} at most")
         for fault in (control_character(value), encoded_word(value)):
             if fault is not None:
-                yield Problem(where, *fault)
+                yield fault.within(where)

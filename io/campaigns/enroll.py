@@ -16,10 +16,11 @@ from sendplan.io.campaigns.loading import transaction
 from sendplan.io.campaigns.ready_days import ReadyDays
 from sendplan.io.documents.known_names import zone_fault
 from sendplan.io.documents.texts import nearest, shown
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.messages.templates import BUILT_INS, Placeholders, placeholders
 from sendplan.io.messages.unsubscribing import unsubscribe_url
 from sendplan.planner.schema import dates
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EmailStatus, MailboxStatus, SequenceStatus
 
 BATCH = 5_000
@@ -208,54 +209,51 @@ def _find_sequence(connection: Connection, name: str) -> Row[Any]:
     if found:
         ids = ", ".join(str(row.id) for row in found)
         what = f"several sequences are called {shown(name)} (ids {ids})"
-        raise DataError([Problem("sequence", what, "rename all but one")])
+        raise DataError([Fault("sequence", what, "rename all but one")])
     names = sorted(connection.scalars(text(_NAMES)))
     near = nearest(name, names)
     listed = ", ".join(shown(known) for known in names[:10]) + (", …" if names[10:] else "")
     remedy = f"there is {listed}" if names else "load a campaign first"
     if near is not None:
         remedy = f"did you mean {shown(near)}?"
-    raise DataError([Problem("sequence", f"no sequence is called {shown(name)}", remedy)])
+    raise DataError([Fault("sequence", f"no sequence is called {shown(name)}", remedy)])
 
 
 def _variables(name: str, steps: Sequence[Row[Any]]) -> Placeholders:
     if not steps:
         what = f"{shown(name)} has no step"
-        raise DataError([Problem("sequence", what, "add a step, then enrol")])
+        raise DataError([Fault("sequence", what, "add a step, then enrol")])
     total = Placeholders(frozenset(), frozenset())
-    problems: list[Problem] = []
+    faults: list[Fault] = []
     for step in steps:
         for part, source in (("subject", step.subject), ("content", step.content)):
             try:
                 total |= placeholders([source])
             except DataError as error:
                 where = f"sequence {shown(name)}, step {step.position}, {part}"
-                problems += [
-                    Problem(", ".join(filter(None, (where, found.where))), found.what, found.remedy)
-                    for found in error.problems
-                ]
-    if problems:
-        raise DataError(problems, "templates")
+                faults += [fault.within(where) for fault in error.faults]
+    if faults:
+        raise DataError(faults, "templates")
     return total
 
 
 def _check_columns(contacts: ContactList, variables: Placeholders) -> None:
     """See that each contact has what the texts print, while the list can still be corrected."""
-    problems: list[Problem] = []
+    faults: list[Fault] = []
     for name in sorted(variables.used - {*contacts.columns, *BUILT_INS}):
         near = nearest(name, contacts.columns)
         remedy = f"add the column '{name}'" + (f", or rename {shown(near)}" if near else "")
         what = f"no column '{name}', which the sequence's templates use"
-        problems.append(Problem("line 1", what, remedy))
+        faults.append(Fault("line 1", what, remedy))
     needed = sorted(variables.required & {*contacts.columns})
     for contact in contacts.contacts:
         for name in needed:
             if name not in contact.attributes:
                 what = f"no value for {contact.email}, and the sequence's templates print it"
                 remedy = f"fill it in, or write {{{{ {name}|default('…') }}}} in the templates"
-                problems.append(Problem(f"line {contact.line}, column {name}", what, remedy))
-    if problems:
-        raise DataError(problems, contacts.name)
+                faults.append(Fault(f"line {contact.line}, column {name}", what, remedy))
+    if faults:
+        raise DataError(faults, contacts.name)
 
 
 def _shares(pool: Sequence[Row[Any]], count: int) -> list[int]:
@@ -342,7 +340,7 @@ def _add_days(
             continue
         fault = zone_fault(row.zone)
         if fault is not None:
-            raise DataError([Problem(f"contact {row.email}", *fault)])
+            raise DataError([fault.within(f"contact {row.email}")])
         days[row.zone], send_at = calendar.slot(row.zone)
         slot = {"zone": row.zone, "send_day": days[row.zone], "send_at": send_at}
         connection.execute(text(_DAY), slot)

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, func, insert, select, text
 from sendplan.io.campaigns.campaign_file import Campaign, Mailbox, Sequence
 from sendplan.io.database.tables import mailboxes, sequence_mailboxes, sequences, steps
 from sendplan.io.documents.texts import shown
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus
 
 _ONE_LOAD_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtext('sendplan load'))")
@@ -26,7 +27,7 @@ class LoadReport:
         Rows created.
     unchanged_sequences, known_mailboxes : int
         What the database had already, with equal settings.
-    warnings : tuple of Problem
+    warnings : tuple of Fault
         The campaign's.
     """
 
@@ -36,7 +37,7 @@ class LoadReport:
     links: int
     unchanged_sequences: int
     known_mailboxes: int
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[Fault, ...] = ()
 
 
 @contextmanager
@@ -67,19 +68,19 @@ def load(connection: Connection, campaign: Campaign) -> LoadReport:
     """
     with transaction(connection):
         connection.execute(_ONE_LOAD_AT_A_TIME)
-        problems: list[Problem] = []
+        faults: list[Fault] = []
         known = _known_mailboxes(connection, campaign)
         for mailbox in campaign.mailboxes:
-            problems += _mailbox_differences(mailbox, known.get(mailbox.email.lower()))
+            faults += _mailbox_differences(mailbox, known.get(mailbox.email.lower()))
         fresh = []
         for sequence in campaign.sequences:
             stored = _stored_sequences(connection, sequence.name)
-            problems += _sequence_differences(connection, sequence, stored)
+            faults += _sequence_differences(connection, sequence, stored)
             if not stored:
-                problems += _pool_problems(sequence, known)
+                faults += _pool_faults(sequence, known)
                 fresh.append(sequence)
-        if problems:
-            raise DataError(problems, campaign.name)
+        if faults:
+            raise DataError(faults, campaign.name)
         created = [box for box in campaign.mailboxes if box.email.lower() not in known]
         ids = {email: row.id for email, row in known.items()}
         ids |= _insert_mailboxes(connection, created)
@@ -145,7 +146,7 @@ def _differences(wanted: Mapping[str, Any], stored: Row[Any]) -> Iterator[tuple[
                 yield name, f"{here} here, {there} in the database"
 
 
-def _mailbox_differences(mailbox: Mailbox, stored: Row[Any] | None) -> Iterator[Problem]:
+def _mailbox_differences(mailbox: Mailbox, stored: Row[Any] | None) -> Iterator[Fault]:
     if stored is None:
         return
     wanted = _mailbox_values(mailbox)
@@ -154,7 +155,7 @@ def _mailbox_differences(mailbox: Mailbox, stored: Row[Any] | None) -> Iterator[
     where = f"mailbox {shown(mailbox.email)}"
     remedy = "write the stored value into the file, or change the mailbox with “sendplan mailbox”"
     for name, values in _differences(wanted, stored):
-        yield Problem(where, f"{name} is {values}", remedy)
+        yield Fault(where, f"{name} is {values}", remedy)
 
 
 def _stored_sequences(connection: Connection, name: str) -> list[Row[Any]]:
@@ -164,12 +165,12 @@ def _stored_sequences(connection: Connection, name: str) -> list[Row[Any]]:
 
 def _sequence_differences(
     connection: Connection, sequence: Sequence, stored: list[Row[Any]]
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     where = f"sequence {shown(sequence.name)}"
     if len(stored) > 1:
         ids = ", ".join(str(row.id) for row in stored)
         remedy = "give the new one another name"
-        yield Problem(where, f"the database has several of that name (ids {ids})", remedy)
+        yield Fault(where, f"the database has several of that name (ids {ids})", remedy)
     if len(stored) != 1:
         return
     wanted = _sequence_values(sequence)
@@ -177,11 +178,11 @@ def _sequence_differences(
         wanted["status"] = str(sequence.status)
     remedy = "give it another name, or change the stored one with “sendplan sequence” and “step”"
     for name, values in _differences(wanted, stored[0]):
-        yield Problem(where, f"exists already, and {name} is {values}", remedy)
+        yield Fault(where, f"exists already, and {name} is {values}", remedy)
     if _stored_steps(connection, stored[0].id) != _step_values(sequence):
-        yield Problem(where, "exists already, with other steps", remedy)
+        yield Fault(where, "exists already, with other steps", remedy)
     if _stored_pool(connection, stored[0].id) != set(sequence.mailboxes):
-        yield Problem(where, "exists already, with other mailboxes", remedy)
+        yield Fault(where, "exists already, with other mailboxes", remedy)
 
 
 def _step_values(sequence: Sequence) -> list[tuple[Any, ...]]:
@@ -206,7 +207,7 @@ def _stored_pool(connection: Connection, sequence_id: int) -> set[str]:
     return {email.lower() for email in connection.scalars(query)}
 
 
-def _pool_problems(sequence: Sequence, known: Mapping[str, Row[Any]]) -> Iterator[Problem]:
+def _pool_faults(sequence: Sequence, known: Mapping[str, Row[Any]]) -> Iterator[Fault]:
     """Find a new sequence whose mailboxes were all paused or removed in the meantime."""
     states = {email: known[email].status for email in sequence.mailboxes if email in known}
     if len(states) < len(sequence.mailboxes) or MailboxStatus.ACTIVE in states.values():
@@ -214,7 +215,7 @@ def _pool_problems(sequence: Sequence, known: Mapping[str, Row[Any]]) -> Iterato
     listed = ", ".join(f"{email} is {status}" for email, status in states.items())
     remedy = "add an active mailbox, or resume one with “sendplan mailbox”"
     where = f"sequence {shown(sequence.name)}"
-    yield Problem(where, f"none of its mailboxes is active ({shown(listed, 200)})", remedy)
+    yield Fault(where, f"none of its mailboxes is active ({shown(listed, 200)})", remedy)
 
 
 def _insert_mailboxes(connection: Connection, created: list[Mailbox]) -> dict[str, int]:

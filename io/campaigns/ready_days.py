@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import Row
 
 from sendplan.io.documents.texts import shown
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.scalar_dates import ONE_DAY, SendingDays, instant_at, local_day
 
 
@@ -33,5 +34,5 @@ class ReadyDays:
         ready = self._days.on_or_after(today + ONE_DAY if closed else today)
         if ready is None:
             what = f"sequence {shown(self._sequence.name)} has no sending day in sight"
-            raise DataError([Problem("sequence", what, "check its send_days and holidays")])
+            raise DataError([Fault("sequence", what, "check its send_days and holidays")])
         return ready, instant_at(ready, self._sequence.start_second, zone)

@@ -23,12 +23,12 @@ from sendplan.io.changes.rows import (
     stored,
 )
 from sendplan.io.database.tables import sequences
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.messages.step_texts import check_unsubscribe_url
 from sendplan.planner import changes
-from sendplan.planner.change import Unchanged
 from sendplan.planner.changes import Change, SetSequence
-from sendplan.planner.schema.errors import ProblemError
+from sendplan.planner.changes.change import Unchanged
+from sendplan.planner.schema.errors import Fault, ProblemError
 
 __all__ = ["Applied", "apply", "sentence", "summary", "translated_faults"]
 
@@ -59,7 +59,7 @@ def apply(connection: Connection, change: Change, now: dt.datetime | None = None
     face = _FACES.get(type(change))
     if face is None:
         what = f"{type(change).__name__} is for studies only, and cannot be stored"
-        raise DataError([Problem("", what, "change the mailboxes, steps or sequences one by one")])
+        raise DataError([Fault("", what, "change the mailboxes, steps or sequences one by one")])
     with translated_faults():
         return face(connection, change, now or connection.scalars(select(func.now())).one())
 
@@ -70,10 +70,7 @@ def translated_faults() -> Iterator[None]:
     try:
         yield
     except ProblemError as error:
-        raise DataError(
-            Problem(fault.where, str(fault).removeprefix(f"{fault.where}: "))
-            for fault in error.faults
-        ) from error
+        raise DataError(error.faults) from error
 
 
 def sentence(done: Sequence[Applied]) -> str:

@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from sendplan.io.changes.rows import SEARCHED, Applied, locked
 from sendplan.io.database.tables import contacts, sequences
-from sendplan.planner import refusals
 from sendplan.planner.changes import StopContacts, SuppressContact
+from sendplan.planner.changes.refusals import unknown
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus
 
 # All rows are locked in the order of ids, as every writer does it, so that two of them cannot
@@ -85,7 +85,7 @@ def _locked_contacts(connection: Connection, ids: Sequence[int]) -> list[str]:
     for key in ids:
         if key not in found:
             known = select(contacts.c.id).order_by(contacts.c.id).limit(SEARCHED)
-            raise refusals.unknown("contact", key, connection.scalars(known))
+            raise unknown("contact", key, connection.scalars(known))
     return list(found.values())
 
 

@@ -6,7 +6,8 @@ from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
 from sendplan.io.database.tables import contacts, mailboxes, sequences, steps
 from sendplan.io.documents.texts import nearest, shown
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
+from sendplan.planner.schema.errors import Fault
 
 SHOWN = 10
 """How many of the names that exist a message lists."""
@@ -50,7 +51,7 @@ def _find(
     if found:
         ids = ", ".join(map(str, found))
         what = f"several are called {shown(text)} (ids {ids})"
-        raise DataError([Problem(noun, what, "name one by its id")])
+        raise DataError([Fault(noun, what, "name one by its id")])
     raise _nothing(noun, text, connection.scalars(select(name).where(name.is_not(None))))
 
 
@@ -75,7 +76,7 @@ def find_step(connection: Connection, text: str, sequence: str | None = None) ->
     if sequence is None:
         if number is None or not _exists(connection, steps, number):
             remedy = "name a step by its id, or by --sequence and --position"
-            raise DataError([Problem("step", f"there is no step {shown(text)}", remedy)])
+            raise DataError([Fault("step", f"there is no step {shown(text)}", remedy)])
         return number
     query = select(steps.c.id, steps.c.position, steps.c.subject).where(
         steps.c.sequence_id == find_sequence(connection, sequence), steps.c.position.is_not(None)
@@ -87,7 +88,7 @@ def find_step(connection: Connection, text: str, sequence: str | None = None) ->
     what = f"sequence {shown(sequence)} has no step at position {shown(text)}"
     named = [_step(row.position, row.subject, row.id) for row in rows[:SHOWN]]
     listed = "; ".join(named) + ("; …" if rows[SHOWN:] else "")
-    raise DataError([Problem("step", what, f"it has {listed or 'no step'}")])
+    raise DataError([Fault("step", what, f"it has {listed or 'no step'}")])
 
 
 def _step(position: int, subject: str | None, key: int) -> str:
@@ -113,7 +114,7 @@ def find_contact(connection: Connection, email: str) -> int:
     query = select(contacts.c.email).where(alike).order_by(address).limit(SEARCHED)
     near = nearest(email, connection.scalars(query))
     remedy = f"did you mean {shown(near)}?" if near else "enrol it first"
-    raise DataError([Problem("contact", f"there is none of the address {shown(email)}", remedy)])
+    raise DataError([Fault("contact", f"there is none of the address {shown(email)}", remedy)])
 
 
 def _exists(connection: Connection, table: Table, key: int) -> bool:
@@ -131,4 +132,4 @@ def _nothing(noun: str, text: str, known: Iterable[str]) -> DataError:
     remedy = f"there is {listed}" if names else "load a campaign first"
     if near is not None:
         remedy = f"did you mean {shown(near)}?"
-    return DataError([Problem(noun, f"there is none called {shown(text)}", remedy)])
+    return DataError([Fault(noun, f"there is none called {shown(text)}", remedy)])

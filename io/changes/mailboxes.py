@@ -19,8 +19,7 @@ from sendplan.io.changes.rows import (
 from sendplan.io.database.tables import mailboxes, sequence_mailboxes, sequences
 from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.documents.texts import shown
-from sendplan.io.errors import DataError, Problem
-from sendplan.planner import refusals
+from sendplan.io.errors import DataError
 from sendplan.planner.changes import (
     AddMailbox,
     LinkMailbox,
@@ -28,6 +27,7 @@ from sendplan.planner.changes import (
     SetMailbox,
     UnlinkMailbox,
 )
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import MailboxStatus
 
@@ -41,7 +41,7 @@ def add_mailbox(connection: Connection, change: AddMailbox, now: dt.datetime) ->
         values["user_id"] = change.user_id
     for sequence_id in sorted(change.sequence_ids):
         locked(connection, sequences, "sequence", sequence_id)
-    mailbox_id = _removed_mailbox(connection, values["email"])
+    mailbox_id = change.brought_back(_of_address(connection, values["email"]))
     if mailbox_id is None:
         statement = insert(mailboxes).values(values).returning(mailboxes.c.id)
         mailbox_id, done = connection.scalars(statement).one(), "added"
@@ -66,7 +66,7 @@ def _address(email: str | None) -> str:
         return address(email or "")
     except AddressError as error:
         what = f"{error.what}: {shown(email or '')}"
-        raise DataError([Problem("new mailbox, email", what, error.remedy)]) from None
+        raise DataError([Fault("new mailbox, email", what, error.remedy)]) from None
 
 
 def _transport(change: AddMailbox | SetMailbox) -> dict[str, str]:
@@ -75,22 +75,19 @@ def _transport(change: AddMailbox | SetMailbox) -> dict[str, str]:
     if not is_reference(change.transport):
         what = "no reference to a secret (the value is not repeated here)"
         remedy = 'write "env:NAME" or "file:PATH", and put the URL there'
-        raise DataError([Problem(f"{change.where}, transport", what, remedy)])
+        raise DataError([Fault(f"{change.where}, transport", what, remedy)])
     return {"transport": change.transport}
 
 
-def _removed_mailbox(connection: Connection, email: str) -> int | None:
-    """Return the removed mailbox of an address; refuse one that is not removed."""
+def _of_address(connection: Connection, email: str) -> list[tuple[int, str]]:
+    """Lock the mailboxes of an address, and return their ids and statuses."""
     rows = connection.execute(
         select(mailboxes.c.id, mailboxes.c.status)
         .where(func.lower(mailboxes.c.email) == email.lower())
         .order_by(mailboxes.c.id)
         .with_for_update(key_share=True)
-    ).all()
-    for row in rows:
-        if row.status != MailboxStatus.REMOVED:
-            raise refusals.address_taken(email, row.id)
-    return rows[0].id if rows else None
+    )
+    return [(row.id, row.status) for row in rows]
 
 
 def remove_mailbox(connection: Connection, change: RemoveMailbox, now: dt.datetime) -> Applied:
@@ -116,8 +113,7 @@ def link_mailbox(connection: Connection, change: LinkMailbox, now: dt.datetime) 
     """Let a mailbox send for a sequence."""
     locked(connection, sequences, "sequence", change.sequence_id)
     row = locked(connection, mailboxes, "mailbox", change.mailbox_id)
-    if row["status"] == MailboxStatus.REMOVED:
-        raise refusals.removed_mailbox(change.mailbox_id)
+    change.refuse_for(row)
     changed = _link(connection, change.sequence_id, change.mailbox_id)
     return _about_link(connection, change, changed, "linked to")
 
@@ -151,7 +147,7 @@ def _link(connection: Connection, sequence_id: int, mailbox_id: int) -> bool:
     if fresh and len(users) > 1:
         what = f"its mailboxes would belong to several users ({', '.join(map(str, users))})"
         where = named_sequence(connection, sequence_id)
-        raise DataError([Problem(where, what, "link mailboxes of one user")])
+        raise DataError([Fault(where, what, "link mailboxes of one user")])
     return fresh
 
 

@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Table, Time, cast, or_, select, update
 from sendplan.io.campaigns.campaign_file import MAX_CAPACITY
 from sendplan.io.database.tables import mailboxes, sequences
 from sendplan.io.documents.texts import shown
-from sendplan.io.errors import DataError, Problem
-from sendplan.planner import refusals
-from sendplan.planner.change import Change
+from sendplan.io.errors import DataError
+from sendplan.planner.changes import Change
+from sendplan.planner.changes.refusals import unknown
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.contracts import CONTRACTS
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.readers import DAY_SECONDS, NULL
 
 LIMITS = {
@@ -75,7 +76,7 @@ def locked(connection: Connection, table: Table, noun: str, key: int) -> dict[st
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         known = select(table.c.id).order_by(table.c.id).limit(SEARCHED)
-        raise refusals.unknown(noun, key, connection.scalars(known))
+        raise unknown(noun, key, connection.scalars(known))
     return dict(row)
 
 
@@ -105,7 +106,7 @@ def stored(change: Change) -> dict[str, Any]:
     for name, most in LIMITS.items():
         if (value := values.get(name)) is not None and value > most:
             what = f"{value:,} is out of range"
-            raise DataError([Problem(f"{change.where}, {name}", what, f"at most {most:,}")])
+            raise DataError([Fault(f"{change.where}, {name}", what, f"at most {most:,}")])
     return values
 
 

@@ -3,7 +3,7 @@
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, insert, select, update
 
 from sendplan.io.changes.rows import (
     Applied,
@@ -15,8 +15,8 @@ from sendplan.io.changes.rows import (
 )
 from sendplan.io.database.tables import enrollments, sequences, steps
 from sendplan.io.messages.step_texts import check_texts
-from sendplan.planner import refusals
 from sendplan.planner.changes import AddStep, MoveStep, RemoveStep, SetStep
+from sendplan.planner.changes.steps import Positions, refuse_removed_step
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
 
 
@@ -24,11 +24,10 @@ def add_step(connection: Connection, change: AddStep, now: dt.datetime) -> Appli
     """Insert a step, and reopen the enrollments that have completed if that is wanted."""
     sequence_id = change.sequence_id
     locked(connection, sequences, "sequence", sequence_id)
-    position = change.place(*_extent(connection, sequence_id))
+    moved, position = change.place(_positions(connection, sequence_id))
     texts = _texts(change)
     check_texts(connection, sequence_id, texts)
-    behind = (steps.c.sequence_id == sequence_id) & (steps.c.position >= position)
-    connection.execute(update(steps).where(behind).values(position=steps.c.position + 1))
+    _set_positions(connection, moved)
     values = {"sequence_id": sequence_id, **stored(change), **texts, "position": position}
     step_id = connection.scalars(insert(steps).values(values).returning(steps.c.id)).one()
     words = f"{named_sequence(connection, sequence_id)}: step {step_id} added as no. {position}"
@@ -57,18 +56,10 @@ def remove_step(connection: Connection, change: RemoveStep, now: dt.datetime) ->
 def move_step(connection: Connection, change: MoveStep, now: dt.datetime) -> Applied:
     """Give a step another position, and those between the ones next to theirs."""
     row = _live_step(connection, change.step_id)
-    old, new = row["position"], change.place(_extent(connection, row["sequence_id"])[1])
-    place = steps.c.position
-    others = update(steps).where(
-        steps.c.sequence_id == row["sequence_id"], steps.c.id != change.step_id
-    )
-    # Until the transaction ends two steps may share a position.
-    between = (place > old) & (place <= new)
-    connection.execute(others.where(between).values(position=place - 1))
-    between = (place >= new) & (place < old)
-    connection.execute(others.where(between).values(position=place + 1))
-    changed = set_row(connection, steps, change.step_id, {"position": new})
-    return _about_step(connection, change, row["sequence_id"], changed, f"no. {new}")
+    moved = change.place(_positions(connection, row["sequence_id"]))
+    changed = _set_positions(connection, moved)
+    holds = f"no. {moved[change.step_id]}"
+    return _about_step(connection, change, row["sequence_id"], changed, holds)
 
 
 def set_step(connection: Connection, change: SetStep, now: dt.datetime) -> Applied:
@@ -104,14 +95,22 @@ def _live_step(connection: Connection, step_id: int) -> dict[str, Any]:
     if sequence_id is not None:
         locked(connection, sequences, "sequence", sequence_id)
     row = locked(connection, steps, "step", step_id)
-    if row["position"] is None:
-        raise refusals.removed_step(step_id)
+    refuse_removed_step(step_id, row)
     return row
 
 
-def _extent(connection: Connection, sequence_id: int) -> tuple[int, int]:
-    """Return the number of steps of a sequence, and the position of its last one."""
+def _positions(connection: Connection, sequence_id: int) -> Positions:
     place = steps.c.position
-    query = select(func.count(place), func.coalesce(func.max(place), 0))
-    count, last = connection.execute(query.where(steps.c.sequence_id == sequence_id)).one()
-    return count, last
+    query = select(steps.c.id, place).where(steps.c.sequence_id == sequence_id)
+    rows = connection.execute(query.where(place.is_not(None)))
+    return {row.id: row.position for row in rows}
+
+
+def _set_positions(connection: Connection, positions: Positions) -> bool:
+    """Give steps positions in one statement, and tell whether any of them was another before."""
+    if not positions:
+        return False
+    # Until the transaction ends two steps may share a position.
+    place = case(positions, value=steps.c.id)
+    other = steps.c.id.in_(positions) & (steps.c.position != place)
+    return connection.execute(update(steps).where(other).values(position=place)).rowcount > 0

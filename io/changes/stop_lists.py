@@ -6,7 +6,7 @@ would stop people for another reason than was meant, or in more sequences.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -14,8 +14,9 @@ from sqlalchemy import Connection, text
 from sendplan.io.campaigns.contact_list import Contact, ContactList, read_contacts
 from sendplan.io.changes.lookups import find_sequence
 from sendplan.io.documents.texts import shown, suggestion
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.planner.changes import StopContacts
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import SUPPRESSING, StopReason
 
 REASON, SEQUENCE = "reason", "sequence"
@@ -55,25 +56,25 @@ def read_stops(path: Path, reason: str | None, sequence: str | None) -> tuple[St
         With every offending line, its column, value and a remedy.
     """
     listed = read_contacts(path, several_by=SEQUENCE)
-    problems = list(_unknown_columns(listed))
+    faults = list(_unknown_columns(listed))
     stops = []
-    for contact in () if problems else listed.contacts:
+    for contact in () if faults else listed.contacts:
         stop = _stop(contact, reason, sequence)
-        problems += _problems(stop)
+        faults += _faults(stop)
         stops.append(stop)
-    if problems:
-        raise DataError(problems, listed.name)
+    if faults:
+        raise DataError(faults, listed.name)
     return tuple(stops)
 
 
-def _unknown_columns(listed: ContactList) -> Iterator[Problem]:
+def _unknown_columns(listed: ContactList) -> Iterator[Fault]:
     named = [*listed.columns]
     if any(contact.timezone for contact in listed.contacts):
         named.append("timezone")
     for name in named:
         if name.lower() not in COLUMNS:
             remedy = suggestion(name, COLUMNS, f"keep to {', '.join(COLUMNS)}")
-            yield Problem("line 1", f"{shown(name)} is no column of a list to stop", remedy)
+            yield Fault("line 1", f"{shown(name)} is no column of a list to stop", remedy)
 
 
 def _stop(contact: Contact, reason: str | None, sequence: str | None) -> Stop:
@@ -82,16 +83,16 @@ def _stop(contact: Contact, reason: str | None, sequence: str | None) -> Stop:
     return Stop(contact.line, contact.email, reason, given.get(SEQUENCE, sequence))
 
 
-def _problems(stop: Stop) -> Iterator[Problem]:
+def _faults(stop: Stop) -> Iterator[Fault]:
     where = f"line {stop.line}, column {REASON}"
     if not stop.reason:
-        yield Problem(where, "no reason", f"fill in {', '.join(REASONS)}, or give --reason")
+        yield Fault(where, "no reason", f"fill in {', '.join(REASONS)}, or give --reason")
     elif stop.reason not in REASONS:
         remedy = suggestion(stop.reason, REASONS, f"use one of {', '.join(REASONS)}")
-        yield Problem(where, f"unknown reason {shown(stop.reason)}", remedy)
+        yield Fault(where, f"unknown reason {shown(stop.reason)}", remedy)
     elif stop.reason in SUPPRESSING and stop.sequence is not None:
         what = f"{shown(stop.sequence)}, but whoever {stop.reason} is stopped in every sequence"
-        yield Problem(f"line {stop.line}, column {SEQUENCE}", what, "leave the sequence out")
+        yield Fault(f"line {stop.line}, column {SEQUENCE}", what, "leave the sequence out")
 
 
 def wanted_stops(
@@ -117,31 +118,31 @@ def wanted_stops(
     emails = list({stop.email.lower() for stop in stops})
     known = {row.email: row.id for row in connection.execute(text(KNOWN), {"emails": emails})}
     sequences: dict[str, int] = {}
-    problems: list[Problem] = []
+    faults: list[Fault] = []
     grouped: dict[tuple[str, str | None], list[int]] = {}
     for stop in stops:
         if stop.sequence is not None and stop.sequence not in sequences:
             # Told once, at its first line, if it does not exist.
-            sequences[stop.sequence] = _sequence(connection, stop.line, stop.sequence, problems)
+            sequences[stop.sequence] = _sequence(connection, stop.line, stop.sequence, faults)
         contact_id = known.get(stop.email.lower())
         if contact_id is None:
             what = f"there is no contact of the address {shown(stop.email)}"
             remedy = "correct it, or remove the row"
-            problems.append(Problem(f"line {stop.line}, column email", what, remedy))
+            faults.append(Fault(f"line {stop.line}, column email", what, remedy))
         else:
             grouped.setdefault((stop.reason, stop.sequence), []).append(contact_id)
-    if problems:
-        raise DataError(problems, str(path))
+    if faults:
+        raise DataError(faults, str(path))
     return [
         StopContacts(ids, reason, None if name is None else [sequences[name]])
         for (reason, name), ids in grouped.items()
     ]
 
 
-def _sequence(connection: Connection, line: int, name: str, problems: list[Problem]) -> int:
+def _sequence(connection: Connection, line: int, name: str, faults: list[Fault]) -> int:
     try:
         return find_sequence(connection, name)
     except DataError as error:
         where = f"line {line}, column {SEQUENCE}"
-        problems += [Problem(where, each.what, each.remedy) for each in error.problems]
+        faults += [replace(fault, where=where) for fault in error.faults]
         return 0

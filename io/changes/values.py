@@ -1,6 +1,7 @@
 """Settings as they stand on the command line, read by the contracts of their columns."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -8,7 +9,7 @@ from sendplan.io.campaigns.campaign_sequences import weekday
 from sendplan.io.documents.known_names import country_fault, zone_fault
 from sendplan.io.documents.texts import shown
 from sendplan.planner.schema.contracts import CONTRACTS, read_values
-from sendplan.planner.schema.errors import ProblemError
+from sendplan.planner.schema.errors import Fault, ProblemError
 
 NONE = "none"
 """What is written for null, where a column may be null."""
@@ -45,7 +46,7 @@ def read_argument(table: str, column: str, text: str) -> Any:
         return Null.NULL
     unknown = _NAMES[column](text) if column in _NAMES else None
     if unknown is not None:
-        raise ValueError("; ".join(unknown))
+        raise ValueError(str(unknown))
     value: Any = text.strip()
     if contract.kind in _FORMS:
         read, form = _FORMS[contract.kind]
@@ -57,12 +58,11 @@ def read_argument(table: str, column: str, text: str) -> Any:
     try:
         read_values(table, {column: value}, "")
     except ProblemError as error:
-        fault = error.faults[0]
-        rule = f"{fault.rule}. {fault.remedy}"
+        fault = replace(error.faults[0], where=shown(text), offenders=())
         if contract.kind == "time":
             # In seconds its bounds would mean nothing to a reader.
-            rule = "no time of day here. Write it as HH:MM or HH:MM:SS"
-        raise ValueError(f"{shown(text)}: {rule}") from error
+            fault = Fault(shown(text), "no time of day here", "write it as HH:MM or HH:MM:SS")
+        raise ValueError(str(fault)) from error
     return value
 
 
@@ -79,7 +79,7 @@ _FORMS: dict[str, tuple[Callable[[str], Any], str]] = {
     "number": (float, "a number"),
     "weekdays": (_weekdays, "days such as mon,tue or 1,2"),
 }
-_NAMES: dict[str, Callable[[str], tuple[str, str] | None]] = {
+_NAMES: dict[str, Callable[[str], Fault | None]] = {
     "timezone": zone_fault,
     "holidays": country_fault,
 }

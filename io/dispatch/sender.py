@@ -14,13 +14,14 @@ from pathlib import Path
 from sendplan.io.delivery.claim import Claim
 from sendplan.io.dispatch.ledger import Ledger
 from sendplan.io.dispatch.mailbox_queue import Line
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.messages.composing import SenderError, compose
 from sendplan.io.messages.outcomes import Outcome, Transport, Verdict
 from sendplan.io.messages.templates import FlawedTemplateError
 from sendplan.io.transport.outbox import Outbox
 from sendplan.io.transport.smtp_transport import ANSWER_TIMEOUT, TIMEOUT, SmtpTransport
 from sendplan.io.transport.transport_urls import parse_url, read_reference
+from sendplan.planner.schema.errors import Fault
 
 SHORTEST_HOLD = 10.0
 LONGEST_HOLD = 300.0
@@ -130,7 +131,7 @@ class Sender:
         if claim.transport is None:
             where, what = f"mailbox {claim.texts.sender}", "it has no transport"
             remedy = "name one with `sendplan mailbox set … --transport env:NAME`"
-            raise DataError([Problem(where, what, remedy)])
+            raise DataError([Fault(where, what, remedy)])
         if line.transport is None or line.reference != claim.transport:
             line.close()
             server = parse_url(read_reference(claim.transport, os.environ))

@@ -4,6 +4,7 @@ import email.header
 import re
 
 from sendplan.io.documents.texts import CONTROL, character, shown
+from sendplan.planner.schema.errors import Fault
 
 MAX_SUBJECT = 998
 """Characters of a line of a message at most (RFC 5322, section 2.1.1)."""
@@ -12,9 +13,6 @@ ENCODED = "=?"
 """What an encoded word begins with; some readers decode it even where it has no end."""
 
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[^?\s]*\?[^?]*\?=")
-
-Fault = tuple[str, str]
-"""What is wrong, and the remedy."""
 
 
 def encoded_word(text: str) -> Fault | None:
@@ -32,7 +30,8 @@ def encoded_word(text: str) -> Fault | None:
         decoded = ""
     hidden = CONTROL.search(decoded)
     hides = f" that hides {character(hidden[0])}" if hidden else ""
-    return f"an encoded word{hides}: {shown(found[0])}", "write the characters themselves"
+    rule = f"an encoded word{hides}: {shown(found[0])}"
+    return Fault("", rule, "write the characters themselves")
 
 
 def control_character(text: str) -> Fault | None:
@@ -41,16 +40,16 @@ def control_character(text: str) -> Fault | None:
     if found is None:
         return None
     around = shown(text[max(0, found.start() - 20) : found.end() + 20])
-    return f"{character(found[0])} at character {found.start() + 1}: {around}", "remove it"
+    rule = f"{character(found[0])} at character {found.start() + 1}: {around}"
+    return Fault("", rule, "remove it")
 
 
-def subject_faults(text: str) -> list[Fault]:
+def subject_line_faults(text: str) -> list[Fault]:
     """Return everything that keeps a text from being a subject."""
     if not text.strip():
-        return [("the subject is empty", "write a subject")]
+        return [Fault("", "the subject is empty", "write a subject")]
     faults = [fault for fault in (control_character(text), encoded_word(text)) if fault]
     if len(text) > MAX_SUBJECT:
-        faults.append(
-            (f"{len(text):,} characters: {shown(text)}", f"keep to {MAX_SUBJECT} at most")
-        )
+        rule = f"{len(text):,} characters: {shown(text)}"
+        faults.append(Fault("", rule, f"keep to {MAX_SUBJECT} at most"))
     return faults

@@ -5,12 +5,10 @@ from zoneinfo import available_timezones
 
 from sendplan.io.documents.texts import nearest, shown
 from sendplan.planner.schema.dates import is_country, is_zone
+from sendplan.planner.schema.errors import Fault
 
 _MACHINE_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 """Zones that mean something else on each machine, or nothing."""
-
-Fault = tuple[str, str]
-"""What is wrong, and the remedy."""
 
 
 @lru_cache(maxsize=4096)
@@ -23,7 +21,7 @@ def zone_fault(name: str) -> Fault | None:
     same_city = sorted(zone for zone in zones if zone.rpartition("/")[2].casefold() == place)
     found = min(same_city, key=len) if same_city else nearest(place, zones)
     remedy = f"did you mean '{found}'?" if found else "use an IANA name such as 'Europe/Berlin'"
-    return f"unknown time zone {shown(name)}", remedy
+    return Fault("", f"unknown time zone {shown(name)}", remedy)
 
 
 def country_fault(code: str) -> Fault | None:
@@ -37,4 +35,4 @@ def country_fault(code: str) -> Fault | None:
     if meant is None and (name := nearest(code.strip().replace(" ", "_"), codes)):
         meant = codes[name]
     remedy = f"did you mean '{meant}'?" if meant else "use a country code such as 'US' or 'DE'"
-    return f"no holidays are known for the country {shown(code)}", remedy
+    return Fault("", f"no holidays are known for the country {shown(code)}", remedy)

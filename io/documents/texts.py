@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
+from sendplan.planner.schema.errors import Fault
 
 SHOWN_WIDTH = 40
 """Characters of a foreign value that a message repeats."""
@@ -54,13 +55,13 @@ def suggestion(word: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"did you mean '{found}'?" if found else otherwise
 
 
-def _encoding_problems(data: bytes) -> Iterator[Problem]:
+def _encoding_faults(data: bytes) -> Iterator[Fault]:
     offset = 0
     for number, line in enumerate(data.split(b"\n"), start=1):
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
-            yield Problem(
+            yield Fault(
                 f"line {number}",
                 f"not UTF-8: byte 0x{line[error.start]:02x} at byte {offset + error.start} of the"
                 f" file, after {shown(line[: error.start].decode('utf-8', 'replace')[-20:])}",
@@ -69,11 +70,11 @@ def _encoding_problems(data: bytes) -> Iterator[Problem]:
         offset += len(line) + 1
 
 
-def _nul_problems(text: str) -> Iterator[Problem]:
+def _nul_faults(text: str) -> Iterator[Fault]:
     for number, line in enumerate(text.split("\n"), start=1):
         place = line.find("\0")
         if place >= 0:
-            yield Problem(
+            yield Fault(
                 f"line {number}, character {place + 1}",
                 f"a NUL character, after {shown(line[:place][-20:])}",
                 "remove it; the file may be damaged or no text file",
@@ -101,18 +102,18 @@ def read_text(path: Path, limit: int) -> str:
             data = stream.read(limit + 1)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        problem = Problem("", f"cannot be read: {reason}", "check the path and its permissions")
-        raise DataError([problem], str(path)) from error
+        fault = Fault("", f"cannot be read: {reason}", "check the path and its permissions")
+        raise DataError([fault], str(path)) from error
     if len(data) > limit:
         size = f"{limit / 2**20:g} MiB" if limit >= 2**20 else f"{limit / 2**10:g} KiB"
-        problem = Problem("", f"larger than {size}", "split the file")
-        raise DataError([problem], str(path))
+        fault = Fault("", f"larger than {size}", "split the file")
+        raise DataError([fault], str(path))
     if data.startswith(_UTF16_MARKS):
-        raise DataError([Problem("line 1", "UTF-16, not UTF-8", _SAVE_AS_UTF8)], str(path))
+        raise DataError([Fault("line 1", "UTF-16, not UTF-8", _SAVE_AS_UTF8)], str(path))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(_encoding_problems(data), str(path)) from error
+        raise DataError(_encoding_faults(data), str(path)) from error
     if "\0" in text:
-        raise DataError(_nul_problems(text), str(path))
+        raise DataError(_nul_faults(text), str(path))
     return text

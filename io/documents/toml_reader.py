@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from sendplan.io.documents.toml_lines import TomlLines
 from sendplan.io.documents.toml_tables import Findings, TomlTable
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
+from sendplan.planner.schema.errors import Fault
 
 
 @contextmanager
@@ -30,17 +31,17 @@ def toml_document(text: str, name: str) -> Iterator[TomlTable]:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError([_syntax_problem(error)], name) from None
+        raise DataError([_syntax_fault(error)], name) from None
     root = TomlTable(document, "", Findings(TomlLines(text)))
     yield root
     root.close()
-    if root.findings.problems:
-        raise DataError(root.findings.problems, name)
+    if root.findings.faults:
+        raise DataError(root.findings.faults, name)
 
 
-def _syntax_problem(error: Exception) -> Problem:
+def _syntax_fault(error: Exception) -> Fault:
     # The document itself is not quoted: the faulty line may hold a secret.
     message = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
     what, _, place = message.partition(" (at ")
     remedy = "correct the TOML; texts stand in quotes, long ones in triple quotes"
-    return Problem(place.rstrip(")"), f"syntax error: {what}", remedy)
+    return Fault(place.rstrip(")"), f"syntax error: {what}", remedy)

@@ -1,4 +1,4 @@
-"""Reading TOML tables from outside: every key by its type, every problem noted, none raised."""
+"""Reading TOML tables from outside: every key by its type, every fault noted, none raised."""
 
 import datetime as dt
 import math
@@ -10,7 +10,7 @@ from typing import Any
 from sendplan.io.documents.headers import control_character
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.documents.toml_lines import TomlLines
-from sendplan.io.errors import Problem
+from sendplan.planner.schema.errors import Fault
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?\Z")
 _SECRET_KEY = re.compile(r"pass(word|wd)?|secret|token|smtp_?url|credential", re.IGNORECASE)
@@ -36,7 +36,7 @@ def described(value: object) -> str:
 
 
 class Findings:
-    """The problems and warnings of one document.
+    """The faults and warnings of one document.
 
     Parameters
     ----------
@@ -45,17 +45,21 @@ class Findings:
     """
 
     def __init__(self, lines: TomlLines) -> None:
-        self.problems: list[Problem] = []
-        self.warnings: list[Problem] = []
+        self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
         self._lines = lines
 
     def add(self, path: str, what: str, remedy: str) -> None:
         """Note what is wrong at a path."""
-        self.problems.append(Problem(self._where(path), what, remedy))
+        self.note(path, Fault("", what, remedy))
+
+    def note(self, path: str, fault: Fault) -> None:
+        """Note a fault of the value at a path."""
+        self.faults.append(fault.within(self._where(path)))
 
     def warn(self, path: str, what: str, remedy: str) -> None:
         """Note what may be wrong at a path."""
-        self.warnings.append(Problem(self._where(path), what, remedy))
+        self.warnings.append(Fault(self._where(path), what, remedy))
 
     def _where(self, path: str) -> str:
         line = self._lines.line(path)
@@ -72,7 +76,7 @@ class TomlTable:
     path : str
         Its path in the document; empty for the document itself.
     findings : Findings
-        Takes the problems.
+        Takes the faults.
     """
 
     def __init__(self, values: Mapping[str, Any], path: str, findings: Findings) -> None:
@@ -88,6 +92,11 @@ class TomlTable:
     def add(self, key: str, what: str, remedy: str) -> None:
         """Note what is wrong with a key."""
         self.findings.add(self.place(key), what, remedy)
+
+    def note(self, key: str, *faults: Fault) -> None:
+        """Note faults of the value of a key."""
+        for fault in faults:
+            self.findings.note(self.place(key), fault)
 
     def raw(self, key: str) -> Any:
         """Return the value of a key as it is, or None."""
@@ -116,11 +125,12 @@ class TomlTable:
             return None
         fault = control_character(value)
         if not value.strip():
-            fault = ("the text is empty", remedy)
+            fault = Fault("", "the text is empty", remedy)
         elif len(value) > MAX_NAME:
-            fault = (f"{len(value):,} characters: {shown(value)}", f"keep to {MAX_NAME} at most")
+            rule = f"{len(value):,} characters: {shown(value)}"
+            fault = Fault("", rule, f"keep to {MAX_NAME} at most")
         if fault:
-            self.add(key, *fault)
+            self.note(key, fault)
             return None
         return str(value)
 

@@ -17,14 +17,15 @@ from functools import lru_cache
 from uuid import UUID
 
 from sendplan.io.documents.addresses import AddressError, address
-from sendplan.io.documents.headers import ENCODED, subject_faults
+from sendplan.io.documents.headers import ENCODED, subject_line_faults
 from sendplan.io.documents.texts import CONTROL_IN_LINES, character, shown
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.messages.message_ids import is_sound, message_id, token
 from sendplan.io.messages.outcomes import Message
-from sendplan.io.messages.step_texts import content_problems, subject_problems
+from sendplan.io.messages.step_texts import content_faults, subject_faults
 from sendplan.io.messages.templates import BUILT_INS, FlawedTemplateError, Template, template
 from sendplan.io.messages.unsubscribing import TOKEN, unsubscribe_url
+from sendplan.planner.schema.errors import Fault
 
 LINE = 78
 """Characters of a line that messages keep to (RFC 5322, section 2.1.1)."""
@@ -124,10 +125,10 @@ def _plain_address(whose: str, text: str, failure: type[DataError]) -> str:
     try:
         plain = address(text)
     except AddressError as error:
-        raise failure([Problem(where, error.what, error.remedy)]) from error
+        raise failure([Fault(where, error.what, error.remedy)]) from error
     # Legal in an address, yet some readers decode what follows, and be it into a line break.
     if ENCODED in plain:
-        raise failure([Problem(where, f"'{ENCODED}' in the address", "use another address")])
+        raise failure([Fault(where, f"'{ENCODED}' in the address", "use another address")])
     return plain
 
 
@@ -135,8 +136,8 @@ def _subject(texts: Texts, built_in: Mapping[str, str]) -> str:
     if texts.subject is not None:
         return _rendered_subject("subject", texts.subject, texts.attributes, built_in)
     if texts.first_subject is None:
-        problem = Problem("subject", "the first email of a thread has none", "give the step one")
-        raise FlawedTemplateError([problem])
+        fault = Fault("subject", "the first email of a thread has none", "give the step one")
+        raise FlawedTemplateError([fault])
     place = "subject of the thread's first email"
     first = _rendered_subject(place, texts.first_subject, texts.attributes, built_in)
     return first if first[:3].lower() == "re:" else f"Re: {first}"
@@ -147,19 +148,19 @@ def _rendered_subject(
 ) -> str:
     text = _rendered(place, source, attributes, built_in).strip()
     # Two harmless values may form an encoded word between them.
-    faults = subject_faults(text)
+    faults = subject_line_faults(text)
     if faults:
-        raise _failure(source, [Problem(place, what, remedy) for what, remedy in faults])
+        raise _failure(source, [fault.within(place) for fault in faults])
     return text
 
 
 def _content(texts: Texts, built_in: Mapping[str, str]) -> str:
     if texts.content is None:
-        raise FlawedTemplateError([Problem("content", "the step has none", "give it one")])
+        raise FlawedTemplateError([Fault("content", "the step has none", "give it one")])
     text = _rendered("content", texts.content, texts.attributes, built_in)
     if not text.strip():
-        problem = Problem("content", "nothing is left of it for this contact", "mend the template")
-        raise _failure(texts.content, [problem])
+        fault = Fault("content", "nothing is left of it for this contact", "mend the template")
+        raise _failure(texts.content, [fault])
     return text
 
 
@@ -171,32 +172,28 @@ def _rendered(
     try:
         return checked.render(values)
     except DataError as error:
-        problems = [Problem(place, found.what, found.remedy) for found in error.problems]
-        raise _failure(source, problems) from error
+        raise _failure(source, [fault.within(place) for fault in error.faults]) from error
 
 
-def _failure(source: str, problems: list[Problem]) -> DataError:
+def _failure(source: str, faults: list[Fault]) -> DataError:
     """Return the error for a text that could not be rendered."""
     # What holds nothing of the contact's fails for all of them alike.
     if template(source).placeholders.used.issubset(BUILT_INS):
-        return FlawedTemplateError(problems)
-    return DataError(problems)
+        return FlawedTemplateError(faults)
+    return DataError(faults)
 
 
 @lru_cache(maxsize=1024)
 def _checked(place: str, source: str) -> Template:
     """Check a template again as it was when it was stored; plain SQL may have stored it."""
-    check = content_problems if place == "content" else subject_problems
+    check = content_faults if place == "content" else subject_faults
     try:
         compiled = template(source)
         found = check(source, compiled.placeholders.used)
     except FlawedTemplateError as error:
-        found = list(error.problems)
+        found = list(error.faults)
     if found:
-        raise FlawedTemplateError(
-            Problem(", ".join(filter(None, (place, flaw.where))), flaw.what, flaw.remedy)
-            for flaw in found
-        )
+        raise FlawedTemplateError(fault.within(place) for fault in found)
     return compiled
 
 
@@ -232,7 +229,7 @@ def _as_text(name: str, value: object) -> str:
 
 
 def _attributes_error(what: str) -> DataError:
-    return DataError([Problem("attributes", what, "correct those of the contact")])
+    return DataError([Fault("attributes", what, "correct those of the contact")])
 
 
 def _subject_line(text: str) -> str:

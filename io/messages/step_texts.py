@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterator, Mapping
 
 from sqlalchemy import Connection, text
 
-from sendplan.io.documents.headers import subject_faults
+from sendplan.io.documents.headers import subject_line_faults
 from sendplan.io.documents.texts import CONTROL_IN_LINES, character
-from sendplan.io.errors import DataError, Problem
-from sendplan.io.messages.templates import BUILT_INS, flaws, placeholders, problems
-from sendplan.io.messages.unsubscribing import unsubscribe_url, url_problems
+from sendplan.io.errors import DataError
+from sendplan.io.messages.templates import BUILT_INS, placeholders, template_faults
+from sendplan.io.messages.unsubscribing import unsubscribe_url, url_faults
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
 
 # Contacts who have completed count: a step may be added to reopen them.
@@ -26,7 +27,7 @@ SELECT count(*) AS contacts, min(contacts.email) AS email {_CONTACTS}
   AND NOT attributes ? :name"""
 
 
-def subject_problems(subject: str, known: Collection[str]) -> list[Problem]:
+def subject_faults(subject: str, known: Collection[str]) -> list[Fault]:
     """Return everything wrong with the template of a subject.
 
     Parameters
@@ -36,20 +37,19 @@ def subject_problems(subject: str, known: Collection[str]) -> list[Problem]:
     known : collection of str
         The attributes that it may use, besides the built-in variables.
     """
-    found = [Problem("", what, remedy) for what, remedy in subject_faults(subject)]
-    return found + problems("", flaws(subject, known))
+    return subject_line_faults(subject) + template_faults(subject, known)
 
 
-def content_problems(content: str, known: Collection[str]) -> list[Problem]:
+def content_faults(content: str, known: Collection[str]) -> list[Fault]:
     """Return everything wrong with the template of a content; parameters as for a subject."""
     found = []
     if not content.strip():
-        found.append(Problem("", "the content is empty", "write the email's text"))
+        found.append(Fault("", "the content is empty", "write the email's text"))
     control = CONTROL_IN_LINES.search(content)
     if control:
         line = content.count("\n", 0, control.start()) + 1
-        found.append(Problem(f"template line {line}", character(control[0]), "remove it"))
-    return found + problems("", flaws(content, known))
+        found.append(Fault(f"template line {line}", character(control[0]), "remove it"))
+    return found + template_faults(content, known)
 
 
 def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, str]) -> None:
@@ -73,14 +73,11 @@ def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, st
         With everything that is wrong with the texts.
     """
     known = _known(connection, sequence_id) if texts else None
-    found: list[Problem] = []
+    found: list[Fault] = []
     for part, source in texts.items():
-        check = subject_problems if part == "subject" else content_problems
+        check = subject_faults if part == "subject" else content_faults
         flawed = check(source, known if known is not None else _variables(source))
-        found += [
-            Problem(", ".join(filter(None, (part, flaw.where))), flaw.what, flaw.remedy)
-            for flaw in flawed
-        ]
+        found += [fault.within(part) for fault in flawed]
         if known is not None and not flawed:
             for name in sorted(placeholders([source]).required - {*BUILT_INS}):
                 remedy = f"write {{{{ {name}|default('…') }}}}, or give it to them"
@@ -108,7 +105,7 @@ def check_unsubscribe_url(connection: Connection, sequence_id: int, url: str) ->
     """
     known = _known(connection, sequence_id)
     part = "unsubscribe_url"
-    found = [Problem(part, flaw.what, flaw.remedy) for flaw in url_problems(url, known)]
+    found = [fault.within(part) for fault in url_faults(url, known)]
     if known is not None and not found:
         for name in sorted(unsubscribe_url(url).placeholders.required - {*BUILT_INS}):
             remedy = "write {{ token }} instead, or give it to them"
@@ -134,9 +131,9 @@ def _variables(source: str) -> Collection[str]:
 
 def _lacking(
     connection: Connection, sequence_id: int, part: str, name: str, remedy: str
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     """Find contacts without a value that a text needs."""
     row = connection.execute(text(_LACKING), {"sequence": sequence_id, "name": name}).one()
     if row.contacts:
         what = f"{row.contacts:,} contacts have no '{name}' (one is {row.email})"
-        yield Problem(part, what, remedy)
+        yield Fault(part, what, remedy)

@@ -6,12 +6,12 @@ the size of a text is then linear in its template and values, and nothing can re
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from jinja2 import nodes
 
 from sendplan.io.documents.texts import shown
+from sendplan.planner.schema.errors import Fault
 
 MAX_DEPTH = 40
 """Levels of nesting; the compiler behind the templates has limits of its own beyond."""
@@ -25,20 +25,13 @@ RESERVED = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs", "a
 """Names that mean something to the template language itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flaw:
-    """One thing wrong with a template.
+Flaw = tuple[int, Fault]
+"""A fault of a template and its line, from 1; 0 where it concerns the whole."""
 
-    Parameters
-    ----------
-    line : int or None
-        Line of the template, from 1; None where it concerns the whole.
-    what, remedy : str
-    """
 
-    line: int | None
-    what: str
-    remedy: str
+def flaw(line: int, rule: str, remedy: str) -> Flaw:
+    """Return a fault of a template that names its line."""
+    return line, Fault(f"template line {line}" if line else "", rule, remedy)
 
 
 class Kind(Enum):
@@ -150,10 +143,10 @@ class Inspector:
         self._body(template.body, _NONE)
         if self._references > MAX_REFERENCES:
             what = f"{self._references:,} variables in one template"
-            self.flaws.append(Flaw(None, what, f"keep to {MAX_REFERENCES:,} at most"))
+            self.flaws.append(flaw(0, what, f"keep to {MAX_REFERENCES:,} at most"))
 
     def _refuse(self, node: nodes.Node, what: str, remedy: str) -> Kind:
-        self.flaws.append(Flaw(node.lineno, what, remedy))
+        self.flaws.append(flaw(node.lineno, what, remedy))
         return Kind.REFUSED
 
     def _refuse_kind(self, node: nodes.Node) -> Kind:

@@ -3,14 +3,16 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
-from sendplan.io.documents.headers import subject_faults
+from sendplan.io.documents.headers import subject_line_faults
 from sendplan.io.documents.texts import shown, suggestion
-from sendplan.io.errors import DataError, Problem
-from sendplan.io.messages.template_rules import FILTERS, RESERVED, TESTS, Flaw, Inspector
+from sendplan.io.errors import DataError
+from sendplan.io.messages.template_rules import FILTERS, RESERVED, TESTS, Flaw, Inspector, flaw
+from sendplan.planner.schema.errors import Fault
 
 BUILT_INS = ("email", "sender")
 """Variables of every template: the contact's address and that of the mailbox that sends."""
@@ -74,20 +76,20 @@ class Placeholders:
 
 def _inspect(source: str) -> tuple[list[Flaw], dict[str, int], set[str]]:
     if len(source) > MAX_SOURCE:
-        flaw = Flaw(None, f"{len(source):,} characters", f"keep to {MAX_SOURCE:,} at most")
-        return [flaw], {}, set()
+        rule = f"{len(source):,} characters"
+        return [flaw(0, rule, f"keep to {MAX_SOURCE:,} at most")], {}, set()
     try:
         found = Inspector(_ENVIRONMENT.parse(source))
     except jinja2.TemplateSyntaxError as error:
         message = (error.message or "cannot be parsed").rstrip(".")[:200]
         remedy = "see that every {{, {% and if is closed, and names are single words"
-        return [Flaw(error.lineno, f"syntax error: {message}", remedy)], {}, set()
+        return [flaw(error.lineno, f"syntax error: {message}", remedy)], {}, set()
     except RecursionError:
-        return [Flaw(None, "nested too deeply", "write it flatter")], {}, set()
+        return [flaw(0, "nested too deeply", "write it flatter")], {}, set()
     return list(dict.fromkeys(found.flaws)), found.used, found.required
 
 
-def flaws(source: str, known: Collection[str]) -> list[Flaw]:
+def template_faults(source: str, known: Collection[str]) -> list[Fault]:
     """Return everything wrong with a template, found without rendering it.
 
     Parameters
@@ -103,17 +105,17 @@ def flaws(source: str, known: Collection[str]) -> list[Flaw]:
         if name not in names:
             remedy = suggestion(name, names, "add it to the sequence's attributes")
             what = f"unknown variable {shown(name)}"
-            found.append(Flaw(line, what, f"{remedy} (known: {', '.join(names)})"))
-    return sorted(found, key=lambda flaw: flaw.line or 0)
+            found.append(flaw(line, what, f"{remedy} (known: {', '.join(names)})"))
+    return [fault for _, fault in sorted(found, key=itemgetter(0))]
 
 
-def attribute_fault(name: str) -> tuple[str, str] | None:
+def attribute_fault(name: str) -> Fault | None:
     """Return why `name` cannot be the name of a contact's attribute in templates, or None."""
     if name in BUILT_INS:
-        return f"{shown(name)} is a built-in variable", "use another name"
+        return Fault("", f"{shown(name)} is a built-in variable", "use another name")
     if name in RESERVED or name.startswith("_") or not (name.isascii() and name.isidentifier()):
         remedy = "use letters, digits and _, as in first_name"
-        return f"{shown(name)} cannot be used in templates", remedy
+        return Fault("", f"{shown(name)} cannot be used in templates", remedy)
     return None
 
 
@@ -138,7 +140,7 @@ class Template:
     def __init__(self, source: str) -> None:
         found, used, required = _inspect(source)
         if found:
-            raise FlawedTemplateError(problems("", found), "template")
+            raise FlawedTemplateError([fault for _, fault in found], "template")
         self.placeholders = Placeholders(frozenset(used), frozenset(required))
         self._compiled = _ENVIRONMENT.from_string(source)
 
@@ -154,7 +156,7 @@ class Template:
         for name, value in chosen.items():
             if not isinstance(value, str) or len(value) > MAX_VALUE:
                 what = f"the value of '{name}' is no text of at most {MAX_VALUE:,} characters"
-                raise DataError([Problem("", what, "correct the contact's attribute")], "template")
+                raise DataError([Fault("", what, "correct the contact's attribute")], "template")
         parts: list[str] = []
         size = 0
         try:
@@ -162,11 +164,11 @@ class Template:
                 size += len(part)
                 if size > MAX_TEXT:
                     what = f"the text grows beyond {MAX_TEXT:,} characters"
-                    raise DataError([Problem("", what, "shorten the template")], "template")
+                    raise DataError([Fault("", what, "shorten the template")], "template")
                 parts.append(part)
         except (jinja2.TemplateError, TypeError) as error:
             remedy = "give the contact that attribute, or guard it with default('…')"
-            raise DataError([Problem("", str(error)[:200], remedy)], "template") from error
+            raise DataError([Fault("", str(error)[:200], remedy)], "template") from error
         return "".join(parts)
 
 
@@ -188,9 +190,9 @@ def render_subject(source: str, values: Mapping[str, str]) -> str:
         If rendering fails or the result is no subject.
     """
     text = template(source).render(values)
-    faults = subject_faults(text)
+    faults = subject_line_faults(text)
     if faults:
-        raise DataError([Problem("subject", what, remedy) for what, remedy in faults], "template")
+        raise DataError([fault.within("subject") for fault in faults], "template")
     return text
 
 
@@ -207,13 +209,3 @@ def placeholders(sources: Iterable[str | None]) -> Placeholders:
         if source is not None:
             total |= template(source).placeholders
     return total
-
-
-def problems(where: str, found: Iterable[Flaw]) -> list[Problem]:
-    """Return flaws as the problems of a report; `where` names the template."""
-    listed = []
-    for flaw in found:
-        line = "" if flaw.line is None else f"template line {flaw.line}"
-        place = ", ".join(part for part in (where, line) if part)
-        listed.append(Problem(place, flaw.what, flaw.remedy))
-    return listed

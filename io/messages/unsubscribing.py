@@ -13,8 +13,9 @@ from urllib.parse import quote
 from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.documents.headers import ENCODED
 from sendplan.io.documents.texts import shown, suggestion
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.messages.templates import BUILT_INS, FlawedTemplateError, Placeholders
+from sendplan.planner.schema.errors import Fault
 
 TOKEN = "token"
 """The variable that stands for one email, and tells a stranger nothing: that of its Message-ID."""
@@ -68,12 +69,12 @@ class UnsubscribeUrl:
         for place, name in enumerate(self.variables):
             if not values.get(name):
                 what = f"the contact has no '{name}', which the unsubscribe URL holds"
-                raise DataError([Problem("", what, "give it one, or use {{ token }}")])
+                raise DataError([Fault("", what, "give it one, or use {{ token }}")])
             filled[2 * place + 1] = quote(values[name], safe="")
         url = "".join(filled)
         if len(url) > MAX_URL:
             what = f"the unsubscribe URL grows to {len(url):,} characters"
-            raise DataError([Problem("", what, f"keep to {MAX_URL} at most; use {{{{ token }}}}")])
+            raise DataError([Fault("", what, f"keep to {MAX_URL} at most; use {{{{ token }}}}")])
         return url
 
     def headers(self, values: Mapping[str, str]) -> list[str]:
@@ -84,7 +85,7 @@ class UnsubscribeUrl:
         return lines
 
 
-def url_problems(source: str, known: Collection[str] | None = None) -> list[Problem]:
+def url_faults(source: str, known: Collection[str] | None = None) -> list[Fault]:
     """Return everything wrong with an unsubscribe URL.
 
     Parameters
@@ -99,41 +100,41 @@ def url_problems(source: str, known: Collection[str] | None = None) -> list[Prob
     for text in fixed:
         if "{" in text or "}" in text:
             what = f"more than plain variables: {shown(text)}"
-            return [Problem("", what, "write variables as {{ token }}, without anything else")]
+            return [Fault("", what, "write variables as {{ token }}, without anything else")]
         if rest := _FIXED.sub("", text, count=1):
             what = f"{shown(rest[0])} cannot stand in a URL"
-            return [Problem("", what, "take it out, or write it as %20 for a space")]
-    found = [*_scheme_problems(fixed, variables)]
+            return [Fault("", what, "take it out, or write it as %20 for a space")]
+    found = [*_scheme_faults(fixed, variables)]
     if any(ENCODED in text for text in fixed):
         what = f"{shown(ENCODED)} in it, which some readers decode"
-        found.append(Problem("", what, "write the question mark as %3F"))
+        found.append(Fault("", what, "write the question mark as %3F"))
     if len(source) > MAX_URL:
         what = f"{len(source):,} characters"
-        found.append(Problem("", what, f"keep to {MAX_URL} at most"))
+        found.append(Fault("", what, f"keep to {MAX_URL} at most"))
     if known is not None:
         names = sorted({*known, *BUILT_INS, TOKEN})
         for name in dict.fromkeys(variables):
             if name not in names:
                 remedy = suggestion(name, names, "add it to the sequence's attributes")
                 what = f"unknown variable {shown(name)}"
-                found.append(Problem("", what, f"{remedy} (known: {', '.join(names)})"))
+                found.append(Fault("", what, f"{remedy} (known: {', '.join(names)})"))
     return found
 
 
-def _scheme_problems(fixed: list[str], variables: list[str]) -> list[Problem]:
+def _scheme_faults(fixed: list[str], variables: list[str]) -> list[Fault]:
     if fixed[0].startswith("mailto:"):
         target = "x".join(fixed).removeprefix("mailto:").partition("?")[0]
         try:
             address(target)
         except AddressError as error:
-            return [Problem("", f"{error.what}: {shown(target)}", error.remedy)]
+            return [Fault("", f"{error.what}: {shown(target)}", error.remedy)]
         return []
     remedy = "write it as https://mail.example/out/{{ token }}, or mailto:out@mail.example"
     if _HTTPS.match(fixed[0]) is None or (len(fixed) > 1 and not re.search("[/?]", fixed[0][8:])):
         what = "no https: or mailto: URL with a fixed host and without a password"
-        return [Problem("", what, remedy)]
+        return [Fault("", what, remedy)]
     if not variables:
-        return [Problem("", "nothing in it tells who is to be unsubscribed", "add {{ token }}")]
+        return [Fault("", "nothing in it tells who is to be unsubscribed", "add {{ token }}")]
     return []
 
 
@@ -146,7 +147,7 @@ def unsubscribe_url(source: str) -> UnsubscribeUrl:
     FlawedTemplateError
         With everything that is wrong with it, whoever the contact.
     """
-    found = url_problems(source)
+    found = url_faults(source)
     if found:
         raise FlawedTemplateError(found, "unsubscribe URL")
     return UnsubscribeUrl(tuple(_VARIABLE.split(source)))

@@ -9,7 +9,8 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.delivery.thread_progress import after_success
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EmailStatus
 
 if TYPE_CHECKING:
@@ -134,20 +135,20 @@ def resolve(
         If the database refused it.
     """
     if at is not None and at > now:
-        raise DataError([Problem("--at", f"{at.isoformat()} lies ahead", "say when they left")])
+        raise DataError([Fault("--at", f"{at.isoformat()} lies ahead", "say when they left")])
     with (
         translated_errors("resolving uncertain emails"),
         engine.begin() as connection,
         cast("Cursor", connection.connection.cursor()) as cursor,
     ):
         rows = _locked(cursor, {*sent, *not_sent})
-        problems = [
-            problem
+        faults = [
+            fault
             for key in sorted({*sent, *not_sent})
-            if (problem := _problem(key, rows.get(key), key in sent, key in not_sent, at, now))
+            if (fault := _fault(key, rows.get(key), key in sent, key in not_sent, at, now))
         ]
-        if problems:
-            raise DataError(problems, "uncertain emails")
+        if faults:
+            raise DataError(faults, "uncertain emails")
         if sent:
             cursor.execute(SENT, {"ids": list(sent), "at": at})
             after_success(cursor, [rows[key].enrollment_id for key in sent])
@@ -168,17 +169,17 @@ def _locked(cursor: "Cursor", ids: Collection[int]) -> dict[int, _Row]:
     return {row.id: row for row in rows}
 
 
-def _problem(
+def _fault(
     key: int, row: _Row | None, sent: bool, not_sent: bool, at: dt.datetime | None, now: dt.datetime
-) -> Problem | None:
+) -> Fault | None:
     """Return what keeps an email from being resolved."""
     where = f"email {key}"
     if row is None:
-        return Problem(where, "does not exist", LISTED)
+        return Fault(where, "does not exist", LISTED)
     if row.status != EmailStatus.UNCERTAIN:
-        return Problem(where, f"is {row.status}, not uncertain", LISTED)
+        return Fault(where, f"is {row.status}, not uncertain", LISTED)
     if sent and not_sent:
-        return Problem(where, "is both sent and not sent", "decide for one of them")
+        return Fault(where, "is both sent and not sent", "decide for one of them")
     if sent and at is None and (row.send_at is None or row.send_at > now):
-        return Problem(where, "has no slot in the past", "say with --at when it left")
+        return Fault(where, "has no slot in the past", "say with --at when it left")
     return None

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -12,19 +13,20 @@ from sqlalchemy import Engine, text
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.planning.recalc import fixed_when_due
 from sendplan.io.snapshot.load import load_around
-from sendplan.planner.changes import AddStep, Change, StopContacts, SuppressContact
+from sendplan.planner.changes import AddStep, Change
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.solver import plan_with
 
-SEQUENCES_OF_MAILBOXES = """
-    SELECT DISTINCT sequence_id FROM sequence_mailboxes WHERE mailbox_id = ANY(:ids)
-"""
-SEQUENCES_OF_CONTACTS = """
-    SELECT DISTINCT sequence_id FROM enrollments WHERE contact_id = ANY(:ids)
-"""
-SEQUENCES_OF_STEPS = "SELECT DISTINCT sequence_id FROM steps WHERE id = ANY(:ids)"
+_OF_CONTACTS = "SELECT DISTINCT sequence_id FROM enrollments WHERE contact_id = ANY(:ids)"
+SEQUENCES_OF = {
+    "mailbox_id": "SELECT sequence_id FROM sequence_mailboxes WHERE mailbox_id = ANY(:ids)",
+    "step_id": "SELECT sequence_id FROM steps WHERE id = ANY(:ids)",
+    "contact_id": _OF_CONTACTS,
+    "contact_ids": _OF_CONTACTS,
+}
+"""What finds the sequences that a change reaches, by the field that names their rows."""
 
 
 @dataclass(frozen=True)
@@ -163,27 +165,14 @@ def preview(
 
 def _reached(engine: Engine, changes: Sequence[Change]) -> set[int]:
     """Return the sequences that changes name, by themselves or through what they name."""
-    found: set[int] = set()
-    keys: dict[str, list[int]] = {
-        SEQUENCES_OF_MAILBOXES: [],
-        SEQUENCES_OF_CONTACTS: [],
-        SEQUENCES_OF_STEPS: [],
-    }
-    for change in changes:
-        found.update(getattr(change, "sequence_ids", None) or ())
-        for name, query in (
-            ("mailbox_id", SEQUENCES_OF_MAILBOXES),
-            ("step_id", SEQUENCES_OF_STEPS),
-        ):
-            if hasattr(change, name):
-                keys[query].append(getattr(change, name))
-        if isinstance(change, SuppressContact):
-            keys[SEQUENCES_OF_CONTACTS].append(change.contact_id)
-        if isinstance(change, StopContacts):
-            keys[SEQUENCES_OF_CONTACTS].extend(change.contact_ids)
-        if hasattr(change, "sequence_id"):
-            found.add(change.sequence_id)
+    found = {*_named(changes, "sequence_id"), *_named(changes, "sequence_ids")}
     with translated_errors("finding what the change reaches"), engine.connect() as connection:
-        for query, ids in keys.items():
-            found.update(connection.scalars(text(query), {"ids": ids}))
+        for field, query in SEQUENCES_OF.items():
+            found.update(connection.scalars(text(query), {"ids": _named(changes, field)}))
     return found
+
+
+def _named(changes: Sequence[Change], field: str) -> list[int]:
+    """Return the ids in a field of those changes that have it."""
+    keys = [getattr(change, field, None) for change in changes]
+    return [*chain.from_iterable([key] if isinstance(key, int) else key or () for key in keys)]

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Engine
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.exported_snapshot import one_moment
 from sendplan.io.errors import DataError
-from sendplan.io.errors import Problem as Fault
 from sendplan.io.snapshot.pending_rows import read_pending
 from sendplan.io.snapshot.requests import Requests, reached_sequences, read_requests
 from sendplan.io.snapshot.setting_rows import Settings, read_settings, settings_frame
@@ -56,11 +55,7 @@ class Snapshot:
         try:
             return Problem.from_tables(self.tables, now)
         except ProblemError as error:
-            faults = [
-                Fault(fault.where, str(fault).removeprefix(f"{fault.where}: "))
-                for fault in error.faults
-            ]
-            raise DataError(faults, "The tables cannot be planned") from error
+            raise DataError(error.faults, "The tables cannot be planned") from error
 
 
 @contextmanager

@@ -7,14 +7,15 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import load_around
 from sendplan.planner.explain.explanations import explain_slots
 from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.problem.problem import Problem as Planning
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.problem.slots import slots_of, standing_rows
+from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EmailStatus
 
 EMAIL = """
@@ -102,9 +103,7 @@ def explain_email(
     return ExplainedEmail(row, moment, _explained(problem, row, parameters))
 
 
-def _explained(
-    problem: Planning, row: dict[str, Any], parameters: Parameters
-) -> Explanation | None:
+def _explained(problem: Problem, row: dict[str, Any], parameters: Parameters) -> Explanation | None:
     ids = problem.enrollments["id"].to_numpy()
     if not (ids == row["enrollment_id"]).any():
         # The enrollment has ended, and so has whatever was planned for it.
@@ -126,4 +125,4 @@ def _row(engine: Engine, email_id: int) -> dict[str, Any]:
         remedy = "nothing has been planned yet; run `sendplan plan`"
     else:
         remedy = f"ids go from {ids.least} to {ids.most}"
-    raise DataError([Problem("scheduled_emails", f"there is no email {email_id}", remedy)])
+    raise DataError([Fault("scheduled_emails", f"there is no email {email_id}", remedy)])

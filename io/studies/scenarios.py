@@ -25,7 +25,7 @@ from sendplan.io.changes.lookups import find_mailbox, find_sequence, find_step
 from sendplan.io.documents.texts import read_text, shown
 from sendplan.io.documents.toml_reader import toml_document
 from sendplan.io.documents.toml_tables import TomlTable
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.studies.scenario_options import REPEATABLE
 from sendplan.planner.changes import (
     AddMailboxes,
@@ -38,6 +38,7 @@ from sendplan.planner.changes import (
     SetSequence,
     SetStep,
 )
+from sendplan.planner.schema.errors import Fault
 
 MAX_FILE = 2**20
 """Bytes of a file of scenarios at most."""
@@ -85,7 +86,7 @@ def wanted_scenario(connection: Connection, given: Scenario, now: dt.datetime) -
         changes.append(AddMailboxes(known["add_mailboxes"], sequence_ids=named or None, **more))
     elif idle := [name for name in ("sequence", "capacity") if name in known]:
         what = f"{' and '.join(idle)} are about new mailboxes, and none is added"
-        raise DataError([Problem("scenario", what, "say how many with add_mailboxes")])
+        raise DataError([Fault("scenario", what, "say how many with add_mailboxes")])
     return changes
 
 
@@ -98,7 +99,7 @@ def _halves(name: str, written: str, form: str) -> tuple[str, str]:
 
 
 def _unreadable(name: str, written: str, form: str) -> DataError:
-    return DataError([Problem(name, f"{shown(written)} cannot be read", f"write it as {form}")])
+    return DataError([Fault(name, f"{shown(written)} cannot be read", f"write it as {form}")])
 
 
 def _step(connection: Connection, written: str) -> int:
@@ -152,7 +153,7 @@ def _dates(days: str, written: str) -> Iterator[dt.date]:
         raise _unreadable("days_off", written, form) from None
     if not 0 <= (end - begin).days <= MOST_DAYS:
         what = f"{shown(written)} ends before it begins, or spans more than a year"
-        raise DataError([Problem("days_off", what, f"write it as {form}")])
+        raise DataError([Fault("days_off", what, f"write it as {form}")])
     for number in range((end - begin).days + 1):
         yield begin + dt.timedelta(days=number)
 
@@ -215,7 +216,7 @@ def read_scenarios(path: Path) -> dict[str, Scenario]:
             table = tables.table(name, "write the scenario as a table") if tables else None
             if table is not None:
                 found[name] = _scenario(table)
-        if not found and not root.findings.problems:
+        if not found and not root.findings.faults:
             root.add("", "the file names no scenario", remedy)
     return found
 

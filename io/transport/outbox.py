@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.messages.message_ids import token_in
 from sendplan.io.messages.outcomes import Message, Outcome, Verdict
+from sendplan.planner.schema.errors import Fault
 
 LEFT_BEHIND = 3600.0
 """Seconds after which an unfinished file is of a process that has died."""
@@ -39,7 +40,7 @@ class Outbox:
             _sweep(folder)
         except OSError as error:
             what = f"cannot be used as outbox: {_reason(error)}"
-            raise DataError([Problem("", what, "name another folder")], str(folder)) from error
+            raise DataError([Fault("", what, "name another folder")], str(folder)) from error
         self._folder = folder
 
     def deliver(self, message: Message, begin: Callable[[], bool]) -> Outcome:

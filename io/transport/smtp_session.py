@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sendplan.io.documents.texts import shown
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
 from sendplan.io.transport.smtp_replies import Phase
 from sendplan.io.transport.transport_urls import Server, StartTls
+from sendplan.planner.schema.errors import Fault
 
 MAX_REPLY = 64 * 1024
 """Bytes of one reply at most; RFC 5321, section 4.5.3.1.5, has lines of 512."""
@@ -76,8 +77,8 @@ def trust(ca: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=None if ca is None else str(ca))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it holds no certificate"
-        problem = Problem(f"the file {ca}", reason.lower(), "name a file of PEM certificates in ca")
-        raise DataError([problem]) from error
+        fault = Fault(f"the file {ca}", reason.lower(), "name a file of PEM certificates in ca")
+        raise DataError([fault]) from error
 
 
 class Session:

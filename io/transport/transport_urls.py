@@ -17,7 +17,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sendplan.io.documents.texts import CONTROL, shown, suggestion
-from sendplan.io.errors import DataError, Problem
+from sendplan.io.errors import DataError
+from sendplan.planner.schema.errors import Fault
 
 MAX_FILE = 4096
 """Bytes of a file that holds a URL at most."""
@@ -265,7 +266,7 @@ def _seconds(value: str) -> float:
 
 
 def _error(where: str, what: str, remedy: str) -> DataError:
-    return DataError([Problem(where, what, remedy)])
+    return DataError([Fault(where, what, remedy)])
 
 
 _url_error: Callable[[str, str], DataError] = partial(_error, "the server's URL")

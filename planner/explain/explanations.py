@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sendplan.planner.changes.rows import row_of
 from sendplan.planner.explain.alternatives import Alternatives, Slots
 from sendplan.planner.explain.context import Inquiry
 from sendplan.planner.explain.day_facts import Days
@@ -13,7 +14,6 @@ from sendplan.planner.explain.minute_facts import minute_facts
 from sendplan.planner.explain.ready_facts import ready_day, ready_facts
 from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.explain.unplaced_facts import obstruction
-from sendplan.planner.frame_rows import row_of
 from sendplan.planner.model.limits import horizon_end
 from sendplan.planner.model.objective import delays
 from sendplan.planner.model.step_classes import NONE

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sendplan.planner.changes.rows import row_of
 from sendplan.planner.explain.context import Inquiry
-from sendplan.planner.frame_rows import row_of
 from sendplan.planner.model.step_classes import NONE
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import (

@@ -2,9 +2,9 @@
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,6 @@ from sendplan.planner.schema.known_names import country_faults, zone_faults
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import MAX_STEPS, EmailStatus
 
-if TYPE_CHECKING:
-    from sendplan.planner.changes import Change
-
 OPTIONAL = ("scheduled_emails", "used", "contact_days", "days_off")
 SORTED_BY = {
     "sequences": ["id"],
@@ -37,6 +34,17 @@ SORTED_BY = {
     "contact_days": ["contact_id", "send_day"],
     "days_off": ["sequence_id", "day"],
 }
+
+Frames = dict[str, Any]
+"""DataFrames by the name that a problem has for them."""
+
+
+@runtime_checkable
+class Revision(Protocol):
+    """What `Problem.with_` asks of a change."""
+
+    def revise(self, problem: "Problem") -> Frames:
+        """Return the frames that the change makes anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,13 +183,14 @@ class Problem:
             raise ProblemError(faults)
         return problem
 
-    def with_(self, *changes: "Change") -> "Problem":
+    def with_(self, *changes: Revision) -> "Problem":
         """Return the problem as it is after some changes, one after the other.
 
         Parameters
         ----------
         *changes : Change
-            Values of `sendplan.planner.changes`, such as ``RemoveMailbox(5)``.
+            Values of `sendplan.changes`, such as ``RemoveMailbox(5)``, in their order: a later one
+            may name what an earlier one has added.
 
         Returns
         -------
@@ -192,11 +201,15 @@ class Problem:
         ------
         ProblemError
             If a change names what does not exist, or does not fit what is there.
+        TypeError
+            If something is no change.
         """
-        # Late, since changing a problem needs what reads problems.
-        from sendplan.planner.revision import revised
-
-        return revised(self, changes)
+        problem = self
+        for change in changes:
+            if not isinstance(change, Revision):
+                raise TypeError(f"{change!r} is no change; use one such as RemoveMailbox(5)")
+            problem = replace(problem, **change.revise(problem))
+        return problem
 
     @property
     def now_at(self) -> pd.Timestamp:
@@ -238,7 +251,7 @@ def _contradictions(problem: Problem) -> Iterator[Fault]:
         frame: pd.DataFrame = getattr(problem, name)
         repeated = frame.duplicated("id").to_numpy()
         if repeated.any():
-            yield Fault(f"{name}.id", "must be unique", rows_named(frame, repeated), "Drop one")
+            yield Fault(f"{name}.id", "must be unique", "drop one", rows_named(frame, repeated))
     yield from _unknown_references(problem)
     yield from _sequence_faults(problem)
     steps = problem.live_steps
@@ -247,8 +260,8 @@ def _contradictions(problem: Problem) -> Iterator[Fault]:
         yield Fault(
             "steps.position",
             "must be unique within a sequence",
+            "number the steps 1, 2, 3 …; a removed step has no position",
             rows_named(steps, repeated),
-            "Number the steps 1, 2, 3 …; a removed step has no position",
         )
     enrollments = problem.enrollments
     known = (enrollments["contact_id"] != NULL).to_numpy()
@@ -257,8 +270,8 @@ def _contradictions(problem: Problem) -> Iterator[Fault]:
         yield Fault(
             "enrollments",
             "a contact is enrolled in a sequence once",
+            "keep one enrollment of each pair",
             rows_named(enrollments, repeated),
-            "Keep one enrollment of each pair",
         )
     emails = problem.scheduled_emails
     live = emails[(emails["status"] != EmailStatus.CANCELLED).to_numpy()]
@@ -267,8 +280,8 @@ def _contradictions(problem: Problem) -> Iterator[Fault]:
         yield Fault(
             "scheduled_emails",
             "an enrollment has one row a step that is not cancelled",
+            "cancel the others",
             rows_named(live, repeated),
-            "Cancel the others",
         )
 
 
@@ -293,8 +306,8 @@ def _unknown_references(problem: Problem) -> Iterator[Fault]:
             yield Fault(
                 f"{name}.{column}",
                 f"names rows that {target} does not have",
+                f"add them to {target} or correct {column}",
                 [f"{value}" for value in pd.unique(values[lost])],
-                f"Add them to {target} or correct {column}",
             )
 
 
@@ -305,8 +318,8 @@ def _sequence_faults(problem: Problem) -> Iterator[Fault]:
         yield Fault(
             "sequences.end_time",
             "must be after start_time",
+            "a window lies within one day; swap or correct the two",
             rows_named(sequences, upside_down),
-            "A window lies within one day; swap or correct the two",
         )
     for name, column in (("sequences", "timezone"), ("enrollments", "contact_timezone")):
         yield from zone_faults(f"{name}.{column}", getattr(problem, name)[column])
@@ -316,6 +329,6 @@ def _sequence_faults(problem: Problem) -> Iterator[Fault]:
         yield Fault(
             "steps",
             f"a sequence has at most {MAX_STEPS} steps",
+            "split the sequence",
             [f"sequence {key}" for key in many.index],
-            "Split the sequence",
         )

@@ -28,7 +28,7 @@ import pandas as pd
 
 from sendplan.planner.schema import vocabulary as words
 from sendplan.planner.schema.errors import Fault, ProblemError
-from sendplan.planner.schema.readers import DAY_SECONDS, NULL, READERS, Kind, UnreadableError
+from sendplan.planner.schema.readers import DAY_SECONDS, NULL, READERS, Kind
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def validate(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """
     if not isinstance(frame, pd.DataFrame):
         raise ProblemError(
-            [Fault(name, f"must be a DataFrame, not {type(frame).__name__}", [], "Pass a frame")]
+            [Fault(name, f"must be a DataFrame, not {type(frame).__name__}", "pass a frame")]
         )
     faults: list[Fault] = []
     columns: dict[str, Any] = {}
@@ -333,7 +333,7 @@ def rows_named(frame: pd.DataFrame, mask: np.ndarray) -> list[str]:
 
 
 def _missing(where: str) -> Fault:
-    return Fault(where, "the column is missing", [], "Add it")
+    return Fault(where, "the column is missing", "add it")
 
 
 def _filled(column: Column, length: int) -> Any:
@@ -351,8 +351,8 @@ def _read(
 ) -> tuple[Any, list[Fault]]:
     try:
         values = READERS[column.kind](series)
-    except UnreadableError as error:
-        return None, [Fault(where, error.rule, error.offenders, error.remedy)]
+    except ProblemError as error:
+        return None, [fault.within(where) for fault in error.faults]
     return values, _check_values(where, column, values, frame)
 
 
@@ -362,14 +362,14 @@ def _check_values(
     faults: list[Fault] = []
     null = _is_null(column, values)
     if not column.nullable and null.any():
-        faults.append(Fault(where, "a value is missing", rows_named(frame, null), "Fill it in"))
+        faults.append(Fault(where, "a value is missing", "fill it in", rows_named(frame, null)))
     if column.choices is not None:
         allowed = [str(word) for word in column.choices]
         bad = ~null & ~pd.Series(values).isin(allowed).to_numpy()
         if bad.any():
             found = sorted({repr(value) for value in values[bad]})
             faults.append(
-                Fault(where, "holds an unknown word", found, f"Use one of {', '.join(allowed)}")
+                Fault(where, "holds an unknown word", f"use one of {', '.join(allowed)}", found)
             )
     if column.kind in ("text", "weekdays"):
         return faults
@@ -384,7 +384,7 @@ def _check_values(
                 f"{row} has {value}"
                 for row, value in zip(rows_named(frame, bad), values[bad], strict=True)
             ]
-            faults.append(Fault(where, f"must be {rule}", named, "Correct the value"))
+            faults.append(Fault(where, f"must be {rule}", "correct the value", named))
     return faults
 
 

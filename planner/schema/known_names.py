@@ -19,8 +19,8 @@ def zone_faults(where: str, names: pd.Series) -> Iterator[Fault]:
         yield Fault(
             where,
             "holds unknown time zones",
+            f"use IANA names such as Europe/Berlin{hint}",
             [repr(zone) for zone in unknown],
-            f"Use IANA names such as Europe/Berlin{hint}",
         )
 
 
@@ -31,6 +31,6 @@ def country_faults(where: str, codes: pd.Series) -> Iterator[Fault]:
         yield Fault(
             where,
             "holds unknown country codes",
+            "use an ISO code such as US or DE, or null for no holidays",
             [repr(code) for code in unknown],
-            "Use an ISO code such as US or DE, or null for no holidays",
         )

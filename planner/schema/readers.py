@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from sendplan.planner.schema.errors import Fault, ProblemError
+
 NULL = int(np.iinfo(np.int64).min)
 """Null in canonical integer columns; equals the integer behind ``NaT``."""
 
@@ -19,21 +21,19 @@ DAY_SECONDS = 86_400
 Kind = Literal["integer", "number", "text", "time", "date", "instant", "weekdays"]
 
 
-class UnreadableError(Exception):
-    """A column whose values cannot be read as its kind."""
-
-    def __init__(self, rule: str, offenders: list[str], remedy: str) -> None:
-        super().__init__(rule)
-        self.rule, self.offenders, self.remedy = rule, offenders, remedy
-
-
-def _offenders(series: pd.Series, bad: np.ndarray) -> list[str]:
-    return [f"row {row}: {series.iloc[row]!r}" for row in np.flatnonzero(bad)]
+def _unreadable(
+    rule: str, remedy: str, series: pd.Series | None = None, bad: np.ndarray | None = None
+) -> ProblemError:
+    """Return the error of a column whose values cannot be read as its kind."""
+    offenders = []
+    if series is not None and bad is not None:
+        offenders = [f"row {row}: {series.iloc[row]!r}" for row in np.flatnonzero(bad)]
+    return ProblemError([Fault("", rule, remedy, offenders)])
 
 
 def _read_integer(series: pd.Series) -> np.ndarray:
     if pd.api.types.is_bool_dtype(series.dtype):
-        raise UnreadableError("must hold whole numbers, not true and false", [], "Convert it")
+        raise _unreadable("must hold whole numbers, not true and false", "convert it")
     if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iu":
         return series.to_numpy(dtype=np.int64)
     if pd.api.types.is_integer_dtype(series.dtype):
@@ -45,7 +45,7 @@ def _read_integer(series: pd.Series) -> np.ndarray:
     if numeric.dtype.kind != "i":
         bad |= ~null & (np.abs(as_float) >= 2.0**63)
     if bad.any():
-        raise UnreadableError("must hold whole numbers", _offenders(series, bad), "Correct them")
+        raise _unreadable("must hold whole numbers", "correct them", series, bad)
     values = numeric.astype("Int64").to_numpy(dtype=np.int64, na_value=0)
     return np.where(null, NULL, values)
 
@@ -55,7 +55,7 @@ def _read_number(series: pd.Series) -> np.ndarray:
     numeric = pd.to_numeric(series.where(~null, 0).astype(object), errors="coerce")
     values = numeric.to_numpy(dtype=np.float64, na_value=np.nan)
     if (bad := ~null & np.isnan(values)).any():
-        raise UnreadableError("must hold numbers", _offenders(series, bad), "Correct them")
+        raise _unreadable("must hold numbers", "correct them", series, bad)
     return np.where(null, np.nan, values)
 
 
@@ -69,7 +69,7 @@ def _read_text(series: pd.Series) -> np.ndarray:
     kinds = {type(value) for value in pd.unique(values)}
     if any(not issubclass(kind, str) and kind is not type(None) for kind in kinds):
         bad = np.array([not isinstance(value, str | None) for value in values])
-        raise UnreadableError("must hold text", _offenders(series, bad), "Convert it")
+        raise _unreadable("must hold text", "convert it", series, bad)
     return values
 
 
@@ -82,9 +82,7 @@ def _read_time(series: pd.Series) -> np.ndarray:
         except ValueError:
             bad[row] = True
     if bad.any():
-        raise UnreadableError(
-            "must hold times of day", _offenders(series, bad), "Write them as HH:MM or HH:MM:SS"
-        )
+        raise _unreadable("must hold times of day", "write them as HH:MM or HH:MM:SS", series, bad)
     return seconds
 
 
@@ -108,9 +106,8 @@ def _seconds(value: Any) -> int:
 
 def _read_date(series: pd.Series) -> np.ndarray:
     if isinstance(series.dtype, pd.DatetimeTZDtype):
-        raise UnreadableError(
-            "must hold dates, not points in time", [], "Take the local date of the email's zone"
-        )
+        remedy = "take the local date of the email's zone"
+        raise _unreadable("must hold dates, not points in time", remedy)
     null = series.isna().to_numpy()
     stamps = (
         series
@@ -118,7 +115,7 @@ def _read_date(series: pd.Series) -> np.ndarray:
         else pd.to_datetime(series.astype(object).where(~null, None), errors="coerce")
     )
     if (bad := ~null & stamps.isna().to_numpy()).any():
-        raise UnreadableError("must hold dates", _offenders(series, bad), "Write YYYY-MM-DD")
+        raise _unreadable("must hold dates", "write YYYY-MM-DD", series, bad)
     return stamps.to_numpy().astype("datetime64[D]").astype(np.int64)
 
 
@@ -129,12 +126,10 @@ def _read_instant(series: pd.Series) -> np.ndarray:
     if not isinstance(series.dtype, pd.DatetimeTZDtype):
         naive = _naive(series, null)
         if naive.any():
-            raise UnreadableError(
-                "must hold times with a zone", _offenders(series, naive), "Add the UTC offset"
-            )
+            raise _unreadable("must hold times with a zone", "add the UTC offset", series, naive)
         stamps = pd.to_datetime(series.astype(object), utc=True, errors="coerce", format="ISO8601")
         if (bad := ~null & stamps.isna().to_numpy()).any():
-            raise UnreadableError("must hold times", _offenders(series, bad), "Write ISO 8601")
+            raise _unreadable("must hold times", "write ISO 8601", series, bad)
         series = stamps
     return microseconds(series)
 
@@ -182,11 +177,9 @@ def _read_weekdays(series: pd.Series) -> np.ndarray:
         bad[row] = not days or days[0] < 1 or days[-1] > 7
         read[row] = days
     if bad.any():
-        raise UnreadableError(
-            "must hold at least one ISO weekday, 1 (Monday) to 7 (Sunday)",
-            _offenders(series, bad),
-            "List the weekdays on which the sequence may send",
-        )
+        rule = "must hold at least one ISO weekday, 1 (Monday) to 7 (Sunday)"
+        remedy = "list the weekdays on which the sequence may send"
+        raise _unreadable(rule, remedy, series, bad)
     return read
 
 

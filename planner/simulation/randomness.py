@@ -12,12 +12,12 @@ from numbers import Real
 
 import numpy as np
 
+from sendplan.planner.changes import Arrivals
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.problem.parameters import MAX_SEED
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS
-from sendplan.planner.study_changes import Arrivals
 
 MOST_ATTEMPTS = 5
 """After so many failed attempts an email is given up, and its chain with it."""

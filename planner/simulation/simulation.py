@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
+from sendplan.planner.changes import Arrivals
 from sendplan.planner.model.instance import workload
 from sendplan.planner.model.limits import rules
 from sendplan.planner.problem.parameters import Parameters
@@ -21,7 +22,6 @@ from sendplan.planner.simulation.results import Run, Simulation, run_of
 from sendplan.planner.simulation.rolling_horizon import live_looking_ahead
 from sendplan.planner.simulation.rollout import Course
 from sendplan.planner.studies.study_pool import study_workers
-from sendplan.planner.study_changes import Arrivals
 
 REPLY_RATE = 0.03
 BOUNCE_RATE = (0.02, 0.002)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from sendplan.planner.change import Change
+from sendplan.planner.changes import Change
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.studies.capacity_bounds import Obstacle
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.change import Change
+from sendplan.planner.changes import AddMailboxes, Change, ScaleCapacities
+from sendplan.planner.changes.pools import Pools, usual_capacity
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters, named_parameters
 from sendplan.planner.problem.problem import Problem
@@ -32,8 +33,6 @@ from sendplan.planner.studies.capacity_bounds import (
 )
 from sendplan.planner.studies.capacity_need import CapacityNeed
 from sendplan.planner.studies.study_pool import StudyWorkers, study_workers
-from sendplan.planner.study_changes import AddMailboxes, ScaleCapacities
-from sendplan.planner.study_revision import Pools, usual_capacity
 
 MOST_MAILBOXES = 2_000
 """New mailboxes of a pool beyond what is proven to be needed, after which the search gives up."""

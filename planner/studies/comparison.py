@@ -4,13 +4,13 @@ import datetime as dt
 import html
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sendplan.planner.change import Change
+from sendplan.planner.changes import Change
 from sendplan.planner.problem.parameters import Parameters, named_parameters
 from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.solver import plan_with
@@ -184,8 +184,7 @@ def _changed(problem: "Problem", name: str, changes: tuple[Change, ...]) -> "Pro
         return problem.with_(*changes)
     except ProblemError as error:
         where = f"scenario {name!r}"
-        faults = [replace(fault, where=f"{where}, {fault.where}") for fault in error.faults]
-        raise ProblemError(faults) from error
+        raise ProblemError(fault.within(where) for fault in error.faults) from error
 
 
 def _planned(

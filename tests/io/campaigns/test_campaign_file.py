@@ -183,10 +183,12 @@ BAD = [
      "content_file"),
     ('content = "Hello"\n', 'content = " "\n', "line 18, sequences[1].steps[1].content",
      "the content is empty", "text"),
-    ('content = "Hello"\n', 'content = "a\\n\\u0000"\n', "line 18, sequences[1].steps[1].content",
-     "template line 2: a NUL (U+0000)", "remove it"),
-    ('content = "Hello"\n', 'content = "\\u001b[2J"\n', "line 18, sequences[1].steps[1].content",
-     "template line 1: an escape (U+001B)", "remove it"),
+    ('content = "Hello"\n', 'content = "a\\n\\u0000"\n',
+     "line 18, sequences[1].steps[1].content, template line 2",
+     "a NUL (U+0000)", "remove it"),
+    ('content = "Hello"\n', 'content = "\\u001b[2J"\n',
+     "line 18, sequences[1].steps[1].content, template line 1",
+     "an escape (U+001B)", "remove it"),
     ('content = "Hello"\n', 'content = "a"\ncontent_file = "b"\n',
      "line 19, sequences[1].steps[1].content_file", "content and content_file at once", "one"),
     ('content = "Hello"\n', 'content_file = "../secret.txt"\n',
@@ -196,24 +198,24 @@ BAD = [
     ('content = "Hello"\n', 'content_file = "escape.txt"\n',
      "line 18, sequences[1].steps[1].content_file", "'escape.txt' lies outside", "beside"),
     ('content = "Hello"\n', 'content_file = "none.txt"\n',
-     "line 18, sequences[1].steps[1].content_file",
-     "'none.txt': cannot be read: no such file or directory", "path"),
+     "line 18, sequences[1].steps[1].content_file, 'none.txt'",
+     "cannot be read: no such file or directory", "path"),
     ('content = "Hello"\n', 'content_file = "latin1.txt"\n',
-     "line 18, sequences[1].steps[1].content_file",
-     "'latin1.txt', line 2: not UTF-8: byte 0xf6 at byte 7", "UTF-8"),
+     "line 18, sequences[1].steps[1].content_file, 'latin1.txt', line 2",
+     "not UTF-8: byte 0xf6 at byte 7", "UTF-8"),
     ('content = "Hello"\n', 'content_file = "nul.txt"\n',
-     "line 18, sequences[1].steps[1].content_file",
-     "'nul.txt', line 1, character 2: a NUL character", "remove it"),
+     "line 18, sequences[1].steps[1].content_file, 'nul.txt', line 1, character 2",
+     "a NUL character", "remove it"),
     ('content = "Hello"\n', 'content_file = "huge.txt"\n',
-     "line 18, sequences[1].steps[1].content_file", "'huge.txt': larger than 256 KiB", "split"),
+     "line 18, sequences[1].steps[1].content_file, 'huge.txt'", "larger than 256 KiB", "split"),
     # templates
     ('content = "Hello"\n', 'content = """\nHi\n{{ firstname }}"""\n',
-     "line 18, sequences[1].steps[1].content", "template line 2: unknown variable 'firstname'",
+     "line 18, sequences[1].steps[1].content, template line 2", "unknown variable 'firstname'",
      "did you mean 'first_name'? (known: email, first_name, sender)"),
-    ("Hello again", "{{ first_name", "line 23, sequences[1].steps[2].content",
-     "template line 1: syntax error", "closed"),
-    ("Hello again", "{% include 'x' %}", "line 23, sequences[1].steps[2].content",
-     "template line 1: other templates cannot be used", "this step"),
+    ("Hello again", "{{ first_name", "line 23, sequences[1].steps[2].content, template line 1",
+     "syntax error", "closed"),
+    ("Hello again", "{% include 'x' %}", "line 23, sequences[1].steps[2].content, template line 1",
+     "other templates cannot be used", "this step"),
     ('["first_name"]', '["first_name", "first name"]', "line 14, sequences[1].attributes",
      "'first name' cannot be used in templates", "first_name"),
     ('["first_name"]', '["first_name", "email"]', "line 14, sequences[1].attributes",
@@ -279,12 +281,12 @@ def test_bad_campaigns(
 ) -> None:
     with pytest.raises(DataError) as raised:
         parse(changed(old, new), folder, name="c.toml")
-    problem = next(
-        (found for found in raised.value.problems if what in found.what), raised.value.problems[0]
+    fault = next(
+        (found for found in raised.value.faults if what in found.rule), raised.value.faults[0]
     )
-    assert where in problem.where
-    assert what in problem.what
-    assert remedy in problem.remedy
+    assert where in fault.where
+    assert what in fault.rule
+    assert remedy in fault.remedy
     assert "hunter2" not in raised.value.report()
     assert all(line.isprintable() for line in raised.value.report().split("\n"))
 
@@ -340,11 +342,11 @@ def test_every_problem_is_in_one_report() -> None:
     text = text.replace("wait_days = 3", "wait_days = -3").replace("Hello again", "{{ x }}")
     with pytest.raises(DataError) as raised:
         parse(text, name="c.toml")
-    assert [problem.where for problem in raised.value.problems] == [
+    assert [fault.where for fault in raised.value.faults] == [
         "line 3, mailboxes[1].daily_capacity",
         "line 12, sequences[1].end_time",
         "line 21, sequences[1].steps[2].wait_days",
-        "line 23, sequences[1].steps[2].content",
+        "line 23, sequences[1].steps[2].content, template line 1",
     ]
     assert str(raised.value).startswith("c.toml: 4 problems\n")
 
@@ -423,7 +425,7 @@ def test_defaults_and_everything(folder: Path) -> None:
     assert found.steps == (Step(0, "Hi", "Grüße, {{ first_name }}"),)
     # Only the missing file is warned of; the variable is set, and its value shown nowhere.
     (warning,) = everything.warnings
-    assert "the file '/run/secrets/ben' does not exist here" in warning.what
+    assert "the file '/run/secrets/ben' does not exist here" in warning.rule
 
 
 def test_a_secret_that_is_not_set_here_is_a_warning() -> None:
@@ -431,7 +433,7 @@ def test_a_secret_that_is_not_set_here_is_a_warning() -> None:
         changed(CAPACITY, CAPACITY + 'transport = "env:URL_A"\n'), environ={}
     ).warnings
     assert warning.where == "line 4, mailboxes[1].transport"
-    assert "the environment variable 'URL_A' does not exist here" in warning.what
+    assert "the environment variable 'URL_A' does not exist here" in warning.rule
     assert "the machine that sends" in warning.remedy
 
 
@@ -540,10 +542,10 @@ def test_what_differs_from_the_database_is_refused(
     more = SOUND + SOUND[SOUND.index("[[sequences]]") :].replace("Autumn", "Winter")
     with pytest.raises(DataError) as raised:
         load(connection, parse(more))
-    (problem,) = raised.value.problems
-    assert problem.where == where
-    assert what in problem.what
-    assert remedy in problem.remedy
+    (fault,) = raised.value.faults
+    assert fault.where == where
+    assert what in fault.rule
+    assert remedy in fault.remedy
     assert "HUNTER2" not in str(raised.value)
     assert stored(connection) == before
 
@@ -570,7 +572,7 @@ def test_a_stated_status_is_compared(connection: Connection) -> None:
     connection.commit()
     with pytest.raises(DataError) as raised:
         load(connection, parse(stated))
-    assert [problem.what for problem in raised.value.problems] == [
+    assert [fault.rule for fault in raised.value.faults] == [
         "status is active here, paused in the database",
         "status is active here, paused in the database",
         "exists already, and status is active here, paused in the database",

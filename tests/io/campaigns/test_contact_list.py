@@ -96,10 +96,10 @@ BAD = [
 def test_bad_lists(text: str, where: str, what: str, remedy: str) -> None:
     with pytest.raises(DataError) as raised:
         parse_contacts(text, name="list.csv")
-    (problem,) = raised.value.problems
-    assert problem.where == where
-    assert what in problem.what
-    assert remedy in problem.remedy
+    (fault,) = raised.value.faults
+    assert fault.where == where
+    assert what in fault.rule
+    assert remedy in fault.remedy
     message = str(raised.value)
     assert message.startswith("list.csv: 1 problem\n")
     # Whatever the value was, the message is two lines that a terminal can show.
@@ -127,11 +127,11 @@ def test_bad_files(
     path.write_bytes(content)
     with pytest.raises(DataError) as raised:
         read_contacts(path)
-    problems = raised.value.problems
-    assert [problem.where for problem in problems] == wheres
-    for problem, what in zip(problems, whats, strict=True):
-        assert what in problem.what
-        assert remedy in problem.remedy
+    faults = raised.value.faults
+    assert [fault.where for fault in faults] == wheres
+    for fault, what in zip(faults, whats, strict=True):
+        assert what in fault.rule
+        assert remedy in fault.remedy
 
 
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_one_report_names_every_offender() -> None:
     text = "email,timezone,x\nann,Nowhere,a\x07\nb@c.example\n" + "bad,,\n" * 100
     with pytest.raises(DataError) as raised:
         parse_contacts(text)
-    assert [problem.where for problem in raised.value.problems[:4]] == [
+    assert [fault.where for fault in raised.value.faults[:4]] == [
         "line 2, column email",
         "line 2, column timezone",
         "line 2, column x",
@@ -189,7 +189,7 @@ def test_line_numbers_count_lines_of_quoted_fields() -> None:
     text = 'email,x\na@b.example,"1\n2"\nbad,3\n'
     with pytest.raises(DataError) as raised:
         parse_contacts(text)
-    assert [problem.where for problem in raised.value.problems] == [
+    assert [fault.where for fault in raised.value.faults] == [
         "line 2, column x",
         "line 4, column email",
     ]

@@ -305,10 +305,10 @@ def test_what_is_refused_changes_nothing(
     before = stored(connection)
     with pytest.raises(DataError) as raised:
         enroll(connection, name, parse_contacts(listed), NOW)
-    (problem,) = raised.value.problems
-    assert problem.where == where
-    assert what in problem.what
-    assert remedy in problem.remedy
+    (fault,) = raised.value.faults
+    assert fault.where == where
+    assert what in fault.rule
+    assert remedy in fault.remedy
     assert stored(connection) == before
 
 

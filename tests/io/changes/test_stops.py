@@ -171,7 +171,7 @@ def test_sql_leaves_the_problem_that_with_gives(connection: Connection) -> None:
 
 
 def test_a_contact_that_does_not_exist(connection: Connection) -> None:
-    with pytest.raises(DataError, match=r"contact 99: does not exist\. There is 31, 32, 33"):
+    with pytest.raises(DataError, match=r"contact 99: does not exist – there is 31, 32, 33"):
         apply(connection, StopContacts([31, 99], "replied"), NOW)
 
 

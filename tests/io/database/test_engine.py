@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import _prepare_session, connect, translated_errors
-from sendplan.io.errors import DatabaseError, DataError, Problem, SendplanError
+from sendplan.io.errors import DatabaseError, DataError, Fault, SendplanError
 
 PASSWORD = "s3cret-word"
 
@@ -87,8 +87,8 @@ def test_exit_codes_are_those_of_the_contract() -> None:
 
 
 def test_a_data_error_carries_all_problems_and_shows_the_first() -> None:
-    problems = [Problem(f"line {line}", "no @", "write name@host") for line in range(1, 9)]
-    error = DataError(problems, "contacts.csv")
+    faults = [Fault(f"line {line}", "no @", "write name@host") for line in range(1, 9)]
+    error = DataError(faults, "contacts.csv")
     assert str(error).splitlines() == [
         "contacts.csv: 8 problems",
         *(f"line {line}: no @ – write name@host" for line in range(1, 6)),

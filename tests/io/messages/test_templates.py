@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sendplan.io.errors import DataError
 from sendplan.io.messages import templates
-from sendplan.io.messages.templates import Template, flaws, placeholders, render_subject
+from sendplan.io.messages.templates import Template, placeholders, render_subject, template_faults
 
 KNOWN = ("first_name", "company")
 
@@ -74,18 +74,18 @@ REFUSED = [
 )
 def test_refused_before_rendering(source: str, line: int | None, what: str, remedy: str) -> None:
     begun = time.monotonic()
-    found = flaws(source, KNOWN)
+    found = template_faults(source, KNOWN)
     # Far above what it takes; only a text that was really expanded would need longer.
     assert time.monotonic() - begun < 30
     assert len(found) == 1
-    assert found[0].line == line
-    assert what in found[0].what
+    assert found[0].where == (f"template line {line}" if line else "")
+    assert what in found[0].rule
     assert remedy in found[0].remedy
 
 
 def test_every_flaw_is_found_in_the_order_of_lines() -> None:
-    found = flaws("{{ a }}\n{% set b = 1 %}\n{{ c }}", KNOWN)
-    assert [flaw.line for flaw in found] == [1, 2, 3]
+    found = template_faults("{{ a }}\n{% set b = 1 %}\n{{ c }}", KNOWN)
+    assert [fault.where for fault in found] == [f"template line {line}" for line in (1, 2, 3)]
 
 
 ALLOWED = [
@@ -111,7 +111,7 @@ ALLOWED = [
 @pytest.mark.parametrize(("source", "expected"), ALLOWED)
 def test_allowed_templates_render(source: str, expected: str) -> None:
     values = {"first_name": "Ann", "company": "ACME", "email": "ann@x.example"}
-    assert flaws(source, (*KNOWN, "title")) == []
+    assert template_faults(source, (*KNOWN, "title")) == []
     assert Template(source).render({**values, "sender": "me@y.example"}) == expected
 
 
@@ -168,7 +168,7 @@ def test_a_template_with_its_required_values_always_renders(
     expression: str, given_too: set[str]
 ) -> None:
     source = f"{{% if {expression} %}}{{{{ {expression} }}}}{{% endif %}}"
-    assert flaws(source, ("a", "b")) == []
+    assert template_faults(source, ("a", "b")) == []
     compiled = Template(source)
     names = compiled.placeholders.required | given_too | {"email"}
     compiled.render(dict.fromkeys(names, "v"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sendplan.io.errors import DataError
 from sendplan.io.messages.templates import FlawedTemplateError
-from sendplan.io.messages.unsubscribing import MAX_URL, unsubscribe_url, url_problems
+from sendplan.io.messages.unsubscribing import MAX_URL, unsubscribe_url, url_faults
 
 FLAWED = [
     # URL, what, remedy
@@ -41,9 +41,9 @@ FLAWED = [
 
 @pytest.mark.parametrize(("url", "what", "remedy"), FLAWED, ids=[case[0][:60] for case in FLAWED])
 def test_a_url_that_could_not_be_used_is_refused(url: str, what: str, remedy: str) -> None:
-    found = url_problems(url, ["name"])
+    found = url_faults(url, ["name"])
     assert len(found) == 1
-    assert what in found[0].what
+    assert what in found[0].rule
     assert remedy in found[0].remedy
 
 
@@ -58,11 +58,11 @@ SOUND = [
 
 @pytest.mark.parametrize("url", SOUND)
 def test_a_url_of_fixed_text_and_variables_is_taken(url: str) -> None:
-    assert url_problems(url, ["name"]) == []
+    assert url_faults(url, ["name"]) == []
 
 
 def test_attributes_are_not_asked_for_where_they_are_not_known() -> None:
-    assert url_problems("https://x.example/{{ key }}") == []
+    assert url_faults("https://x.example/{{ key }}") == []
 
 
 def test_the_token_is_nothing_that_a_contact_must_have() -> None:

@@ -539,7 +539,7 @@ def test_data_of_the_only_part_that_cannot_be_planned_is_said_as_such(four: Engi
 def test_an_error_means_the_same_once_it_has_come_from_another_process() -> None:
     error = DataError("no such zone", "The tables cannot be planned")
     again = pickle.loads(pickle.dumps(error))
-    assert (str(again), again.problems, again.exit_code) == (str(error), error.problems, 3)
+    assert (str(again), again.faults, again.exit_code) == (str(error), error.faults, 3)
 
 
 def test_a_fault_of_ours_ends_the_run(four: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

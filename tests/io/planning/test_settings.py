@@ -34,10 +34,10 @@ def write(tmp_path: Path) -> Write:
     return written
 
 
-def problems_of(path: Path) -> list[tuple[str, str, str]]:
+def faults_of(path: Path) -> list[tuple[str, str, str]]:
     with pytest.raises(DataError) as caught:
         read_settings(path)
-    return [(problem.where, problem.what, problem.remedy) for problem in caught.value.problems]
+    return [(fault.where, fault.rule, fault.remedy) for fault in caught.value.faults]
 
 
 # ---------------------------------------------------------------- what is read
@@ -84,33 +84,33 @@ def test_the_example_of_the_module(write: Write) -> None:
 
 
 def test_an_unknown_key_with_the_likely_one(write: Write) -> None:
-    [(where, what, remedy)] = problems_of(write('[plan]\nmethod = "auto"\ntime_limt = 3\n'))
+    [(where, what, remedy)] = faults_of(write('[plan]\nmethod = "auto"\ntime_limt = 3\n'))
     assert where == "line 3, plan.time_limt"
     assert "unknown key" in what
     assert "time_limit" in remedy
 
 
 def test_an_unknown_key_like_no_other(write: Write) -> None:
-    [(where, _, remedy)] = problems_of(write("[plan]\nxyzzy = 3\n"))
+    [(where, _, remedy)] = faults_of(write("[plan]\nxyzzy = 3\n"))
     assert where == "line 2, plan.xyzzy"
     for name in NAMES:
         assert name in remedy
 
 
 def test_an_unknown_table(write: Write) -> None:
-    [(where, what, remedy)] = problems_of(write("[plans]\nseed = 3\n"))
+    [(where, what, remedy)] = faults_of(write("[plans]\nseed = 3\n"))
     assert where == "line 1, plans"
     assert "unknown key" in what
     assert "plan" in remedy
 
 
 def test_a_key_outside_of_the_table(write: Write) -> None:
-    [(where, _, _)] = problems_of(write("seed = 3\n"))
+    [(where, _, _)] = faults_of(write("seed = 3\n"))
     assert where == "line 1, seed"
 
 
 def test_plan_is_no_table(write: Write) -> None:
-    [(where, what, remedy)] = problems_of(write("plan = 3\n"))
+    [(where, what, remedy)] = faults_of(write("plan = 3\n"))
     assert where == "line 1, plan"
     assert "3" in what
     assert "[plan]" in remedy
@@ -143,7 +143,7 @@ def test_plan_is_no_table(write: Write) -> None:
     ],
 )
 def test_a_value_that_cannot_be_used(write: Write, line: str, wanted: str) -> None:
-    [(where, what, _)] = problems_of(write(f"[plan]\n{line}\n"))
+    [(where, what, _)] = faults_of(write(f"[plan]\n{line}\n"))
     assert where == f"line 2, plan.{line.split(' ')[0]}"
     assert wanted in what
 
@@ -157,7 +157,7 @@ def test_all_problems_at_once(write: Write) -> None:
         seed = 1
         wrkers = 3
     """)
-    found = problems_of(path)
+    found = faults_of(path)
     assert sorted(where for where, _, _ in found) == [
         "line 1, other",
         "line 3, plan.method",
@@ -167,13 +167,13 @@ def test_all_problems_at_once(write: Write) -> None:
 
 
 def test_no_toml(write: Write) -> None:
-    [(where, what, _)] = problems_of(write("[plan\n"))
+    [(where, what, _)] = faults_of(write("[plan\n"))
     assert where.startswith("line 1")
     assert "syntax error" in what
 
 
 def test_toml_that_is_nested_too_deeply(write: Write) -> None:
-    [(_, what, _)] = problems_of(write("a = " + "[" * 10_000 + "]" * 10_000))
+    [(_, what, _)] = faults_of(write("a = " + "[" * 10_000 + "]" * 10_000))
     assert "nested too deeply" in what
 
 

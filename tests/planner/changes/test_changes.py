@@ -333,18 +333,21 @@ def test_a_changed_problem_is_planned() -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: SetMailbox(5), "mailbox 5: nothing is given. Give any of daily_capacity, "),
-        (lambda: SetStep(12), "step 12: nothing is given. Give any of wait_days, subject, content"),
+        (lambda: SetMailbox(5), "mailbox 5: nothing is given – give any of daily_capacity, "),
+        (
+            lambda: SetStep(12),
+            "step 12: nothing is given – give any of wait_days, subject, content",
+        ),
         (lambda: SetSequence(1), "sequence 1: nothing is given"),
         (
             lambda: SetMailbox(5, daily_capacity=-1),
-            "mailbox 5, daily_capacity: must be at least 0 (1: -1). Correct the value",
+            "mailbox 5, daily_capacity: must be at least 0 (1: -1) – correct the value",
         ),
         (lambda: AddMailbox(10**23), "new mailbox, daily_capacity: must hold whole numbers"),
         (lambda: AddMailbox("many"), "new mailbox, daily_capacity: must hold whole numbers"),
         (lambda: AddMailbox(1, 5), "sequence_ids: must list ids (1: 5)"),
-        (lambda: AddMailbox(1, ramp_start=3), "new mailbox: has half a ramp. Give ramp_start and"),
-        (lambda: SetMailbox(5, status="off"), "Use one of active, paused, removed"),
+        (lambda: AddMailbox(1, ramp_start=3), "new mailbox: has half a ramp – give ramp_start and"),
+        (lambda: SetMailbox(5, status="off"), "use one of active, paused, removed"),
         (lambda: SetMailbox(True, status="paused"), "mailbox_id: must hold whole numbers, not"),
         (lambda: RemoveMailbox(None), "mailbox_id: a value is missing"),
         (lambda: RemoveMailbox("a"), "mailbox_id: must hold whole numbers (1: 'a')"),
@@ -355,7 +358,7 @@ def test_a_changed_problem_is_planned() -> None:
         (lambda: MoveStep(11, None), "step 11, position: a value is missing"),
         (lambda: SetStep(11, subject=None), "step 11, subject: must hold text (1: None)"),
         (lambda: SetSequence(1, unsubscribe_url=1), "unsubscribe_url: must hold text (1: 1)"),
-        (lambda: SetSequence(1, start_time="9h"), "Write them as HH:MM or HH:MM:SS"),
+        (lambda: SetSequence(1, start_time="9h"), "write them as HH:MM or HH:MM:SS"),
         (lambda: SetSequence(1, start_time="10:00", end_time="10:00"), "must be after start_time"),
         (lambda: SetSequence(1, timezone="Europe/Berln"), "perhaps 'Europe/Berlin'"),
         (lambda: SetSequence(1, timezone=None), "sequence 1, timezone: a value is missing"),
@@ -368,11 +371,11 @@ def test_a_changed_problem_is_planned() -> None:
         (lambda: StopContacts(31, "replied"), "contact_ids: must list ids (1: 31)"),
         (
             lambda: StopContacts([31], "died"),
-            "contacts to stop, reason: is unknown (1: 'died'). Use one of replied, bounced, unsub",
+            "contacts to stop, reason: is unknown (1: 'died') – use one of replied, bounced, unsub",
         ),
         (
             lambda: StopContacts([31], "bounced", [1]),
-            "sequence_ids: whoever bounced is stopped in every sequence. Leave sequence_ids out",
+            "sequence_ids: whoever bounced is stopped in every sequence – leave sequence_ids out",
         ),
     ],
 )
@@ -389,13 +392,13 @@ def test_all_values_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (RemoveMailbox(55), "mailbox 55: does not exist. Did you mean 5?"),
+        (RemoveMailbox(55), "mailbox 55: does not exist – did you mean 5?"),
         (StopContacts([31], "replied", [3]), "sequence 3: does not exist"),
-        (SetMailbox(99, status="paused"), "mailbox 99: does not exist. There is 5, 6, 7"),
-        (SetMailbox(7, status="active"), "mailbox 7: was removed. Add a mailbox of its address"),
+        (SetMailbox(99, status="paused"), "mailbox 99: does not exist – there is 5, 6, 7"),
+        (SetMailbox(7, status="active"), "mailbox 7: was removed – add a mailbox of its address"),
         (SetMailbox(6, ramp_from=None), "mailbox 6: has half a ramp"),
         (AddMailbox(1, [3]), "sequence 3: does not exist"),
-        (AddMailbox(1, [1], "BEN@example.com"), "BEN@example.com is mailbox 6. Change mailbox 6"),
+        (AddMailbox(1, [1], "BEN@example.com"), "BEN@example.com is mailbox 6 – change mailbox 6"),
         (LinkMailbox(3, 5), "sequence 3: does not exist"),
         (LinkMailbox(1, 99), "mailbox 99: does not exist"),
         (LinkMailbox(1, 7), "mailbox 7: was removed"),
@@ -403,9 +406,9 @@ def test_all_values_are_told_at_once() -> None:
         (UnlinkMailbox(1, 99), "mailbox 99: does not exist"),
         (ScaleCapacities(2, [5, 99]), "mailbox 99: does not exist"),
         (AddStep(3, 1), "sequence 3: does not exist"),
-        (AddStep(1, 1, 5), "new step of sequence 1, position: 5 is out of range. The steps allow"),
-        (RemoveStep(111), "step 111: does not exist. Did you mean 11?"),
-        (MoveStep(11, 4), "step 11, position: 4 is out of range. The steps allow 1 to 3"),
+        (AddStep(1, 1, 5), "new step of sequence 1, position: 5 is out of range – the steps allow"),
+        (RemoveStep(111), "step 111: does not exist – did you mean 11?"),
+        (MoveStep(11, 4), "step 11, position: 4 is out of range – the steps allow 1 to 3"),
         (SetSequence(1, end_time="09:00"), "sequence 1, end_time: must be after start_time"),
         (SetSequence(1, start_time="17:00"), "sequence 1, end_time: must be after start_time"),
     ],
@@ -424,6 +427,28 @@ def test_a_removed_step_is_not_changed(change: Change) -> None:
 def test_a_sequence_has_at_most_62_steps() -> None:
     full = World().sequence(waits=[0] + [1] * 60).problem().with_(AddStep(1, 1))
     assert "sequence 1: has 62 steps" in refusal(lambda: full.with_(AddStep(1, 1)))
+
+
+def test_the_tables_place_steps_by_the_same_rule() -> None:
+    """Steps 11, 12, 13 of which one comes between, and of which the last one goes first."""
+    positions = {11: 1, 12: 2, 13: 3}
+    assert AddStep(1, 1, 2).place(positions) == ({12: 3, 13: 4}, 2)
+    assert AddStep(1, 1).place(positions) == ({}, 4)
+    assert MoveStep(13, 1).place(positions) == {13: 1, 11: 2, 12: 3}
+    assert MoveStep(12, 2).place(positions) == {12: 2}
+
+
+def test_the_tables_bring_mailboxes_back_by_the_same_rule() -> None:
+    change = AddMailbox(1, email="ann@example.com")
+    assert change.brought_back([]) is None
+    assert change.brought_back([(7, "removed"), (9, "removed")]) == 7
+    told = refusal(lambda: change.brought_back([(7, "removed"), (9, "paused")]))
+    assert "ann@example.com is mailbox 9" in told
+
+
+def test_an_address_is_looked_for_where_no_mailbox_has_one() -> None:
+    bare = World().sequence().mailbox(5).problem()
+    assert bare.with_(AddMailbox(1, [1], "ann@example.com")).mailboxes["id"].tolist() == [5, 6]
 
 
 def test_what_is_no_change() -> None:

@@ -9,7 +9,7 @@ from pandas.testing import assert_frame_equal
 
 import sendplan
 from sendplan.planner.schema.contracts import CONTRACTS, Columns
-from sendplan.planner.schema.errors import ProblemError
+from sendplan.planner.schema.errors import Fault, ProblemError
 from sendplan.tests.worlds.problems.nasty import random_frames
 from sendplan.tests.worlds.problems.tiny import COLUMNS, World, at, day, slots, without_slot
 
@@ -164,6 +164,14 @@ def test_a_sequence_has_at_most_62_steps() -> None:
     assert len(longest.plan().sends) == 62
     broken = World().sequence(waits=[1] * 63)
     assert "at most 62 steps (1: sequence 1)" in faults(broken)["steps"]
+
+
+def test_a_fault_reads_with_the_place_around_it() -> None:
+    fault = Fault("wait_days", "must be at least 0", "correct it", ["id 3", "id 4"])
+    assert str(fault) == "wait_days: must be at least 0 (2: id 3, id 4) – correct it"
+    assert str(fault.within("line 2")).startswith("line 2, wait_days: must be")
+    assert str(Fault("", "no such file").within("a.toml")) == "a.toml: no such file"
+    assert str(Fault("", "no such file")) == "no such file"
 
 
 def test_all_faults_are_told_at_once() -> None:

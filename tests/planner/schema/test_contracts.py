@@ -278,7 +278,7 @@ def test_empty_frames_are_frames(name: str, dtype: str) -> None:
 )
 def test_a_missing_column_is_named(name: str, column: str) -> None:
     message = refusal(name, frame(name).drop(columns=column))
-    assert message == f"{name}.{column}: the column is missing. Add it"
+    assert message == f"{name}.{column}: the column is missing – add it"
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_naive_columns_and_true_and_false_are_refused_whole() -> None:
 def test_an_unknown_word_is_named_with_the_known_ones(name: str, column: str) -> None:
     message = refusal(name, frame(name, **{column: [SOUND[name][column][0], "activ"]}))
     known = ", ".join(CONTRACTS[name][column].choices)
-    assert message == (f"{name}.{column}: holds an unknown word (1: 'activ'). Use one of {known}")
+    assert message == (f"{name}.{column}: holds an unknown word (1: 'activ') – use one of {known}")
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_a_number_out_of_range_is_named_with_its_limit(
 
 
 def test_what_is_no_frame_is_refused() -> None:
-    assert refusal("steps", None) == "steps: must be a DataFrame, not NoneType. Pass a frame"
+    assert refusal("steps", None) == "steps: must be a DataFrame, not NoneType – pass a frame"
     assert "not list" in refusal("steps", [{"id": 1}])
 
 
@@ -405,7 +405,7 @@ def test_every_fault_of_a_frame_is_told_and_the_first_five_offenders() -> None:
         "steps.removed_at",
     ]
     named = ", ".join(f"id {key} has -1" for key in range(1, 6))
-    assert f"at least 0 (8: {named}, and 3 more). Correct" in str(caught.value)
+    assert f"at least 0 (8: {named}, and 3 more) – correct" in str(caught.value)
 
 
 # ---------------------------------------------------------------- what is canonical already

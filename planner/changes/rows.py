@@ -1,12 +1,12 @@
 """Rows of canonical frames: found by id, changed and appended without touching the frame."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sendplan.planner import refusals
+from sendplan.planner.changes.refusals import unknown
 from sendplan.planner.schema.readers import NULL
 
 
@@ -20,8 +20,16 @@ def row_of(frame: pd.DataFrame, noun: str, key: int) -> int:
     """
     rows = np.flatnonzero(frame["id"].to_numpy() == key)
     if not rows.size:
-        raise refusals.unknown(noun, key, frame["id"])
+        raise unknown(noun, key, frame["id"])
     return int(rows[0])
+
+
+def named(frame: pd.DataFrame, noun: str, keys: Iterable[int] | None) -> np.ndarray:
+    """Return the mask of the rows that ids name, all rows for None; raises as `row_of` does."""
+    chosen = np.full(len(frame), keys is None)
+    for key in keys or ():
+        chosen[row_of(frame, noun, key)] = True
+    return chosen
 
 
 def next_id(frame: pd.DataFrame) -> int:
@@ -45,6 +53,12 @@ def appended(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return a frame with rows at its end, of the same types."""
     values = {name: [row[name] for row in rows] for name in frame.columns}
     return extended(frame, values, len(rows))
+
+
+def linked(links: pd.DataFrame, fresh: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return links of mailboxes with fresh ones among them, each one once and in order."""
+    key = ["sequence_id", "mailbox_id"]
+    return appended(links, fresh).drop_duplicates(key).sort_values(key, ignore_index=True)
 
 
 def extended(frame: pd.DataFrame, values: Mapping[str, Any], count: int) -> pd.DataFrame:

@@ -1,11 +1,17 @@
-"""What every change has in common: its values are checked when it is made, and it reads well."""
+"""What every change has in common: values checked when it is made, and the frames it revises.
 
-from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, fields
+New rows get the highest id of their frame + 1; nothing depends on its value, and the tables may
+give another. Frames are never written to: a changed one is built anew, the others are shared.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, ClassVar
 
+from sendplan.planner.changes.rows import row_of, with_values
+from sendplan.planner.problem.problem import Frames, Problem
 from sendplan.planner.schema.contracts import CONTRACTS, read_values
 from sendplan.planner.schema.errors import Fault, ProblemError
 
@@ -22,6 +28,9 @@ class Unchanged(Enum):
 
 UNCHANGED = Unchanged.UNCHANGED
 
+Row = Mapping[Any, Any]
+"""Canonical values by column."""
+
 _KEYS = ("mailbox_id", "sequence_id", "step_id", "contact_id")
 
 
@@ -34,9 +43,7 @@ class Change:
     WHERE : str
         What is changed, as messages name it, with fields in braces.
     TABLE : str
-        The frame whose contract the values keep.
-    VALUES : tuple of str
-        The fields that are columns of that frame.
+        The frame whose contract the fields keep that are columns of it.
     TEXTS : tuple of str
         The fields that only the tables have, and that hold text.
     NULLABLE : tuple of str
@@ -45,7 +52,6 @@ class Change:
 
     WHERE: ClassVar[str]
     TABLE: ClassVar[str] = ""
-    VALUES: ClassVar[tuple[str, ...]] = ()
     TEXTS: ClassVar[tuple[str, ...]] = ()
     NULLABLE: ClassVar[tuple[str, ...]] = ()
 
@@ -64,7 +70,7 @@ class Change:
             elif name.endswith("_ids") and value is not None:
                 self._put(name, _keys(name, value))
             elif name in self.TEXTS and not self._holds_text(name, value, field.default):
-                raise self.fault(name, "must hold text", value)
+                raise self.refused("must hold text", "correct it", name, value)
         # Equal changes are equal values, and may be keys.
         for name, value in self.columns.items():
             if CONTRACTS[self.TABLE][name].kind in ("weekdays", "text"):
@@ -85,19 +91,41 @@ class Change:
         """What is changed, as messages name it."""
         return self.WHERE.format(**vars(self))
 
+    @property
+    def values(self) -> list[str]:
+        """The fields that are columns of the table and no ids."""
+        names = (field.name for field in fields(self) if field.name not in _KEYS)
+        return [name for name in names if name in CONTRACTS.get(self.TABLE, ())]
+
     @cached_property
     def columns(self) -> dict[str, Any]:
         """The columns that are given, canonical as in `sendplan.planner.schema.contracts`."""
-        given = {name: getattr(self, name) for name in self.VALUES}
+        given = {name: getattr(self, name) for name in self.values}
         chosen = {name: value for name, value in given.items() if value is not UNCHANGED}
         read = read_values(self.TABLE, chosen, self.where)
         return {
             name: str(value) if isinstance(value, str) else value for name, value in read.items()
         }
 
-    def fault(self, name: str, rule: str, value: Any, remedy: str = "Correct it") -> ProblemError:
-        """Return the error that refuses one field."""
-        return ProblemError([Fault(f"{self.where}, {name}", rule, [repr(value)], remedy)])
+    def revise(self, problem: Problem) -> Frames:
+        """Return the frames that the change makes anew.
+
+        Parameters
+        ----------
+        problem : Problem
+            As it is before; it stays so.
+
+        Raises
+        ------
+        ProblemError
+            If the change names what does not exist, or does not fit what is there.
+        """
+        raise NotImplementedError
+
+    def refused(self, rule: str, remedy: str, name: str = "", *values: Any) -> ProblemError:
+        """Return the error that refuses the change, or one field of it for its value."""
+        where = f"{self.where}, {name}" if name else self.where
+        return ProblemError([Fault(where, rule, remedy, [repr(value) for value in values])])
 
     def _holds_text(self, name: str, value: Any, default: Any) -> bool:
         return (
@@ -115,11 +143,22 @@ class Change:
 class Setting(Change):
     """A change of single columns of one row; what is not given stays."""
 
+    NOUN: ClassVar[str]
+
+    def refuse_for(self, row: Row) -> None:
+        """Refuse what does not fit the row as it is."""
+
+    def revise(self, problem: Problem) -> Frames:
+        """Give the row its values; those for the tables only mean nothing to a problem."""
+        frame = getattr(problem, self.TABLE)
+        row = row_of(frame, self.NOUN, getattr(self, f"{self.NOUN}_id"))
+        self.refuse_for(frame.iloc[row].to_dict())
+        return {self.TABLE: with_values(frame, row, self.columns)} if self.columns else {}
+
     def _refuse(self) -> None:
-        columns = (*self.VALUES, *self.TEXTS)
+        columns = (*self.values, *self.TEXTS)
         if all(getattr(self, name) is UNCHANGED for name in columns):
-            remedy = f"Give any of {', '.join(columns)}"
-            raise ProblemError([Fault(self.where, "nothing is given", [], remedy)])
+            raise self.refused("nothing is given", f"give any of {', '.join(columns)}")
 
 
 def read_key(name: str, value: Any) -> int:
@@ -130,11 +169,10 @@ def read_key(name: str, value: Any) -> int:
     try:
         return int(read_values("mailboxes", {"id": value}, name)["id"])
     except ProblemError as error:
-        fault = error.faults[0]
-        raise ProblemError([Fault(name, fault.rule, fault.offenders, fault.remedy)]) from None
+        raise ProblemError([replace(error.faults[0], where=name)]) from None
 
 
 def _keys(name: str, values: Any) -> tuple[int, ...]:
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ProblemError([Fault(name, "must list ids", [repr(values)], "Write them as [1, 2]")])
+        raise ProblemError([Fault(name, "must list ids", "write them as [1, 2]", [repr(values)])])
     return tuple(dict.fromkeys(read_key(name, value) for value in values))
