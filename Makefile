@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 export PYTHONSAFEPATH := 1
 unexport PYTHONPATH
 
-.PHONY: demo notebooks test test-long test-changes test-machine test-pages test-mail lint guard profile bench bench-gaps bench-changes bench-dispatch bench-scale bench-studies bench-futures bench-peers picture lock clean
+.PHONY: demo notebooks test test-long test-changes test-machine test-pages test-mail lint guard profile bench bench-gaps bench-changes bench-locks bench-dispatch bench-scale bench-studies bench-futures bench-peers picture lock clean
 
 # On the embedded database, whatever the environment says: it would fill a real one with contacts.
 demo: .venv/.ready
@@ -85,6 +85,10 @@ bench-gaps: .venv/.ready
 # How soon changes are re-planned, and what they move; about ten minutes.
 bench-changes: .venv/.ready
 	$(RUN) sendplan.benchmarks.changes $(OPTIONS)
+
+# How long a recalculation of one large component locks rows, and whether claims go on.
+bench-locks: .venv/.ready
+	$(RUN) sendplan.benchmarks.recalc_locks $(OPTIONS)
 
 # What becomes of emails while dispatchers are killed, how late emails leave, and how fast; a quarter
 # of an hour.

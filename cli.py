@@ -476,7 +476,7 @@ def _plan(
     "--batch-size",
     type=click.IntRange(1),
     metavar="N",
-    help="Rows written in one transaction; by default 5,000.",
+    help="Rows up to which small components are written in one transaction; by default 5,000.",
 )
 @click.option(
     "--pause",

@@ -14,6 +14,7 @@ DISPATCHING = (
     "## Dispatching: starting",
     "## Dispatching: how fast",
 )
+LOCKS = "## A recalculation's locks"
 STUDIES = "## Studies"
 FUTURES = "## Futures lived through"
 SCALE = "## Up to a million contacts"
@@ -22,6 +23,7 @@ OTHERS = (
     "## How near to the best",
     "## Peers, side by side",
     "## Changes between nights",
+    LOCKS,
     *DISPATCHING,
     STUDIES,
     FUTURES,

@@ -147,13 +147,7 @@ def _planned(engine: Engine, job: PartJob) -> PlannedPart:
     problem, plan = planned(snapshot, job.now, job.parameters, clock, watch)
     if job.run_id is None:
         return PlannedPart(plan.summary(), None, clock.seconds)
-    record = PartRecord(
-        job.run_id,
-        job.part.number,
-        job.part.sequence_ids,
-        job.parameters.one_a_day,
-        clock.seconds,
-    )
+    record = PartRecord(job.run_id, job.part.number, job.part.sequence_ids, clock.seconds)
     clock.enter("store")
     published = store(engine, snapshot, problem, plan, record)
     clock.leave("store")

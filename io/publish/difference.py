@@ -1,14 +1,13 @@
 """What a plan changes in the rows of its snapshot."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from sendplan.io.snapshot.pending_queries import OTHER_REASON, REASONS
 from sendplan.planner.plan.plan import Plan
-from sendplan.planner.problem.ended import finished, obsolete
+from sendplan.planner.problem.ended import obsolete
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import EmailStatus
@@ -26,34 +25,10 @@ OLD_KINDS = {
     "old_send_at": "timestamptz",
     "old_plan_run_id": "bigint",
 }
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What a plan makes of the rows of its snapshot.
-
-    Parameters
-    ----------
-    changes : DataFrame
-        One row for each email whose row is inserted or changed, all int64: id (`NULL` for a new
-        row), enrollment_id, step_id, the slot (mailbox_id, send_day, send_at and the number of a
-        reason; `NULL` and 0 where there is none), what was stored under ``old_…``, and whether the
-        row is ``cancelled``.
-    unchanged : DataFrame
-        The pending rows that stay as they are, with the same columns.
-    finished : ndarray of int64
-        Enrollments that have come to their end.
-    """
-
-    changes: pd.DataFrame
-    unchanged: pd.DataFrame
-    finished: np.ndarray
-
-
 CHANGE_KINDS = {"id": "bigint"} | KEY_KINDS | SLOT_KINDS | OLD_KINDS | {"cancelled": "smallint"}
 
 
-def difference(problem: Problem, plan: Plan) -> Difference:
+def difference(problem: Problem, plan: Plan) -> pd.DataFrame:
     """Compare a plan with the rows of the snapshot it was made from.
 
     Parameters
@@ -65,8 +40,11 @@ def difference(problem: Problem, plan: Plan) -> Difference:
 
     Returns
     -------
-    Difference
-        Rows in order of enrollment and step.
+    DataFrame
+        One row for each email whose row is inserted or changed, in order of enrollment and step,
+        all int64: id (`NULL` for a new row), enrollment_id, step_id, the slot (mailbox_id,
+        send_day, send_at and the number of a reason; `NULL` and 0 where there is none), what was
+        stored under ``old_…``, and whether the row is ``cancelled``.
     """
     rows = problem.scheduled_emails
     pending = (rows["status"] == EmailStatus.PENDING).to_numpy()
@@ -102,12 +80,8 @@ def difference(problem: Problem, plan: Plan) -> Difference:
     for column in SLOT_KINDS:
         differs = differs | (both[column] != both[f"old_{column}"]).to_numpy()
     differs = differs | (planned != (both["old_plan_run_id"] != NULL).to_numpy())
-    rows = both[list(CHANGE_KINDS)]
-    return Difference(
-        changes=rows[differs].reset_index(drop=True),
-        unchanged=rows[~differs].reset_index(drop=True),
-        finished=finished(problem),
-    )
+    changed: pd.DataFrame = both.loc[differs, list(CHANGE_KINDS)]
+    return changed.reset_index(drop=True)
 
 
 def _wanted(plan: Plan, reason_number: Mapping[str, int]) -> pd.DataFrame:

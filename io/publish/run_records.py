@@ -103,10 +103,6 @@ class Published:
 class Record(Protocol):
     """What is written down of a plan, in the transactions that publish it."""
 
-    @property
-    def one_a_day(self) -> bool:
-        """Whether the plan lets a contact get one email a day at most."""
-
     def open(self, connection: Connection, plan: Plan) -> int:
         """Enter a plan that is about to be published; return the run's id."""
 
@@ -139,11 +135,6 @@ class RunRecord:
     parameters: Mapping[str, Any]
     seconds: Mapping[str, float]
     progress: Sequence[Mapping[str, Any]] = ()
-
-    @property
-    def one_a_day(self) -> bool:
-        """Whether the plan lets a contact get one email a day at most."""
-        return bool(self.parameters.get("one_a_day", True))
 
     def open(self, connection: Connection, plan: Plan) -> int:
         """Enter the run with the plan's figures."""
@@ -178,8 +169,6 @@ class PartRecord:
         The part's number.
     sequence_ids : frozenset of int
         Its sequences, which share no mailbox with others.
-    one_a_day : bool
-        Whether the plan lets a contact get one email a day at most.
     seconds : mapping of float
         By phase.
     """
@@ -187,7 +176,6 @@ class PartRecord:
     run_id: int
     part: int
     sequence_ids: frozenset[int]
-    one_a_day: bool
     seconds: Mapping[str, float]
 
     def open(self, connection: Connection, plan: Plan) -> int:

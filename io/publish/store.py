@@ -2,8 +2,8 @@
 
 The difference is found in memory. New rows and changed ones are staged with binary COPY; then one
 transaction inserts and updates them, leaving alone what somebody has changed since the snapshot.
-The nightly plan is published in one transaction; a recalculation in batches, each of which leaves
-what is stored sound (`sendplan.planner.passage`).
+The nightly plan is published in one transaction; a recalculation in batches of whole components,
+so that what is stored is sound after each (`sendplan.planner.plan.batches`).
 """
 
 import time
@@ -25,8 +25,9 @@ from sendplan.io.snapshot.load import Snapshot
 from sendplan.io.snapshot.pending_queries import REASONS
 from sendplan.io.snapshot.requests import clear_requests, request
 from sendplan.io.snapshot.setting_rows import read_settings, same_settings
-from sendplan.planner.passage import passage
+from sendplan.planner.plan.batches import component_batches
 from sendplan.planner.plan.plan import Plan
+from sendplan.planner.problem.ended import finished
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus
@@ -158,7 +159,8 @@ class Pace:
     Parameters
     ----------
     batch_size : int or None
-        Rows of a transaction; None: all in one.
+        Rows of a transaction, see `sendplan.planner.plan.batches.component_batches`; None: all in
+        one.
     pause : float
         Seconds between two transactions.
     """
@@ -208,32 +210,23 @@ def store(
     DatabaseError
         If the database refused a statement; that batch was not written.
     """
-    found = difference(problem, plan)
-    pace = pace or Pace()
-    batches = passage(
-        problem,
-        found.changes,
-        pace.batch_size or max(len(found.changes), 1),
-        unchanged=found.unchanged,
-        one_a_day=record.one_a_day,
-    )
-    # It is written down within the transaction, which is to be short.
+    changes, pace = difference(problem, plan), pace or Pace()
+    divided = component_batches(problem, changes, pace.batch_size or len(changes))
+    # Worked out before the transactions, which are to be short.
+    over = finished(problem)
     plan.summary()
     published = Published(0, 0, 0)
     with translated_errors("storing the plan"), engine.connect() as connection:
-        for number, batch in enumerate(batches, 1):
-            last = number == len(batches)
+        for number, batch in enumerate(divided, 1):
+            last = number == len(divided)
             _stage_batch(connection, batch)
             with connection.begin(), _overtaken_if_crossed():
                 run_id = published.run_id or record.open(connection, plan)
                 published = _publish(connection, snapshot, published, run_id)
                 if last:
-                    _conclude(connection, snapshot, problem, found.finished)
+                    _conclude(connection, snapshot, problem, over)
                 record.close(connection, plan, published, finished=last)
-            written(number, len(batches))
-            if published.skipped and not last:
-                # The batches to come count on room that was not given up.
-                raise OvertakenError("Rows changed while the plan was being written.")
+            written(number, len(divided))
             if not last:
                 time.sleep(pace.pause)
     return published
@@ -296,21 +289,21 @@ def _publish(
         text("SELECT (SELECT count(*) FROM staged_inserts) + (SELECT count(*) FROM staged_changes)")
     )
     skipped = int(staged or 0) - rows_changed
+    if overtaken:
+        # What was left alone has slots that an earlier plan gave, and these may stand no more.
+        left_alone = connection.scalars(text(SEQUENCES_LEFT_ALONE)).all()
+        request(connection, RequestKind.ENROLLMENT, left_alone)
     return Published(run_id, before.rows_changed + rows_changed, before.skipped + skipped)
 
 
 def _conclude(
-    connection: Connection, snapshot: Snapshot, problem: Problem, finished: np.ndarray
+    connection: Connection, snapshot: Snapshot, problem: Problem, over: np.ndarray
 ) -> None:
     """Enter what a plan that is published whole brings with it."""
-    if len(finished):
-        values = {"finished": finished.tolist(), "now": problem.now_at.to_pydatetime()}
+    if len(over):
+        values = {"finished": over.tolist(), "now": problem.now_at.to_pydatetime()}
         connection.execute(text(FINISH), values)
     clear_requests(connection, snapshot.requests.ids)
-    # What was left alone has slots that an earlier plan gave, and these may stand no more.
-    left_alone = connection.scalars(text(SEQUENCES_LEFT_ALONE)).all()
-    if left_alone:
-        request(connection, RequestKind.ENROLLMENT, left_alone)
 
 
 def _stage(connection: Connection, name: str, frame: pd.DataFrame) -> None:

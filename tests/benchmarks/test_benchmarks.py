@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 import sendplan
-from sendplan.benchmarks import dispatching, nightly, results, studies
+from sendplan.benchmarks import dispatching, nightly, recalc_locks, results, studies
 from sendplan.benchmarks.accounts import Enrollment, Row, account, standing
 from sendplan.benchmarks.baselines import Order, Outcome, day_by_day
 from sendplan.benchmarks.copying import copy_in, read
@@ -387,6 +387,17 @@ def test_dispatch_benchmarks_run_at_the_smallest_size(
     assert "| answers after 10 ms, burst | 5 |" in text
     assert "| 9 rows |" in text
     assert "| aiosmtpd | 2 |" in text
+
+
+def test_a_recalculations_locks_are_measured_at_the_smallest_size(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    output = tmp_path / "RESULTS.md"
+    size = ("--contacts", "200", "--mailboxes", "1", "--runs", "1")
+    recalc_locks.main(["--server", empty_database_url, "--output", str(output), *size])
+    *_, row = output.read_text().strip().splitlines()
+    moved, rows = (int(cell.replace(",", "")) for cell in row.strip("|").split("|")[:2])
+    assert 0 < moved <= rows
 
 
 def test_unknown_measurements_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

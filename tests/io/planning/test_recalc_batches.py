@@ -1,11 +1,15 @@
-"""Recalculations written in batches: what is stored in between, killed anywhere, and disturbed."""
+"""Recalculations written in batches: what is stored in between, killed anywhere, and disturbed.
+
+Four sequences have two mailboxes each, 11 and 12, 21 and 22 and so on, and share none; one contact
+is in sequences 3 and 4. With one mailbox of each removed, there are three batches of one row or
+more: sequence 1, sequence 2, and the other two together, ever more rows of them.
+"""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,11 +17,13 @@ import pytest
 from sqlalchemy import Engine
 
 from sendplan.io.database.engine import connect
+from sendplan.io.planning.nightly import run_plan
 from sendplan.io.publish.planner_lock import PLANNER_LOCK
 from sendplan.io.publish.store import Pace
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.worlds.databases import busy
-from sendplan.tests.worlds.databases.busy import FRESH, NOW
-from sendplan.tests.worlds.databases.change_cases import BY_NAME, CASES, Case, make
+from sendplan.tests.worlds.databases.busy import NIGHT, NOW
+from sendplan.tests.worlds.databases.frames import put_frames
 from sendplan.tests.worlds.databases.stored_emails import (
     Row,
     assert_others_untouched,
@@ -29,22 +35,42 @@ from sendplan.tests.worlds.databases.stored_emails import (
     violations,
 )
 from sendplan.tests.worlds.problems.methods import FACTOR
+from sendplan.tests.worlds.problems.tiny import World
 
-SMALL = Pace(batch_size=4)
-NAMES = ("mailbox removed", "step inserted in the middle")
-"""Which write some dozen rows; the second one new rows, too."""
+SMALL = Pace(batch_size=1)
+REMOVED = "UPDATE mailboxes SET status = 'removed' WHERE id IN (11, 21, 31, 41)"
+BATCHES = [{1}, {2}, {3, 4}]
+"""The sequences of each batch."""
 
-MANY = [case for case in CASES if not case.before] if FACTOR > 1 else [BY_NAME[n] for n in NAMES]
+EVERY = (1, 2, 3, 4)
+IN_BOTH = (301, 401)
+REQUESTS = "SELECT id FROM change_requests ORDER BY id"
 
 
 class KilledError(Exception):
     """Out of the callback of a batch, so that no more are written."""
 
 
+def world() -> World:
+    made = World(NIGHT)
+    for key in EVERY:
+        made.sequence(key, (0, 1))
+        for box in (10 * key + 1, 10 * key + 2):
+            made.mailbox(box, 2, sequences=(key,), email=f"box{box}@example.com")
+        for person in range(100 * key + 1, 100 * key + 4 + key):
+            contact = IN_BOTH[0] if person in IN_BOTH else person
+            made.enroll(person, sequence=key, contact_id=contact)
+    return made
+
+
 @pytest.fixture(scope="module")
 def filled(module_database_url: str) -> Iterator[Engine]:
     engine = connect(module_database_url)
-    busy.fill(engine)
+    with engine.begin() as connection:
+        put_frames(connection, world().frames(), NIGHT)
+        busy.count_from(connection, 1_000)
+    run_plan(engine, NIGHT, Parameters(method="greedy"))
+    run_sql(engine, "DELETE FROM change_requests")
     busy.save(engine)
     yield engine
     engine.dispose()
@@ -62,19 +88,9 @@ def broken(engine: Engine) -> set[tuple[Any, ...]]:
     return {tuple(row[name] for name in names) for row in violations(engine)}
 
 
-ROOM = """
-    SELECT mailbox.id, send_day, daily_capacity, count(*)
-    FROM mailboxes AS mailbox JOIN scheduled_emails AS email ON email.mailbox_id = mailbox.id
-    WHERE email.status NOT IN ('cancelled', 'failed')
-      AND (email.status <> 'pending' OR plan_run_id IS NOT NULL)
-    GROUP BY mailbox.id, send_day
-"""
-
-
-def overfull(engine: Engine) -> Counter[tuple[int, Any]]:
-    """Give by how much mailbox-days are above capacity, provisional rows aside."""
-    found = rows(engine, ROOM)
-    return +Counter({(box, on): count - capacity for box, on, capacity, count in found})
+def written_since(engine: Engine, before: dict[int, Row]) -> set[int]:
+    """Give the sequences with an email that is not as it was."""
+    return {row["sequence_id"] for key, row in emails(engine).items() if before.get(key) != row}
 
 
 def killed_after(number: int) -> Callable[[int, int], None]:
@@ -88,74 +104,94 @@ def killed_after(number: int) -> Callable[[int, int], None]:
 # ---------------------------------------------------------------- in between, and after a kill
 
 
-@pytest.mark.parametrize("case", MANY, ids=lambda case: case.name)
-def test_no_batch_breaks_a_rule(engine: Engine, case: Case) -> None:
-    make(engine, case)
-    before, bad, over = emails(engine), broken(engine), overfull(engine)
-    batches = []
+def test_a_batch_is_a_component_with_those_that_share_its_contacts(engine: Engine) -> None:
+    run_sql(engine, REMOVED)
+    before, bad = [emails(engine)], [broken(engine)]
+    found = []
 
     def written(done: int, total: int) -> None:
-        batches.append((done, total))
-        assert broken(engine) <= bad
-        assert overfull(engine) <= over
+        assert (done, total) == (len(before), len(BATCHES))
+        found.append(written_since(engine, before[-1]))
+        before.append(emails(engine))
+        bad.append(broken(engine))
+        # Batch by batch fewer emails are with removed mailboxes, and nothing else is wrong.
+        assert bad[-1] < bad[-2]
 
     recalculated(engine, pace=SMALL, written=written)
-    assert batches == [(number, len(batches)) for number in range(1, len(batches) + 1)]
-    assert len(batches) > 3 or case.name not in NAMES
-    assert_others_untouched(before, emails(engine), case.reach)
-    assert_sound(engine, case.reach)
+    assert found == BATCHES
+    assert_sound(engine, EVERY)
 
 
-@pytest.mark.parametrize("case", MANY if FACTOR > 1 else MANY[1:], ids=lambda case: case.name)
-def test_killed_after_the_first_batch_of_each_attempt_it_ends_all_the_same(
-    engine: Engine, case: Case
-) -> None:
-    """Each attempt goes on from what the one before has left, until one batch is enough."""
-    make(engine, case)
-    before, bad, requests = emails(engine), broken(engine), rows(engine, REQUESTS)
-    kills = 0
-    while True:
-        try:
-            recalculated(engine, pace=Pace(batch_size=12), written=killed_after(1))
-            break
-        except KilledError:
-            kills += 1
-        assert kills < 30
-        assert rows(engine, REQUESTS) == requests
-        assert broken(engine) <= bad
-    assert kills or case.name not in NAMES
-    assert_others_untouched(before, emails(engine), case.reach)
-    assert_sound(engine, case.reach)
+def test_small_components_are_one_batch(engine: Engine) -> None:
+    run_sql(engine, REMOVED)
+    counts: list[int] = []
+    before = [emails(engine)]
 
+    def written(done: int, total: int) -> None:
+        after = emails(engine)
+        counts.append(sum(before[-1].get(key) != row for key, row in after.items()))
+        before.append(after)
 
-REQUESTS = "SELECT id FROM change_requests ORDER BY id"
-
-
-@pytest.mark.parametrize("case", MANY if FACTOR > 1 else MANY[:1], ids=lambda case: case.name)
-def test_killed_after_any_batch_the_next_one_finishes(engine: Engine, case: Case) -> None:
-    totals: list[int] = []
-    make(engine, case)
-    recalculated(engine, pace=SMALL, written=lambda done, total: totals.append(total))
-    # In the suite late in the passage; the first batch has a test of its own.
-    numbers = range(1, totals[-1]) if FACTOR > 1 else (totals[-1] - 2,)
-    for number in numbers:
+    recalculated(engine, pace=SMALL, written=written)
+    first, second, third = counts
+    assert first < second < third
+    for size, expected in (
+        (first + second - 1, [first, second, third]),
+        (first + second, [first + second, third]),
+        (first + second + third, [first + second + third]),
+    ):
         busy.restore(engine)
-        make(engine, case)
-        before, requests = emails(engine), rows(engine, REQUESTS)
-        with pytest.raises(KilledError):
-            recalculated(engine, pace=SMALL, written=killed_after(number))
-        assert rows(engine, REQUESTS) == requests
-        recalculated(engine, pace=SMALL)
-        assert_others_untouched(before, emails(engine), case.reach)
-        assert_sound(engine, case.reach)
+        run_sql(engine, REMOVED)
+        counts.clear()
+        before[:] = [emails(engine)]
+        recalculated(engine, pace=Pace(batch_size=size), written=written)
+        assert counts == expected
 
 
-KILLED = f"recalc --as-of {NOW.isoformat()} --batch-size 5 --pause 600"
+def test_a_mailbox_that_changes_pools_is_filled_with_the_batch_that_empties_it(
+    engine: Engine,
+) -> None:
+    """Mailbox 21 goes over to sequence 1, whose emails leave sooner from there."""
+    run_sql(engine, "UPDATE mailboxes SET daily_capacity = 1 WHERE id IN (11, 12, 21)")
+    run_plan(engine, NIGHT, Parameters(method="greedy"))
+    run_sql(engine, "UPDATE sequence_mailboxes SET sequence_id = 1 WHERE mailbox_id = 21")
+    before, bad = emails(engine), broken(engine)
+    found = []
+
+    def written(done: int, total: int) -> None:
+        found.append(written_since(engine, before))
+        assert broken(engine) < bad
+
+    recalculated(engine, pace=SMALL, written=written)
+    taken = [row for row in emails(engine).values() if row["mailbox_id"] == 21]
+    assert {row["sequence_id"] for row in taken} == {1}
+    assert found == [{1, 2}]
+    assert violations(engine) == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_killed_after_any_batch_the_next_one_finishes(engine: Engine, number: int) -> None:
+    run_sql(engine, REMOVED)
+    before, requests = emails(engine), rows(engine, REQUESTS)
+    with pytest.raises(KilledError):
+        recalculated(engine, pace=SMALL, written=killed_after(number))
+    assert rows(engine, REQUESTS) == requests
+    done = set().union(*BATCHES[:number])
+    between = emails(engine)
+    assert written_since(engine, before) == done
+    recalculated(engine, pace=SMALL)
+    # What has been written stays as it is.
+    assert written_since(engine, between) == set(EVERY) - done
+    assert rows(engine, REQUESTS) == []
+    assert_sound(engine, EVERY)
+
+
+KILLED = f"recalc --as-of {NOW.isoformat()} --batch-size 1 --pause 600"
 
 
 def test_kill_9_between_two_batches(engine: Engine, module_database_url: str) -> None:
     """The pause is so long that the kill falls into it, however slow the machine is."""
-    make(engine, BY_NAME["mailbox removed"])
+    run_sql(engine, REMOVED)
     before, bad = emails(engine), broken(engine)
     process = subprocess.Popen(
         [sys.executable, "-m", "sendplan", *KILLED.split()],
@@ -170,16 +206,14 @@ def test_kill_9_between_two_batches(engine: Engine, module_database_url: str) ->
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert process.returncode == -signal.SIGKILL
-    between = emails(engine)
-    assert any(between[key] != row for key, row in before.items())
+    assert written_since(engine, before) == BATCHES[0]
     assert broken(engine) < bad
     assert rows(engine, REQUESTS)
     # The server notices some moments later that the planner has gone.
     lock = f"SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = {PLANNER_LOCK}"
     until(lambda: not rows(engine, lock))
     recalculated(engine)
-    assert_others_untouched(before, emails(engine), (1, 2))
-    assert_sound(engine, (1, 2))
+    assert_sound(engine, EVERY)
 
 
 def environment(url: str) -> dict[str, str]:
@@ -195,11 +229,14 @@ def until(holds: Callable[[], bool]) -> None:
 # ---------------------------------------------------------------- somebody else meanwhile
 
 
-ABOUT_TO_MOVE = f"""
-    SELECT id FROM scheduled_emails
-    WHERE enrollment_id = {FRESH[3]} AND step_id = 11 AND status = 'pending' AND mailbox_id = 5
+ABOUT_TO_MOVE = """
+    SELECT min(email.id) FROM scheduled_emails AS email
+    JOIN enrollments AS enrollment ON enrollment.id = enrollment_id
+    JOIN steps AS step ON step.id = step_id
+    WHERE email.status = 'pending' AND position = 1
+      AND enrollment.sequence_id = {0} AND email.mailbox_id = 10 * {0} + 1
 """
-"""The first email of somebody who leaves mailbox 5 late in the passage."""
+"""A first email that leaves the removed mailbox of a sequence."""
 
 MEANWHILE = {
     "claimed": "UPDATE scheduled_emails SET status = 'claimed', claim_token = gen_random_uuid()"
@@ -212,8 +249,8 @@ MEANWHILE = {
     "suppressed": "UPDATE contacts SET suppressed_at = now() WHERE id ="
     " (SELECT contact_id FROM enrollments JOIN scheduled_emails AS email"
     "  ON enrollment_id = enrollments.id WHERE email.id = {})",
-    "capacity cut": "UPDATE mailboxes SET daily_capacity = 3 WHERE id = 6",
-    "last mailbox removed": "UPDATE mailboxes SET status = 'removed' WHERE id = 6",
+    "capacity cut": "UPDATE mailboxes SET daily_capacity = 1 WHERE id IN (12, 32)",
+    "last mailbox removed": "UPDATE mailboxes SET status = 'removed' WHERE id IN (12, 32)",
 }
 """What somebody does to the email that is about to move, or to what it is planned for."""
 
@@ -235,13 +272,14 @@ CROSSINGS = [
 
 @pytest.mark.parametrize(("name", "when"), CROSSINGS)
 def test_what_others_do_meanwhile_stands(engine: Engine, name: str, when: str | int) -> None:
-    make(engine, BY_NAME["mailbox removed"])
+    run_sql(engine, REMOVED)
     before = emails(engine)
     theirs: dict[int, Row] = {}
     bad: list[set[tuple[Any, ...]]] = []
 
     def act() -> None:
-        [(key,)] = rows(engine, ABOUT_TO_MOVE)
+        # Of the last batch.
+        [(key,)] = rows(engine, ABOUT_TO_MOVE.format(3))
         run_sql(engine, MEANWHILE[name].format(key))
         theirs[key] = emails(engine)[key]
         bad.append(broken(engine))
@@ -270,7 +308,29 @@ def test_what_others_do_meanwhile_stands(engine: Engine, name: str, when: str | 
     if name in OF_PEOPLE:
         # It got no other slot before it was cancelled.
         assert after[key]["status"] == "cancelled"
-        assert (after[key]["mailbox_id"], after[key]["send_at"]) == (5, row["send_at"])
-    assert_others_untouched(before, after, (1, 2))
-    assert_sound(engine, (1, 2))
-    assert not overfull(engine)
+        assert (after[key]["mailbox_id"], after[key]["send_at"]) == (31, row["send_at"])
+    assert_others_untouched(before, after, EVERY)
+    assert_sound(engine, EVERY)
+
+
+def test_a_row_left_alone_in_one_batch_does_not_keep_the_others(engine: Engine) -> None:
+    """It is queued again with its batch, and the batches after it count on nothing of it."""
+    run_sql(engine, REMOVED)
+    [(key,)] = rows(engine, ABOUT_TO_MOVE.format(1))
+    acted = []
+    written: list[tuple[int, int]] = []
+
+    def report(phase: str) -> None:
+        if phase == "store" and not acted:
+            acted.append(phase)
+            run_sql(engine, MEANWHILE["claimed"].format(key))
+
+    def one_more(done: int, total: int) -> None:
+        written.append((done, total))
+        if done == 1:
+            again = "SELECT FROM change_requests WHERE kind = 'enrollment' AND sequence_id = 1"
+            assert bool(rows(engine, again)) == (len(written) == 1)
+
+    recalculated(engine, pace=SMALL, report=report, written=one_more)
+    assert written[:3] == [(1, 3), (2, 3), (3, 3)]
+    assert_sound(engine, EVERY)
