@@ -88,7 +88,7 @@ class Commands(click.Group):
     """The commands, with errors turned into one message and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; exit as SPEC §7 says when it fails."""
+        """Run the command; a failure exits with its code (io/README.md, exit codes)."""
         try:
             return super().invoke(ctx)
         except SendplanError as error:

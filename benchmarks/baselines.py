@@ -51,7 +51,7 @@ class Outcome:
     sends
         One row an email: enrollment_id, step_id, position, mailbox_id, send_day.
     cost
-        The objective of SPEC §5.
+        The objective (planner/README.md).
     late_follow_ups
         Follow-ups sent after their ready day.
     slip_days, lateness_days
@@ -86,7 +86,7 @@ class _Calendar:
         return self._offset(day, 0, "forward")
 
     def after_wait(self, day: IntArray, wait: IntArray) -> IntArray:
-        """Ready days of a step whose predecessor left on `day` (SPEC §4)."""
+        """Ready days of a step whose predecessor left on `day` (the calendar)."""
         if not self._in_sending_days:
             return self.on_or_after(day + wait)
         # From a day off, the first sending day after it counts as one; with no wait it is the goal.
@@ -286,7 +286,7 @@ def _room(mailboxes: pd.DataFrame, day: int) -> IntArray:
 def _first_usable(
     sequences: pd.DataFrame, people: pd.DataFrame, sequence: IntArray, now: dt.datetime
 ) -> tuple[IntArray, IntArray]:
-    """First usable day, and first day from the enrolment on, of every enrollment (SPEC §4)."""
+    """Return each enrollment's first usable day, and its first day from the enrolment on."""
     zone = people["contact_timezone"].to_numpy(dtype=object)
     own = sequences["timezone"].to_numpy(dtype=object)[sequence]
     zone = np.where(pd.isna(zone), own, zone)

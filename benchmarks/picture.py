@@ -73,8 +73,8 @@ def main(target: Path = TARGET) -> None:
 def late_per_day(frames: Mapping[str, pd.DataFrame], sends: pd.DataFrame, total: int) -> pd.Series:
     """Count the follow-ups that leave after their ready day, by the day on which they leave.
 
-    Both plans are measured by this one reading of SPEC §4, which holds for the reference instance
-    only: sending from Monday to Friday, waits in calendar days.
+    Both plans are measured by this one reading of the calendar, which holds for the reference
+    instance only: sending from Monday to Friday, waits in calendar days.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Leftovers: in a given horizon, no email is left out that has room (SPEC §5, rule 9).
+"""Leftovers: in a given horizon, no email is left out that has room (hard rule Nothing left out).
 
 Leaving emails out can pay, since a follow-up that is left out behind another slips no day. So the
 rule has to be stated: who waits on a day, and is never sent, had no place there that day.

@@ -23,8 +23,8 @@ class Verdict:
     Parameters
     ----------
     cost : float
-        The objective of SPEC §5. An email without a slot counts as sent on the day after the
-        plan's last.
+        The objective (planner/README.md). An email without a slot counts as sent on the day
+        after the plan's last.
     emails, late_follow_ups : int
         Emails with a slot, and follow-ups that slip or have none.
     broken : dict of str to int
@@ -46,7 +46,7 @@ def judge(problem: Problem, sends: pd.DataFrame) -> Verdict:
         What was to be planned.
     sends : DataFrame
         enrollment_id, step_id, mailbox_id, send_day, and send_at where the peer decides minutes;
-        otherwise they are spread evenly over the day, as SPEC §5 has it.
+        otherwise they are spread evenly over the day (minutes, planner/README.md).
 
     Returns
     -------

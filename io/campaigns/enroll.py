@@ -159,7 +159,7 @@ def enroll(
 ) -> EnrollReport:
     """Enrol every contact of a list once, with a provisional first email.
 
-    The email stands on its ready day at the window's start (SPEC §4 and §6), mailboxes being
+    The email stands on its ready day at the window's start (the calendar), mailboxes being
     shared evenly; no plan has given it, so it is not dispatched. In a paused sequence it has
     neither day nor mailbox.
 

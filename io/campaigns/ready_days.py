@@ -12,7 +12,7 @@ from sendplan.planner.schema.scalar_dates import ONE_DAY, SendingDays, instant_a
 
 
 class ReadyDays:
-    """The ready day of a first email by time zone (SPEC §4).
+    """The ready day of a first email by time zone (the calendar).
 
     Parameters
     ----------

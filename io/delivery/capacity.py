@@ -1,7 +1,7 @@
 """What a mailbox may still send on a day, counted from the rows.
 
 Whoever wants to use room up holds the mailbox's row locked from before counting to the commit.
-Then nobody else uses up the same room, whatever runs beside (SPEC §5, rule 1).
+Then nobody else uses up the same room, whatever runs beside (hard rule Capacity).
 """
 
 import datetime as dt
@@ -52,7 +52,7 @@ class Capacity:
         ``daily_capacity``.
     ramp_start, ramp_increment : int or None
     ramp_from : date or None
-        The ramp: at most start + increment × days since then, nothing before (SPEC §3).
+        The ramp: at most start + increment × days since then, nothing before.
     """
 
     daily: int

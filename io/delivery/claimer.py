@@ -66,7 +66,7 @@ DUE = Prepared(
     """,
 )
 
-# What the plan took for granted, looked at again (SPEC §6).
+# What the plan took for granted, looked at again (life cycle).
 SOUND = Prepared(
     "check_due",
     ("bigint[]",),

@@ -57,8 +57,8 @@ NEXT_STEP = f"""
       )
     ORDER BY step.position LIMIT 1
 """
-"""The step that ``enrollment`` gets next (SPEC §6): the first one behind the newest that it has
-received and that still exists, and that it has not received yet."""
+"""The step that ``enrollment`` gets next (life cycle): the first one behind the newest that it
+has received and that still exists, and that it has not received yet."""
 
 ADVANCE = f"""
     UPDATE enrollments AS enrollment
@@ -178,7 +178,7 @@ def cancel_rest(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
 
 
 def _make_row(cursor: "Cursor", enrollment_id: int, step_id: int, wait_days: int) -> None:
-    """Make the row of a step that no plan knows yet, on a sending day with room (SPEC §6)."""
+    """Make the row of a step that no plan knows yet, on a sending day with room (life cycle)."""
     cursor.execute(LAST, {"enrollment_id": enrollment_id})
     last = cursor.fetchone()
     if last is None:

@@ -58,7 +58,7 @@ class Run:
     discarded: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that ``plan --json`` prints (SPEC §7)."""
+        """Return the object that ``plan --json`` prints."""
         totals, published = self.summary.totals, self.published
         finish_day = totals["finish_day"]
         return {

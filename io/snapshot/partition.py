@@ -1,6 +1,6 @@
 """Parts: groups of components, of a size that one process plans at a time.
 
-Components share no sequence, mailbox or contact (SPEC §6), so that parts can be read, planned and
+Components share no sequence, mailbox or contact, so that parts can be read, planned and
 published each by itself: in turn, side by side, or on other machines.
 """
 

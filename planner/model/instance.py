@@ -74,7 +74,7 @@ class Emails:
     order : ndarray of int, shape (emails,)
         Number within the chain, from 0.
     ideal : ndarray of int, shape (emails,)
-        Day on the ideal timeline (SPEC §5).
+        Day on the ideal timeline (the objective).
     priority : ndarray of float, shape (emails,)
         Priority of the sequence.
     existing_mailbox, existing_day : ndarray of int, shape (emails,)
@@ -197,7 +197,9 @@ def workload(problem: Problem) -> Workload:
 
 
 def goes_on(problem: Problem, state: Progress, sequence: np.ndarray) -> np.ndarray:
-    """Tell which enrollments are sent what they have still to get (SPEC §5, rules 7 and 10).
+    """Tell which enrollments are sent what they have still to get.
+
+    Those that hard rules Not planned and Behind a row in flight leave out are not.
 
     Parameters
     ----------
@@ -260,7 +262,7 @@ def _first_ready(
     stages: Stages,
     stage_of: np.ndarray,
 ) -> np.ndarray:
-    """Return the ready day (index) of each chain's next email (SPEC §4)."""
+    """Return the ready day (index) of each chain's next email (the calendar)."""
     horizon = problem.horizon
     earliest = windows.first_day[window_of] + horizon.origin
     enrolled_at = problem.enrollments["enrolled_at"].to_numpy()[order]

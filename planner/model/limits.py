@@ -14,7 +14,7 @@ from sendplan.planner.schema.dates import SECOND
 
 @dataclass(frozen=True)
 class Rules:
-    """The hard rules of SPEC §5 as tables over days; the last index is the horizon's `beyond`.
+    """The hard rules as tables over days; the last index is the horizon's `beyond`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The objective of SPEC §5, from days alone: what any plan costs, whoever made it."""
+"""The objective (planner/README.md), from days alone: what a plan costs, by any method."""
 
 from dataclasses import dataclass
 

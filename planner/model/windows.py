@@ -22,7 +22,7 @@ class Windows:
     usable : ndarray of bool, shape (windows, days)
         Whether a whole second of it is still ahead.
     first_day : ndarray of int, shape (windows,)
-        The first usable day (SPEC §4).
+        The first usable day (the calendar).
     """
 
     opens: np.ndarray

@@ -2,7 +2,7 @@
 
 Emails of a mailbox-day with different windows (sequences, time zones) are jobs of one length on
 one machine: with a gap of `p` seconds each email may leave from its window's opening up to its
-last second, no two closer than `p`. The largest `p` that works is wanted (SPEC §5, Minutes).
+last second, no two closer than `p`. The largest `p` that works is wanted (minutes).
 
 Three facts make it fast. The emails whose windows lie within [a, b] need `(n − 1) p ≤ b − a`,
 which bounds `p` from above. Sending in order of closing time ("earliest deadline first") reaches

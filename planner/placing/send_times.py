@@ -1,4 +1,4 @@
-"""Minutes: when on its day each email leaves (SPEC §5, Minutes).
+"""Minutes: when on its day each email leaves.
 
 Mailbox-days with one window are spread evenly, all at once; those whose windows differ are spread
 as widely as possible (`sendplan.planner.placing.even_spacing`). Where min_gap_seconds is broken
@@ -55,7 +55,7 @@ def timetable(work: Workload, placement: Placement) -> Timetable:
 def evenly_spread(
     opens: np.ndarray, closes: np.ndarray, number: np.ndarray, count: np.ndarray | int
 ) -> np.ndarray:
-    """Spread the emails of mailbox-days with one window evenly over it (SPEC §5, Minutes).
+    """Spread the emails of mailbox-days with one window evenly over it (minutes).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The checker: every hard rule of SPEC §5, looked at on the finished plan, without any solver.
+"""The checker: every hard rule, looked at on the finished plan, without any solver.
 
 Written apart from the methods: it starts from the frames and the slots, and shares with them only
 the calendar and the reading of history (`dates`, `progress`). Each rule is one function that

@@ -4,7 +4,7 @@ from sendplan.planner.schema.vocabulary import Stop
 
 
 def relative_gap(cost: float, lower_bound: float) -> float:
-    """Return ``(cost - lower_bound) / cost``, 0 for a plan that costs nothing (SPEC §5)."""
+    """Return ``(cost - lower_bound) / cost``, 0 for a plan that costs nothing."""
     return (cost - lower_bound) / cost if cost > 0 else 0.0
 
 

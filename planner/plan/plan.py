@@ -69,7 +69,7 @@ class Plan:
 
     @cached_property
     def cost(self) -> float:
-        """Cost of SPEC §5: priority × (lateness + slip_weight × slip), over all emails."""
+        """The objective: priority × (lateness + slip_weight × slip), over all emails."""
         return float(self.delays["cost"].sum())
 
     @property

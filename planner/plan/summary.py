@@ -39,7 +39,7 @@ class Summary:
     Parameters
     ----------
     totals : dict
-        Headline figures under the keys of SPEC §7.
+        Headline figures under the keys of ``plan --json``.
     as_of : Timestamp
         The moment of planning.
     stopped : str or None

@@ -10,7 +10,7 @@ from sendplan.planner.schema.vocabulary import HOLDING_UP, EmailStatus, Enrollme
 
 
 def obsolete(problem: Problem) -> np.ndarray:
-    """Tell which pending rows will never be sent (SPEC §3: such a row is cancelled).
+    """Tell which pending rows will never be sent, and are cancelled (life cycle).
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def obsolete(problem: Problem) -> np.ndarray:
 
 
 def finished(problem: Problem) -> np.ndarray:
-    """Tell which enrollments have come to their end (SPEC §6: nothing remains).
+    """Tell which enrollments have come to their end: nothing remains (life cycle).
 
     Parameters
     ----------

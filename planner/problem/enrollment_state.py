@@ -1,6 +1,7 @@
 """Where each enrollment stands: what it has received, from when its next email waits.
 
-The rules are those of SPEC §6, "Steps in flight", and §5, rules 5, 9 and 10.
+It keeps to steps in flight (io/README.md) and to hard rules One sender, Nothing left out and
+Behind a row in flight.
 """
 
 from dataclasses import dataclass

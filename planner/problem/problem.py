@@ -92,7 +92,7 @@ class Problem:
         Parameters
         ----------
         sequences, steps, mailboxes, sequence_mailboxes : DataFrame
-            The tables of SPEC §3; a column left out takes the table's default.
+            The tables (io/README.md); a column left out takes the table's default.
         enrollments : DataFrame
             The table, with contact_timezone (or null), last_sent_day, and optionally contact_id
             and suppressed_at. Rows that are not active or have no step left are ignored.

@@ -144,7 +144,7 @@ CONTRACTS: dict[str, dict[str, Column]] = {
         "day": Column("date", required=True),
     },
 }
-"""What each frame of SPEC §8 carries; columns not named here are ignored."""
+"""What each frame carries (planner/README.md, frames); columns not named here are ignored."""
 
 
 def validate(name: str, frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 Inside the planner a day is an integer, days since 1970-01-01, or an index into a horizon
 (`Horizon`); a point in time is an integer, microseconds since 1970-01-01 UTC.
-The rules are those of SPEC §4.
+The rules are those of the calendar (planner/README.md).
 """
 
 import datetime as dt
@@ -44,7 +44,7 @@ class Horizon:
 
     @property
     def last(self) -> int:
-        """Index of the last day that any plan may use: 366 days ahead (SPEC §5)."""
+        """Index of the last day that any plan may use: 366 days ahead."""
         return MAX_HORIZON_DAYS + 1
 
     @property
@@ -125,7 +125,7 @@ class SendingDays:
         return np.asarray(self._days[place])
 
     def after_wait(self, days: np.ndarray, wait: np.ndarray | int, unit: str) -> np.ndarray:
-        """Return the day on which a step is ready whose predecessor left on `days` (SPEC §4).
+        """Return the day on which a step is ready whose predecessor left on `days` (the calendar).
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ def instants_at(days: np.ndarray, seconds: int, zone: str) -> np.ndarray:
     """Return the instants of a local time of day.
 
     A local time that does not exist is the first instant after the gap; one that happens twice
-    is its first occurrence (SPEC §4).
+    is its first occurrence (the calendar).
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The calendar one email at a time, for what must start without numpy and pandas.
 
-The rules are those of SPEC §4; `sendplan.planner.schema.dates` has them for whole columns, and
+The rules are those of the calendar; `sendplan.planner.schema.dates` has them for whole columns, and
 shares with this module what does not depend on that: the end of a gap, and the holidays of a year.
 """
 

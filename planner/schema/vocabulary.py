@@ -43,7 +43,7 @@ IN_FLIGHT = (EmailStatus.CLAIMED, EmailStatus.SENDING)
 """Emails that a dispatcher holds: fixed, and the chain goes on behind them."""
 
 OCCUPYING = (EmailStatus.SENT, EmailStatus.CLAIMED, EmailStatus.SENDING, EmailStatus.UNCERTAIN)
-"""Emails that use up capacity of their mailbox-day and their contact's day (SPEC §5)."""
+"""Emails that use up capacity of their mailbox-day and their contact's day."""
 
 HOLDING_UP = (*IN_FLIGHT, EmailStatus.UNCERTAIN, EmailStatus.FAILED)
 """Emails behind which nothing of their thread leaves, and by which it is not completed."""
@@ -67,7 +67,8 @@ class Reason(StrEnum):
 
 
 BLOCKED = (Reason.MAILBOX_PAUSED, Reason.NO_ACTIVE_MAILBOX, Reason.BEHIND_UNCERTAIN)
-"""Reasons that no plan can mend: outside cost, bound and counts of delay (SPEC §5, rule 9)."""
+"""Reasons that no plan can mend: outside cost, bound and counts of delay
+(hard rule Nothing left out)."""
 
 
 class StopReason(StrEnum):
@@ -109,11 +110,11 @@ DEFAULT_TIME_LIMIT = 30.0
 DEFAULT_GAP = 0.001
 DEFAULT_WORKERS = 2
 DEFAULT_CHANGE_WEIGHT = 1.0
-"""What a recalculation lets a move cost, in days of lateness (SPEC §5)."""
+"""What a recalculation lets a move cost, in days of lateness (the objective)."""
 DEFAULT_RECALC_LIMIT = 1.0
 """Seconds of work that a recalculation may spend on a search, by component that it reaches."""
 GRACE_SECONDS = 15 * 60
-"""How long after its slot an email may still leave; later it is overdue (SPEC §6)."""
+"""How long after its slot an email may still leave; later it is overdue (life cycle)."""
 LEAD_SECONDS = 60
 """How long before its slot an email is left to the dispatcher."""
 MAX_HORIZON_DAYS = 366

@@ -268,7 +268,7 @@ def _pools(sequence: IntArray, links: pd.DataFrame) -> tuple[IntArray, IntArray]
 
 
 def _bound_mailboxes(sequence: IntArray, links: pd.DataFrame, rng: np.random.Generator) -> IntArray:
-    """Draw a mailbox of the pool for each enrollment: evenly, whatever its capacity (SPEC §6)."""
+    """Draw a mailbox of the pool for each enrollment: evenly, whatever its capacity."""
     start, end = _pools(sequence, links)
     drawn = start + (rng.random(len(sequence)) * (end - start)).astype(np.int64)
     return np.asarray(links["mailbox_id"].to_numpy()[drawn])

@@ -75,13 +75,13 @@ def reference(
         Windows, send days, time zones, holidays, wait units, priorities, ramps and gaps vary, some
         contacts have a time zone of their own, and some sit in two sequences.
     provisional
-        Contacts that have received nothing yet carry the provisional row of SPEC §6 for step 1.
+        Contacts that have received nothing yet carry a provisional row (life cycle) for step 1.
 
     Returns
     -------
     dict of str to pandas.DataFrame
         The frames ``sequences``, ``steps``, ``mailboxes``, ``sequence_mailboxes``, ``contacts``,
-        ``enrollments`` and ``scheduled_emails``, with the columns of SPEC §3 and §8. Days are
+        ``enrollments`` and ``scheduled_emails``, with the columns of the tables. Days are
         ``datetime64[us]`` at midnight, times are UTC.
 
     Raises

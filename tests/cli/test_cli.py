@@ -136,7 +136,7 @@ KEYS: dict[str, Any] = {
     "rows_changed": int,
     "seconds": dict,
 }
-"""What SPEC §7 promises of ``plan --json``."""
+"""The keys that ``plan --json`` promises (io/README.md)."""
 
 
 def test_the_plan_is_printed_under_the_promised_keys(enrolled: Run) -> None:

@@ -1,4 +1,4 @@
-"""Plans of tiny problems, each worked out by hand from SPEC §4 and §5.
+"""Plans of tiny problems, each worked out by hand from the calendar and the hard rules.
 
 Unless a test says otherwise there is one sequence (1) of two steps (11, 12; wait 1 day) and one
 mailbox (5) of 10 emails a day; see `worlds`. `World.plan` has every plan judged by the oracle, too.

@@ -159,7 +159,7 @@ class Days:
         assert rows(self.engine, TWICE) == []
 
 
-# As a dispatcher looks at it when it claims (SPEC §6), all zones being UTC.
+# As a dispatcher looks at it when it claims (life cycle), all zones being UTC.
 DUE = """
     SELECT email.id FROM scheduled_emails AS email
     JOIN enrollments AS enrollment ON enrollment.id = enrollment_id

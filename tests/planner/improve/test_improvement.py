@@ -332,7 +332,7 @@ def index_of(problem: sendplan.Problem, plan: sendplan.Plan) -> int:
 
 
 def recomputed(frames: Frames, plan: sendplan.Plan) -> float:
-    """Compute the cost of SPEC §5 from the slots, in plain pandas.
+    """Compute the objective from the slots, in plain pandas.
 
     The reference instance sends on weekdays from one zone and waits by calendar: a ready day is
     the previous day plus wait_days, moved on to a weekday.

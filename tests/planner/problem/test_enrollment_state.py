@@ -1,4 +1,4 @@
-"""Where an enrollment stands: SPEC §6, "Steps in flight", and §5, rules 5, 9 and 10."""
+"""Where an enrollment stands: steps in flight, and the hard rules on threads that are held up."""
 
 from datetime import date
 from typing import Any

@@ -1,4 +1,4 @@
-"""Calendars, time zones and windows (SPEC §4)."""
+"""The calendar: sending days, time zones and windows."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo

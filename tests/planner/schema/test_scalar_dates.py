@@ -1,4 +1,4 @@
-"""The calendar one email at a time: equal to the planner's own for whole columns (SPEC §4)."""
+"""The calendar one email at a time: equal to the planner's own for whole columns."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Frames (SPEC §8) into the tables and out of them again, by plain SQL as users write it.
+"""Frames (planner/README.md) into the tables and out of them again, by plain SQL as users write it.
 
 Nothing of ``io/snapshot/load.py`` and ``io/publish/store.py`` is used here, so that what these do
 can be compared with it, and a stored plan can be judged from the rows alone.
@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
 
 
 def _with_whole_slot(row: Row) -> Row:
-    """Drop the run of a row without a slot, as no plan has given it one (SPEC §3)."""
+    """Drop the run of a row without a slot, as no plan has given it one."""
     whole = {"mailbox_id", "send_day", "send_at"} <= set(row)
     return row if whole else {name: value for name, value in row.items() if name != "plan_run_id"}
 

@@ -61,7 +61,7 @@ def violations(engine: Engine) -> list[dict[Hashable, Any]]:
 
 
 def still_to_get(connection: Connection) -> dict[int, list[int]]:
-    """Give what each active enrollment still has to get, as SPEC §6 has it for steps in flight."""
+    """Give what each active enrollment still has to get (life cycle, steps in flight)."""
     steps: dict[int, list[int]] = {}
     for sequence, step in connection.execute(
         text("SELECT sequence_id, id FROM steps WHERE removed_at IS NULL ORDER BY position")

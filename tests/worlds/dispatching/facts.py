@@ -413,7 +413,7 @@ def assert_may_be_claimed(
 
 
 def ready_day(sent: date, facts: Standing) -> date:
-    """Count a step's wait from the day of the email before it (SPEC §4); there are no holidays."""
+    """Count a step's wait from the day of the email before it; there are no holidays."""
     one = timedelta(days=1)
     if facts.wait_unit == "sending":
         day = sent

@@ -1,4 +1,4 @@
-"""The best plan of a tiny instance, by exhaustive search: SPEC §5 in plain Python.
+"""The best plan of a tiny instance, by exhaustive search: the objective in plain Python.
 
 The facts come from ``oracle_facts.py``; nothing is shared with ``planner/`` but the vocabulary.
 
@@ -71,7 +71,7 @@ class Best:
     Parameters
     ----------
     cost : float
-        SPEC §5's, moves not counted.
+        The objective, moves not counted.
     moved : int
         Emails that had a slot and have another one, or none.
     sends : DataFrame

@@ -1,4 +1,4 @@
-"""What the input frames mean, read a second time from SPEC §3, §4, §6 in plain Python.
+"""What the input frames mean, read a second time from the pages, in plain Python.
 
 Part of the oracle (``oracle.py``): it shares no code with the planner but the vocabulary, so that a
 misreading on either side shows up as a disagreement.
@@ -69,7 +69,7 @@ def whole_second_from(moment: datetime) -> datetime:
     return moment if moment.microsecond == 0 else moment.replace(microsecond=0) + SECOND
 
 
-# ---------------------------------------------------------------- calendar (§4)
+# ---------------------------------------------------------------- the calendar
 
 
 def offset_at(zone: ZoneInfo, moment: datetime) -> timedelta:
@@ -291,7 +291,7 @@ def first_step_day(enrollment: Enrollment) -> date:
     return enrollment.sequence.sending_day_from(day)
 
 
-# ---------------------------------------------------------------- steps in flight (§6)
+# ---------------------------------------------------------------- steps in flight
 
 
 def received_in_order(enrollment: Enrollment) -> list[tuple[int, Email | None]]:
@@ -344,7 +344,7 @@ def wait_base(enrollment: Enrollment, received: list[tuple[int, Email | None]]) 
 
 
 def is_gone(mailbox_id: int, sequence: Sequence, mailboxes: Mapping[int, Mailbox]) -> bool:
-    """Tell whether a thread has to leave its mailbox (§5 rule 5)."""
+    """Tell whether a thread has to leave its mailbox (hard rule One sender)."""
     mailbox = mailboxes.get(mailbox_id)
     return mailbox is None or mailbox.status == "removed" or mailbox_id not in sequence.pool
 

@@ -1,7 +1,7 @@
-"""A slow, independent judge of plans: SPEC §4 and §5 in plain Python, email by email.
+"""A slow, independent judge of plans: calendar and hard rules in plain Python, by email.
 
 It stands in for the customer's separate checker. Nothing here is shared with ``planner/`` but the
-vocabulary; where SPEC allows two readings, both are accepted (each such place says so).
+vocabulary; where a rule allows two readings, both are accepted (each such place says so).
 
     from sendplan.tests.worlds.oracle.judge import judge
     assert judge(frames, now, plan.sends, plan.unplaced, plan.cost, plan.horizon_end) == []
@@ -404,8 +404,8 @@ def contact_busy(
     """Tell whether the contact has its email of the day.
 
     ``last_sent_day`` without a row that says the same is taken as an email here (so leaving the
-    day alone is right), but not in ``one_email_a_day`` (so using it is right, too): SPEC names
-    only emails, and an enrollment's columns are less than a row.
+    day alone is right), but not in ``one_email_a_day`` (so using it is right, too): the rule
+    names only emails, and an enrollment's columns are less than a row.
     """
     same = [e for e in case.facts.enrollments.values() if e.contact == enrollment.contact]
     return had[enrollment.contact, day] > 0 or any(e.last_sent_day == day for e in same)
@@ -705,7 +705,7 @@ def judge(
     horizon_given: bool = False,
     one_a_day: bool = True,
 ) -> list[str]:
-    """Give every violation of SPEC §4 and §5 in a plan, as sentences; none for a sound plan.
+    """Give every violation of calendar and hard rules in a plan, as sentences.
 
     Parameters
     ----------

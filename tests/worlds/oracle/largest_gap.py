@@ -1,4 +1,4 @@
-"""The largest possible smallest gap between emails whose windows differ (SPEC §5, Minutes).
+"""The largest possible smallest gap between emails whose windows differ (minutes).
 
 Emails that keep ``gap`` seconds apart are jobs of that length on one machine: an email may start
 from its window's first second to its last. Whether all fit is decided exactly by the forbidden

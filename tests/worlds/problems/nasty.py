@@ -1,6 +1,6 @@
 """Small nasty instances: seeded (``random_frames``) and as a Hypothesis strategy (``instances``).
 
-Every instance is legal by SPEC, however unkind: what stands in it is what users' own SQL,
+Every instance is legal, however unkind: what stands in it is what users' own SQL,
 yesterday's plan and a night of dispatching may have left. A feature that is not asked for leaves
 its columns out or at their defaults, so that a shrunk example is short.
 """
@@ -467,7 +467,7 @@ class Builder:
         rng = self.rng
         names = list(dict.fromkeys(n for row in rows for n in row)) or list(EMPTY_COLUMNS[name])
         columns = {n: [row.get(n, DEFAULTS.get((name, n))) for row in rows] for n in names}
-        # What is at its default throughout may be left out, too (§8).
+        # What is at its default throughout may be left out, too.
         if name == "enrollments" and "shared" not in self.features and rng.random() < 0.3:
             columns.pop("contact_id", None)
         for n in list(columns):
