@@ -157,7 +157,7 @@ def _slots(problem: Problem, sends: pd.DataFrame) -> tuple[pd.DataFrame, pd.Data
 
 
 def _idle(case: _Case) -> Iterator[pd.DataFrame]:
-    """Rules 7 to 10: nothing is planned for whom nothing is due."""
+    """Hard rules Not planned, Nothing left out, Behind a row in flight: only what is due."""
     problem, state, slots = case.problem, case.state, case.slots
     enrollment = slots["enrollment"].to_numpy()
     people = problem.enrollments
@@ -184,7 +184,7 @@ def _idle(case: _Case) -> Iterator[pd.DataFrame]:
 
 
 def _capacity(case: _Case) -> Iterator[pd.DataFrame]:
-    """Rule 1: emails of a mailbox with one send_day, those that left included."""
+    """Hard rule Capacity: emails of a mailbox with one send_day, those that left included."""
     problem, slots = case.problem, case.slots
     boxes = problem.mailboxes
     rows = case.state.rows
@@ -212,7 +212,7 @@ def _capacity(case: _Case) -> Iterator[pd.DataFrame]:
 
 
 def _gap(case: _Case) -> Iterator[pd.DataFrame]:
-    """Rule 1: two emails of a mailbox are never closer than min_gap_seconds."""
+    """Hard rule Capacity: two emails of a mailbox are never closer than min_gap_seconds."""
     boxes = case.problem.mailboxes
     spaced = boxes["id"].to_numpy()[boxes["min_gap_seconds"].to_numpy() > 0]
     rows = case.state.rows
@@ -236,7 +236,7 @@ def _gap(case: _Case) -> Iterator[pd.DataFrame]:
 
 
 def _order(case: _Case) -> Iterator[pd.DataFrame]:
-    """Rule 2: steps in order of position, each on or after its ready day."""
+    """Hard rule Step order: steps in order of position, each on or after its ready day."""
     slots, state = case.slots, case.state
     enrollment = slots["enrollment"].to_numpy()
     day, at, leads = slots["day"].to_numpy(), slots["at"].to_numpy(), case.leads
@@ -272,7 +272,7 @@ def _ready(case: _Case, previous: np.ndarray) -> np.ndarray:
 
 
 def _window(case: _Case) -> Iterator[pd.DataFrame]:
-    """Rule 3: within the window of a sending day, and not in the past."""
+    """Hard rule Window: within the window of a sending day, and not in the past."""
     slots, problem = case.slots, case.problem
     day, at = slots["day"].to_numpy(), slots["at"].to_numpy()
     opens, closes = _instants(case, day, "start_time"), _instants(case, day, "end_time")
@@ -289,7 +289,7 @@ def _window(case: _Case) -> Iterator[pd.DataFrame]:
 
 
 def _pool(case: _Case) -> Iterator[pd.DataFrame]:
-    """Rule 4: the mailbox is active and linked to the sequence."""
+    """Hard rule Pool: the mailbox is active and linked to the sequence."""
     problem, slots = case.problem, case.slots
     status = problem.mailboxes["status"].to_numpy()[slots["mailbox"].to_numpy()]
     yield case.broken("pool", status != MailboxStatus.ACTIVE, "the mailbox is not active")
@@ -303,7 +303,7 @@ def _linked(case: _Case, mailbox_id: pd.Series | np.ndarray) -> np.ndarray:
 
 
 def _thread(case: _Case) -> Iterator[pd.DataFrame]:
-    """Rule 5: one thread, one sender; only a removed or unlinked one is replaced."""
+    """Hard rule One sender: one mailbox a thread; only a removed or unlinked one is replaced."""
     slots, state = case.slots, case.state
     box = slots["mailbox_id"].to_numpy()
     changes = ~case.leads & (box != np.roll(box, 1))
@@ -316,7 +316,7 @@ def _thread(case: _Case) -> Iterator[pd.DataFrame]:
 
 
 def _contact(case: _Case) -> Iterator[pd.DataFrame]:
-    """Rule 6: one email a day per contact, over all its enrollments."""
+    """Hard rule One a day: one email a day per contact, over all its enrollments."""
     contact_id = case.problem.enrollments["contact_id"].to_numpy()
     alone = -1 - np.arange(len(contact_id))
     contact = np.where(contact_id == NULL, alone, contact_id)
@@ -337,7 +337,7 @@ def _contact(case: _Case) -> Iterator[pd.DataFrame]:
 
 
 def _new(case: _Case) -> Iterator[pd.DataFrame]:
-    """Rule 7: at most max_new_per_day first emails of a sequence a day."""
+    """Hard rule New per day: at most max_new_per_day first emails of a sequence a day."""
     limit = case.of_sequence("max_new_per_day")
     rows = case.state.rows[case.state.rows["first"].to_numpy()]
     sequence_id = case.problem.enrollments["sequence_id"].to_numpy()

@@ -129,7 +129,7 @@ def test_idle_steps_before_the_point() -> None:
     assert ("idle", 1, 11) in breaches(built, [(1, 11, 5, 0, NINE)])
 
 
-# ---------------------------------------------------------------- rule 1: capacity and gap
+# ---------------------------------------------------------------- Capacity, and its gap
 
 
 def crowd(count: int, **mailbox: Any) -> World:
@@ -194,7 +194,7 @@ def test_gap_over_send_days() -> None:
     assert result["rule"].tolist() == ["gap"]
 
 
-# ---------------------------------------------------------------- rules 2 and 3: when
+# ---------------------------------------------------------------- Step order and Window: when
 
 
 def test_order_of_days() -> None:
@@ -303,7 +303,7 @@ def test_past() -> None:
     assert breaches(built, [(1, 11, 5, 0, "12:00:00")]) == [("past", 1, 11)]
 
 
-# ---------------------------------------------------------------- rules 4 and 5: from where
+# ---------------------------------------------------------------- Pool and One sender: from where
 
 
 def test_pool() -> None:
@@ -347,7 +347,7 @@ def test_thread_whose_mailbox_has_gone(how: str) -> None:
     assert ("thread", 1, 13) in breaches(built, torn)
 
 
-# ---------------------------------------------------------------- rules 6 and 7: how many
+# ---------------------------------------------------------------- One a day and New per day: how many
 
 
 def test_contact() -> None:
