@@ -125,7 +125,7 @@ def _shared_contacts(work: Workload, parameters: Parameters) -> tuple[np.ndarray
 
 
 def horizon_end(allowed: Rules, parameters: Parameters, day: np.ndarray) -> int:
-    """Return the horizon's last day: the given one, or the last one needed (SPEC §5).
+    """Return the horizon's last day: the given one, or the last one needed.
 
     Parameters
     ----------

@@ -347,7 +347,7 @@ def test_thread_whose_mailbox_has_gone(how: str) -> None:
     assert ("thread", 1, 13) in breaches(built, torn)
 
 
-# ---------------------------------------------------------------- One a day and New per day: how many
+# ------------------------------------------------------------ One a day, New per day: how many
 
 
 def test_contact() -> None:
