@@ -1,1 +1,5 @@
-"""improve."""
+"""The search: a known plan improved until the gap is closed or the work limit is spent.
+
+In comes a placement; its subproblems are relaxed, rounded and solved as tasks that may run side by
+side. Out come better placements and a lower bound, the same whatever runs the tasks.
+"""
