@@ -168,7 +168,7 @@ class _Job:
     def filled(self, placement: Placement) -> Candidate:
         """Complete a placement by looking ahead; what it holds already stays."""
         fixed = placement.day != NONE
-        fill(self.work, self.allowed, placement, self.parameters.slip_weight)
+        fill(self.work, self.allowed, placement, self.parameters)
         return self.candidate(placement, fixed)
 
     def candidate(self, placement: Placement, fixed: np.ndarray | None = None) -> Candidate:

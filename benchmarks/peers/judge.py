@@ -66,7 +66,7 @@ def judge(problem: Problem, sends: pd.DataFrame) -> Verdict:
     day = sends["send_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
     placement.day[email[email >= 0]] = day[email >= 0] - problem.horizon.origin
     end = int(placement.day.max(initial=1))
-    each = delays(work, placement, end, Parameters.slip_weight)
+    each = delays(work, placement, end, Parameters())
     timed = sends if "send_at" in sends else sends.assign(send_at=_spread(problem, sends))
     broken = violations(problem, timed)["rule"].value_counts()
     return Verdict(

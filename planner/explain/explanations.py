@@ -123,7 +123,7 @@ def _with_slot(inquiry: Inquiry, email: int) -> Explanation:
     ready = ready_day(inquiry, email)
     days = Days(inquiry, email, alternatives).between(ready, day) if ready != NONE else ()
     end = horizon_end(inquiry.allowed, inquiry.parameters, inquiry.day)
-    delay = delays(work, inquiry.placement, end, inquiry.parameters.slip_weight)
+    delay = delays(work, inquiry.placement, end, inquiry.parameters)
     sender = _sender(inquiry, email, alternatives)
     step_id, _ = inquiry.step(email)
     return Explanation(

@@ -4,7 +4,6 @@ One worker and a limit of deterministic time make a solve the same every time; s
 each other, not inside (`sendplan.planner.improve.rounds`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
@@ -13,7 +12,6 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from sendplan.planner.flow.flow_model import FREE, CountModel, Neighbourhood
-from sendplan.planner.leftovers import Clause
 
 FINEST = 1_000_000
 """Finest fraction of a day's cost that is told apart."""
@@ -74,7 +72,6 @@ def solve_whole(
     unit: int | None,
     limit: float,
     seed: int,
-    besides: Sequence[Clause] = (),
 ) -> Solved:
     """Improve a solution of a model.
 
@@ -92,8 +89,6 @@ def solve_whole(
         Deterministic time to spend at most.
     seed : int
         Seed of the search.
-    besides : sequence of Clause
-        What must hold besides the model's rows.
 
     Returns
     -------
@@ -109,13 +104,11 @@ def solve_whole(
     parameters.max_deterministic_time = limit
     # A signal is for whoever planned, and the solver's own handler cannot run beside the main one.
     parameters.catch_sigint_signal = False
-    written = _written(model, cost, hint, most)
-    _add(written, model, hint, besides)
-    status = solver.solve(written)
+    status = solver.solve(_written(model, cost, hint, most))
     response = solver.response_proto
     solution = hint
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        found = np.array(response.solution, dtype=np.int64)[: len(cost)]
+        found = np.array(response.solution, dtype=np.int64)
         if int(cost @ found) < int(cost @ hint):
             solution = found
     bound, optimal = -np.inf, False
@@ -147,34 +140,3 @@ def _written(
     proto.solution_hint.vars.extend(range(len(cost)))
     proto.solution_hint.values.extend(hint.tolist())
     return result
-
-
-def _add(
-    written: cp_model.CpModel,
-    model: CountModel | Neighbourhood,
-    hint: np.ndarray,
-    besides: Sequence[Clause],
-) -> None:
-    """Write clauses, with a truth value for each row that may be at its limit."""
-    proto = written.proto
-    at_limit: dict[int, int] = {}
-    for row in sorted({row for clause in besides for row in clause.excuses}):
-        begin, end = np.searchsorted(model.row, [row, row + 1]).tolist()
-        column, value = model.column[begin:end], model.value[begin:end]
-        upper = int(model.upper[row])
-        number = at_limit[row] = len(proto.variables)
-        proto.variables.add().domain.extend([0, 1])
-        proto.solution_hint.vars.append(number)
-        proto.solution_hint.values.append(int(int(value @ hint[column]) >= upper))
-        constraint = proto.constraints.add()
-        constraint.enforcement_literal.append(number)
-        constraint.linear.vars.extend(column.tolist())
-        constraint.linear.coeffs.extend(value.tolist())
-        constraint.linear.domain.extend([upper, 2**40])
-    for clause in besides:
-        constraint = proto.constraints.add()
-        # A negated literal is written as -number - 1.
-        constraint.enforcement_literal.extend([-at_limit[row] - 1 for row in clause.excuses])
-        constraint.linear.vars.extend(clause.column.tolist())
-        constraint.linear.coeffs.extend(clause.value.tolist())
-        constraint.linear.domain.extend([_NO_LOWER, 0])

@@ -37,10 +37,8 @@ class CountModel:
         Limits of the rows; `FREE` where there is no lower one.
     bound, starting : ndarray of int, shape (lanes, days)
         Variable of the emails of bound chains, and of chains that start; `NONE` where none is.
-    room_row, new_row, contact_row : ndarray of int
-        Row of each box, sequence and contact, and day; `NONE` where nothing binds.
-    bound_wait, group_wait : ndarray of int, shape (lanes, days) and (groups, days)
-        Variable of those that wait after a day; `NONE` where none is.
+    room_row, new_row : ndarray of int
+        Row of each box and sequence, and day; `NONE` where nothing binds.
     waits : ndarray of int, shape (waiting variables, 2)
         The balance rows that a waiting variable leaves and enters.
     """
@@ -57,9 +55,6 @@ class CountModel:
     starting: np.ndarray
     room_row: np.ndarray
     new_row: np.ndarray
-    contact_row: np.ndarray
-    bound_wait: np.ndarray
-    group_wait: np.ndarray
     waits: np.ndarray
 
     @property
@@ -197,7 +192,7 @@ def count_model(lanes: Lanes) -> CountModel:
         comes = next_open[after, lanes.onward[lane, day]]
         entries.add(balance[after, comes], variable[lane, day], -1)
 
-    waits, numbers = [], []
+    waits = []
     variables = sends
     for table, opens in ((balance, opens_bound), (group_balance, opens_group)):
         lane, day = np.nonzero(opens[:, :sink])
@@ -205,8 +200,6 @@ def count_model(lanes: Lanes) -> CountModel:
         number = variables + np.arange(len(lane))
         variables += len(lane)
         waits.append(np.column_stack([table[lane, day], table[lane, until]]))
-        numbers.append(np.full(table.shape, NONE))
-        numbers[-1][lane, day] = number
         entries.add(table[lane, day], number, 1)
         entries.add(table[lane, until], number, -1)
 
@@ -268,9 +261,6 @@ def count_model(lanes: Lanes) -> CountModel:
         starting=starting,
         room_row=room_row,
         new_row=new_row,
-        contact_row=contact_row,
-        bound_wait=numbers[0],
-        group_wait=numbers[1],
         waits=np.concatenate(waits),
     )
 

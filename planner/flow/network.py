@@ -53,8 +53,6 @@ class Lanes:
         First emails that may leave.
     constant : float
         What the objective has besides the emails' costs.
-    strict : bool
-        Whether what the sink takes is left out, so that nothing may go there that has room.
     """
 
     box: np.ndarray
@@ -73,7 +71,6 @@ class Lanes:
     room: np.ndarray
     new_room: np.ndarray
     constant: float
-    strict: bool
 
     def __len__(self) -> int:
         """Return the number of lanes."""

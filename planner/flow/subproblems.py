@@ -11,7 +11,9 @@ from sendplan.planner.model.counts import Counts, Demand, Pairs
 from sendplan.planner.model.disaggregation import assign, demand
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.objective import surcharge
 from sendplan.planner.model.step_classes import NONE, Stages
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.readers import NULL
 
 
@@ -43,10 +45,9 @@ class Piece:
 def pieces(
     apart: Apart,
     rules: Rules,
-    slip_weight: float,
+    parameters: Parameters,
     sink: np.ndarray,
     *,
-    strict: bool,
     change_weight: float = 0.0,
 ) -> list[Piece]:
     """Cut the work, nothing of it being placed, into its components.
@@ -57,13 +58,11 @@ def pieces(
         The work.
     rules : Rules
         What it may use.
-    slip_weight : float
-        What a day of slip costs, in days of lateness.
+    parameters : Parameters
+        How is planned.
     sink : ndarray of int, shape (sequences,)
         By the number of a component, the day that stands for all later ones; what leaves then is
         counted as of that day.
-    strict : bool
-        Whether what the sink takes is left out, so that nothing may go there that has room.
     change_weight : float
         What it costs to move an email that is told apart from its existing slot.
 
@@ -76,18 +75,17 @@ def pieces(
     pairs = Pairs.build(work.stages, work.fleet.pools, rules.urgency)
     wanted = demand(work, rules, Placement.empty(work), pairs)
     component = apart.component
-    constant = _constants(work, component, slip_weight, sink)
+    constant = _constants(work, component, parameters.slip_weight, sink)
     return [
         _piece(
             apart,
             rules,
-            slip_weight,
+            parameters,
             int(sink[part]),
             pairs,
             wanted,
             int(part),
             float(constant[part]),
-            strict=strict,
             change_weight=change_weight,
         )
         for part in np.unique(component[work.stages.sequence[work.chains.stage]])
@@ -116,21 +114,20 @@ def _constants(
 def _piece(
     apart: Apart,
     rules: Rules,
-    slip_weight: float,
+    parameters: Parameters,
     sink: int,
     pairs: Pairs,
     wanted: Demand,
     part: int,
     constant: float,
     *,
-    strict: bool,
     change_weight: float,
 ) -> Piece:
     work, of_piece = apart.work, apart.component == part
     stages, days = work.stages, sink + 1
     mine = np.flatnonzero(of_piece[stages.sequence])
     priority = work.problem.sequences["priority"].to_numpy()[stages.sequence]
-    slip = priority * slip_weight
+    slip = priority * parameters.slip_weight
     ready = np.minimum(stages.ready[:, :days], sink)
     release = np.minimum(rules.release[:, :days], sink)
     sends = stages.sends[:, :days].copy()
@@ -142,6 +139,8 @@ def _piece(
     goes_on = stages.following != NONE
     after = stages.following[goes_on]
     cost[goes_on] -= slip[after, None] * ready[after]
+    # In a given horizon the sink is the day after it.
+    cost[:, sink] += surcharge(priority, parameters)
     onward = np.full(cost.shape, sink)
     onward[goes_on] = release[after]
 
@@ -180,7 +179,6 @@ def _piece(
         room=rules.room[mailbox, :days],
         new_room=rules.new_room[:, :days],
         constant=constant,
-        strict=strict,
     )
     return Piece(part, mailbox, stage, number, lanes)
 

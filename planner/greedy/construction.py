@@ -11,8 +11,9 @@ from sendplan.planner.model.counts import Counts, Demand, Pairs, Terrain, trajec
 from sendplan.planner.model.disaggregation import assign, demand
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.objective import delays
+from sendplan.planner.model.objective import delays, surcharge
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.problem.parameters import Parameters
 
 PASSES = 100
 """Passes of the relaxation; more change little."""
@@ -30,7 +31,7 @@ MARGIN = 21
 """Days looked at beyond the one on which capacity has caught up with demand."""
 
 
-def fill(work: Workload, rules: Rules, placement: Placement, slip_weight: float) -> None:
+def fill(work: Workload, rules: Rules, placement: Placement, parameters: Parameters) -> None:
     """Place what a placement leaves open, as far as counts can tell.
 
     Parameters
@@ -39,8 +40,8 @@ def fill(work: Workload, rules: Rules, placement: Placement, slip_weight: float)
         The work and what may be used.
     placement : Placement
         Changed in place; what it holds already stays.
-    slip_weight : float
-        What a day of slip costs, in days of lateness.
+    parameters : Parameters
+        How is planned.
     """
     fixed = placement.day != NONE
     pairs = Pairs.build(work.stages, work.fleet.pools, rules.urgency)
@@ -49,13 +50,10 @@ def fill(work: Workload, rules: Rules, placement: Placement, slip_weight: float)
     if not wanted.bound.any() and not wanted.free.any():
         return
     days = _days(work, terrain, wanted)
-    prices = Prices(
-        work.problem.sequences["priority"].to_numpy()[work.stages.sequence], slip_weight
-    )
-    counts = _cheaper(work, terrain, wanted, prices, days)
+    counts = _cheaper(work, terrain, wanted, parameters, days)
     assign(work, rules, placement, pairs, counts)
     for _ in range(ROUNDS):
-        if not _improve(work, rules, placement, fixed, pairs, prices, days):
+        if not _improve(work, rules, placement, fixed, pairs, parameters, days):
             return
 
 
@@ -98,8 +96,16 @@ def _pooled(terrain: Terrain, component: np.ndarray, pools: list[np.ndarray]) ->
     return room
 
 
-def _cheaper(work: Workload, terrain: Terrain, wanted: Demand, prices: Prices, days: int) -> Counts:
+def _prices(work: Workload, parameters: Parameters) -> Prices:
+    priority = work.problem.sequences["priority"].to_numpy()[work.stages.sequence]
+    return Prices(priority, parameters.slip_weight)
+
+
+def _cheaper(
+    work: Workload, terrain: Terrain, wanted: Demand, parameters: Parameters, days: int
+) -> Counts:
     """Decide with and without targets, and keep what costs less, component by component."""
+    prices = _prices(work, parameters)
     component = mailbox_components(work.fleet.pools)
     stages, pairs = work.stages, terrain.pairs
     arriving = wanted.free.copy()
@@ -122,7 +128,11 @@ def _cheaper(work: Workload, terrain: Terrain, wanted: Demand, prices: Prices, d
     plain = decide(terrain, wanted)
     of_pair = component[stages.sequence[pairs.stage]]
     costs = [
-        np.bincount(of_pair, _cost(terrain, counts, prices), len(capacity))
+        np.bincount(
+            of_pair,
+            _cost(terrain, counts, prices, surcharge(prices.priority, parameters)),
+            len(capacity),
+        )
         for counts in (plain, guided)
     ]
     better = (costs[1] < costs[0])[of_pair][:, None]
@@ -131,18 +141,19 @@ def _cheaper(work: Workload, terrain: Terrain, wanted: Demand, prices: Prices, d
     )
 
 
-def _cost(terrain: Terrain, counts: Counts, prices: Prices) -> np.ndarray:
+def _cost(terrain: Terrain, counts: Counts, prices: Prices, left_out: np.ndarray) -> np.ndarray:
     """Return the cost of each pair's emails, up to a constant of the demand.
 
-    What found no room counts from the day after the horizon on.
+    What found no room counts from the day after the horizon on, and `left_out` (by stage) on top.
     """
     stages, pairs = terrain.stages, terrain.pairs
     sends = counts.bound + counts.free
     day = np.arange(sends.shape[1])
     slip = prices.priority * np.where(stages.is_first, 0.0, prices.slip_weight)
     weight = (prices.priority + slip)[pairs.stage]
-    # Relative to the end of the horizon, so that an email that was not placed costs nothing less.
+    # Relative to leaving everything out, so that an email that was not placed costs nothing less.
     cost = weight * (sends * (day - terrain.last - 1)).sum(axis=1)
+    cost -= left_out[pairs.stage] * sends.sum(axis=1)
     after = stages.following[pairs.stage]
     goes_on = after != NONE
     ready = stages.ready[after[goes_on]] - terrain.last - 1
@@ -156,13 +167,13 @@ def _improve(
     placement: Placement,
     fixed: np.ndarray,
     pairs: Pairs,
-    prices: Prices,
+    parameters: Parameters,
     days: int,
 ) -> bool:
     """Take out the chains that slip and give each its cheapest way; tell whether that helped."""
     emails, chains = work.emails, work.chains
     component = components(work)
-    delay = delays(work, placement, rules.last, prices.slip_weight)
+    delay = delays(work, placement, rules.last, parameters)
     slips = np.zeros(len(chains), dtype=bool)
     slips[emails.chain[(delay.slip > 0) & ~fixed]] = True
     new = np.flatnonzero(slips[emails.chain] & ~fixed)
@@ -172,8 +183,8 @@ def _improve(
     other.cut(work, new)
     terrain = _terrain(work, rules, other, pairs)
     wanted = demand(work, rules, other, pairs)
-    assign(work, rules, other, pairs, reinsert(terrain, wanted, prices, days))
-    after = delays(work, other, rules.last, prices.slip_weight)
+    assign(work, rules, other, pairs, reinsert(terrain, wanted, _prices(work, parameters), days))
+    after = delays(work, other, rules.last, parameters)
     saved = np.bincount(component[emails.chain], delay.cost - after.cost)
     better = saved > 1e-9 * delay.cost.sum()
     if not better.any():

@@ -63,9 +63,8 @@ class Search:
         self.pieces: list[Piece] = pieces(
             apart,
             self.allowed,
-            parameters.slip_weight,
+            parameters,
             sink,
-            strict=parameters.horizon_days is not None,
             change_weight=weight,
         )
         if with_moves:
@@ -76,7 +75,7 @@ class Search:
                 if whole[piece.part] and size(piece.lanes) <= AT_ONE_GO
             ]
         end = horizon_end(allowed, parameters, known.day)
-        each = delays(work, known, end, parameters.slip_weight).cost
+        each = delays(work, known, end, parameters).cost
         cost = np.bincount(of_email, each + weight * moved(work, known), parts)
         self.parts = [
             Part(piece.lanes, float(cost[piece.part]), counted(self.work, piece, known))

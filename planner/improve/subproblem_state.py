@@ -6,7 +6,6 @@ import numpy as np
 
 from sendplan.planner.flow.network import Lanes
 from sendplan.planner.improve.tasks import pooled_bound
-from sendplan.planner.leftovers import broken
 
 ROUNDING = 1e-9
 """What is lost at most, relative to the cost, to the arithmetic of real numbers."""
@@ -35,7 +34,7 @@ class Part:
     improved : bool
         Whether that plan was found here.
     rough : ndarray of int, shape (lanes, days), or None
-        A plan that would be better, but breaks a rule on single contacts or on what is left out.
+        A plan that would be better, but has two emails of a contact on one day.
     rough_cost : float
         What it costs.
     groups : int
@@ -55,11 +54,11 @@ class Part:
     tried: float = 0.0
 
     def take(self, sends: np.ndarray) -> None:
-        """Keep a plan if it is better; one that breaks a rule is kept apart, to be mended."""
+        """Keep a plan if it is better; one in which contacts meet is kept apart, to be mended."""
         value = self.lanes.value(sends)
         if value >= self.cost - ROUNDING * max(abs(value), 1.0):
             return
-        if self.lanes.meet(sends) or broken(self.lanes, sends):
+        if self.lanes.meet(sends):
             if value < self.rough_cost:
                 self.rough, self.rough_cost = sends, value
         else:

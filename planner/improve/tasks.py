@@ -13,7 +13,6 @@ from sendplan.planner.flow.lp_solver import Way, solve_linear
 from sendplan.planner.flow.mip_solver import branch
 from sendplan.planner.flow.network import Lanes
 from sendplan.planner.flow.rounding import follow
-from sendplan.planner.leftovers import clauses
 
 SMALL = 1_600
 """Variables up to which CP-SAT takes a box at one go."""
@@ -268,7 +267,7 @@ def proven(lanes: Lanes, sends: np.ndarray, unit: int | None, limit: float, seed
         return Proven(best, found.bound + lanes.constant, found.work, found.on_time)
     most = int(lanes.arriving.sum() + lanes.waiting.sum())
     spare = effort.deterministic(limit - effort.whole(0, model.variables))
-    solved = solve_whole(model, hint, most, unit, spare, seed, clauses(model))
+    solved = solve_whole(model, hint, most, unit, spare, seed)
     return Proven(
         model.sends(solved.solution),
         solved.bound + lanes.constant,

@@ -7,7 +7,9 @@ import numpy as np
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Workload
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Delays:
     late : ndarray of bool, shape (emails,)
         Whether it is a follow-up that slips, or one that is left out.
     cost : ndarray of float, shape (emails,)
-        priority × (lateness + slip_weight × slip).
+        priority × (lateness + slip_weight × slip), and `surcharge` where it is left out.
     """
 
     lateness: np.ndarray
@@ -54,7 +56,30 @@ def moved(work: Workload, placement: Placement) -> np.ndarray:
     return np.asarray((emails.existing_at != NULL) & ~stays)
 
 
-def delays(work: Workload, placement: Placement, end: int, slip_weight: float) -> Delays:
+def surcharge(priority: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """Return what leaving an email out of a given horizon costs besides its delay.
+
+    As much as the longest delay that sending it could cause: a follow-up, left out too, slips from
+    a day within the horizon. So leaving out an email that has room never pays.
+
+    Parameters
+    ----------
+    priority : ndarray of float
+        Priority of each email, or stage.
+    parameters : Parameters
+        How is planned.
+
+    Returns
+    -------
+    ndarray of float
+        Of the shape of `priority`; 0 where no horizon is given.
+    """
+    if parameters.horizon_days is None:
+        return np.zeros_like(priority)
+    return priority * MAX_HORIZON_DAYS * (1 + parameters.slip_weight)
+
+
+def delays(work: Workload, placement: Placement, end: int, parameters: Parameters) -> Delays:
     """Compute the delay of every email.
 
     Parameters
@@ -65,8 +90,8 @@ def delays(work: Workload, placement: Placement, end: int, slip_weight: float) -
         Days; an email without one counts as if it left the day after `end`.
     end : int
         The horizon's last day.
-    slip_weight : float
-        What a day of slip costs, in days of lateness.
+    parameters : Parameters
+        How is planned.
 
     Returns
     -------
@@ -87,5 +112,6 @@ def delays(work: Workload, placement: Placement, end: int, slip_weight: float) -
         lateness=lateness,
         slip=slip,
         late=follow_up & ((slip > 0) | left_out),
-        cost=emails.priority * (lateness + slip_weight * slip),
+        cost=emails.priority * (lateness + parameters.slip_weight * slip)
+        + np.where(left_out, surcharge(emails.priority, parameters), 0.0),
     )

@@ -57,7 +57,7 @@ def mended(
 def cost_of(work: Workload, allowed: Rules, parameters: Parameters, placement: Placement) -> float:
     """Return what a placement costs; moves do not count."""
     end = horizon_end(allowed, parameters, placement.day)
-    return float(delays(work, placement, end, parameters.slip_weight).cost.sum())
+    return float(delays(work, placement, end, parameters).cost.sum())
 
 
 def cheaper(
@@ -88,7 +88,7 @@ def cheaper(
     end = horizon_end(allowed, parameters, days)
     cost, moves = np.zeros((2, count)), np.zeros((2, count))
     for row, candidate in enumerate((known, other)):
-        each = delays(work, candidate.placement, end, parameters.slip_weight).cost
+        each = delays(work, candidate.placement, end, parameters).cost
         moves[row] = np.bincount(of_email, moved(work, candidate.placement), count)
         cost[row] = np.bincount(of_email, each, count) + parameters.change_weight * moves[row]
     tolerance = 1e-9 * np.maximum(cost[0], 1.0)

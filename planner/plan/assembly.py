@@ -61,7 +61,7 @@ def outcome(
     problem, emails, chains = work.problem, work.emails, work.chains
     horizon = problem.horizon
     end = horizon_end(allowed, parameters, placement.day)
-    delay = delays(work, placement, end, parameters.slip_weight)
+    delay = delays(work, placement, end, parameters)
     enrollment_id = problem.enrollments["id"].to_numpy()
     steps = problem.live_steps
     step_id, position = steps["id"].to_numpy(), steps["position"].to_numpy()

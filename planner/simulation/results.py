@@ -11,6 +11,7 @@ import pandas as pd
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.objective import delays
 from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.simulation.randomness import Rates
@@ -80,7 +81,7 @@ def run_of(course: Course) -> Run:
     work, day = course.work, course.day
     emails, stages, origin = work.emails, work.stages, work.problem.horizon.origin
     sent = np.flatnonzero(day != NONE)
-    delay = delays(work, Placement(day, course.mailbox), work.problem.horizon.last, 0)
+    delay = delays(work, Placement(day, course.mailbox), work.problem.horizon.last, Parameters())
     positions = work.problem.live_steps["position"].to_numpy()
     position = positions[stages.step[emails.stage[sent]]] if len(sent) else sent
     pairs, count = np.unique(np.stack([day[sent] + origin, position]), axis=1, return_counts=True)

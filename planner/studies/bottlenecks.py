@@ -198,7 +198,7 @@ class _Study:
         self.components = int(self.component.max(initial=0)) + 1
         emails = work.emails
         end = horizon_end(allowed, parameters, placement.day)
-        cost = delays(work, placement, end, parameters.slip_weight).cost
+        cost = delays(work, placement, end, parameters).cost
         self.cost = np.bincount(
             self.component[work.stages.sequence[emails.stage]], cost, self.components
         )

@@ -108,10 +108,8 @@ def room_prices(
     parts = int(component.max(initial=0)) + 1
     of_email = of_chain[work.emails.chain]
     sink = sinks(apart.work, allowed, parameters, known, of_email, parts)
-    strict = parameters.horizon_days is not None
-    cut = pieces(apart, allowed, parameters.slip_weight, sink, strict=strict)
     grouped = []
-    for piece in cut:
+    for piece in pieces(apart, allowed, parameters, sink):
         pool, group = np.unique(pool_of[piece.mailbox], return_inverse=True)
         members = [piece.mailbox[group == box] for box in range(len(pool))]
         grouped.append((piece.part, piece.lanes.grouped(group), pool, members))

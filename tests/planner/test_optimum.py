@@ -19,7 +19,15 @@ from sendplan.planner.problem.parameters import METHODS
 from sendplan.tests.worlds.oracle.enumeration import Best, best
 from sendplan.tests.worlds.oracle.judge import judge
 from sendplan.tests.worlds.problems.methods import tries
-from sendplan.tests.worlds.problems.tiny import MONDAY, World, at, day, days_of, without_slot
+from sendplan.tests.worlds.problems.tiny import (
+    LEFT_OUT,
+    MONDAY,
+    World,
+    at,
+    day,
+    days_of,
+    without_slot,
+)
 
 Parameters = dict[str, Any]
 
@@ -393,17 +401,30 @@ def test_a_thread_waits_for_its_mailbox() -> None:
 def test_what_a_given_horizon_leaves_out() -> None:
     # Today only. One first email leaves; its follow-up, ready tomorrow, counts as of tomorrow and
     # is not late. The other chain counts as of tomorrow, too: its first email is a day late, its
-    # follow-up (ideal tomorrow) is not.
+    # follow-up (ideal tomorrow) is not. Each of the three costs 366 × 21 on top.
     world = World().sequence(1, (0, 1)).mailbox(5, 1).enroll(1, 2)
-    plan = assert_optimum(world, 1.0, horizon_days=0)
+    plan = assert_optimum(world, 1 + 3 * LEFT_OUT, horizon_days=0)
     reasons = sorted(reason for *_, reason in without_slot(plan))
     assert reasons == ["behind_unplaced", "no_room", "no_room"]
 
 
 def test_nothing_is_left_out_that_has_room() -> None:
-    # Tomorrow, the last day, is full. Both left out would cost 2 for the first email and 1 for the
-    # follow-up, ready only after the horizon; but the first one has room today, and so the
-    # follow-up, ready tomorrow, is left out with a day of lateness and one of slip.
+    # Tomorrow, the last day, is full. Both left out would be 2 days late and 1, and the follow-up
+    # ready only after the horizon. The first one has room today: then the follow-up, ready
+    # tomorrow, is left out with a day of lateness and one of slip, but it alone costs 366 × 21.
     world = World().sequence(1, (0, 1)).mailbox(5, 1).use(5, 1, 1).enroll(1)
-    plan = assert_optimum(world, 21.0, horizon_days=1)
+    plan = assert_optimum(world, 21 + LEFT_OUT, horizon_days=1)
+    assert without_slot(plan) == [(1, 12, "no_room")]
+
+
+def test_two_are_not_left_out_to_spare_one() -> None:
+    # Sequence 1 sends on Mondays only, and its follow-up is ready today; sequence 2 starts today
+    # or never sends its last two, ready the day after. Today has one place, tomorrow, the last
+    # day, two. The follow-up left out is 2 days late and slips 2: 42. Were it sent, the other
+    # three would be a day late each, two of them left out: less delay, but 366 × 21 more.
+    world = World().sequence(1, (0, 1), send_days=[1]).sequence(2, (0, 1, 0))
+    world.mailbox(5, 2, sequences=(1, 2)).use(5, 0, 1).enroll(1).enroll(2, sequence=2)
+    world.email(1, 11, "sent", -3)
+    plan = assert_optimum(world, 42 + LEFT_OUT, horizon_days=1, one_a_day=False)
+    assert days_of(plan) == {2: [0, 1, 1]}
     assert without_slot(plan) == [(1, 12, "no_room")]

@@ -17,6 +17,7 @@ import sendplan
 from sendplan.planner.schema.errors import MethodError
 from sendplan.tests.worlds.problems.methods import METHODS
 from sendplan.tests.worlds.problems.tiny import (
+    LEFT_OUT,
     World,
     a_day,
     at,
@@ -484,18 +485,18 @@ def test_order_within_a_window(method: str) -> None:
 
 
 def test_what_a_given_horizon_leaves_out_costs_as_if_it_left_the_day_after(method: str) -> None:
-    # H is Monday, one place. The second contact's email would leave on Tuesday: a day late.
+    # H is Monday, one place. The second contact's email counts at Tuesday, a day late.
     world = one_step().mailbox(capacity=1).enroll(1, 2)
     plan = world.plan(method, horizon_days=0)
     assert (days_of(plan), without_slot(plan)) == ({1: [0]}, [(2, 11, "no_room")])
-    assert (plan.cost, plan.horizon_end, plan.blocked) == (1, day(0), 0)
+    assert (plan.cost, plan.horizon_end, plan.blocked) == (1 + LEFT_OUT, day(0), 0)
 
 
-def test_a_follow_up_ready_after_the_horizon_costs_nothing_yet(method: str) -> None:
+def test_a_follow_up_ready_after_the_horizon_is_late_without_delay(method: str) -> None:
     # Step 12 is ready on Tuesday, H + 1: no lateness, no slip; it counts as late all the same.
     plan = World().sequence().mailbox().enroll(1).plan(method, horizon_days=0)
     assert (days_of(plan), without_slot(plan)) == ({1: [0]}, [(1, 12, "no_room")])
-    assert (plan.cost, plan.late_follow_ups, plan.slip_days) == (0, 1, 0)
+    assert (plan.cost, plan.late_follow_ups, plan.slip_days) == (LEFT_OUT, 1, 0)
 
 
 def test_a_chain_left_out_whole(method: str) -> None:
@@ -506,7 +507,7 @@ def test_a_chain_left_out_whole(method: str) -> None:
     plan = world.plan(method, horizon_days=1)
     assert days_of(plan) == {1: [0, 1]}
     assert without_slot(plan) == [(2, 11, "no_room"), (2, 12, "behind_unplaced")]
-    assert plan.cost == 2 + 1
+    assert plan.cost == 2 + 1 + 2 * LEFT_OUT
 
 
 def test_no_email_is_left_out_that_has_room(method: str) -> None:
@@ -516,7 +517,7 @@ def test_no_email_is_left_out_that_has_room(method: str) -> None:
     plan = world.plan(method, horizon_days=1)
     assert a_day(plan) == {0: 2, 1: 1}
     assert plan.unplaced["reason"].tolist() == ["no_room"]
-    assert plan.cost == 21
+    assert plan.cost == 21 + LEFT_OUT
 
 
 def test_the_horizon_ends_with_the_last_email_or_where_it_was_asked_to(method: str) -> None:

@@ -318,11 +318,11 @@ def cut(
 ) -> tuple[Any, Any, list[Piece]]:
     """Give the work, its rules and its pieces, the day after `end` standing for all later ones."""
     work = workload(problem)
-    allowed = rules(work, Parameters(horizon_days=horizon_days))
+    parameters = Parameters(horizon_days=horizon_days)
+    allowed = rules(work, parameters)
     apart = told_apart(work, allowed)
     sink = np.full(int(apart.component.max()) + 1, end + 1)
-    strict = horizon_days is not None
-    return apart.work, allowed, pieces(apart, allowed, 20.0, sink, strict=strict)
+    return apart.work, allowed, pieces(apart, allowed, parameters, sink)
 
 
 def index_of(problem: sendplan.Problem, plan: sendplan.Plan) -> int:
@@ -385,16 +385,20 @@ def test_the_cost_is_that_of_the_slots(method: str) -> None:
     assert recomputed(frames, plan) == pytest.approx(plan.cost)
 
 
+@pytest.mark.parametrize("horizon_days", [None, 9])
 @pytest.mark.parametrize("method", MAKERS)
-def test_lanes_cost_what_the_plan_does(method: str) -> None:
+def test_lanes_cost_what_the_plan_does(method: str, horizon_days: int | None) -> None:
     frames = tight()
-    plan = sendplan.solve(problem_of(frames), method, 1)
+    plan = sendplan.solve(problem_of(frames), method, 1, horizon_days=horizon_days)
     problem = problem_of(with_plan(frames, plan.sends, plan.unplaced))
-    work, allowed, parts = cut(problem, index_of(problem, plan) + 5)
+    # The last day of a given horizon is day 1 + 9.
+    end = index_of(problem, plan) + 5 if horizon_days is None else 1 + horizon_days
+    work, allowed, parts = cut(problem, end, horizon_days=horizon_days)
     existing = standing(work, allowed)
     assert existing is not None
     value = sum(piece.lanes.value(counted(work, piece, existing.placement)) for piece in parts)
     assert value == pytest.approx(plan.cost)
+    assert (plan.unplaced.empty, plan.blocked) == (horizon_days is None, 0)
 
 
 # ---------------------------------------------------------------- bounds

@@ -514,7 +514,7 @@ def test_the_board_counts_and_puts_back(instance: Instance, one_a_day: bool, see
     def assert_sound() -> None:
         assert (board.room.mailbox[:, : allowed.last + 1] >= 0).all()
         assert (board.room.new >= 0).all()
-        each = delays(work, placement, allowed.last, planned.slip_weight).cost
+        each = delays(work, placement, allowed.last, planned).cost
         each = each + planned.change_weight * moved(work, placement)
         total = np.bincount(work.emails.chain, each, len(everybody))
         value, complete = board.value(everybody), board.complete()

@@ -13,7 +13,7 @@ from sendplan.planner.studies.bottlenecks import Bottlenecks
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 from sendplan.tests.planner.test_optimum import instance
 from sendplan.tests.worlds.oracle.enumeration import best
-from sendplan.tests.worlds.problems.tiny import World, day
+from sendplan.tests.worlds.problems.tiny import LEFT_OUT, World, day
 
 TOLERANCE = 1e-6
 
@@ -139,9 +139,10 @@ def test_what_ten_per_cent_more_saves_lies_between_the_two_bounds() -> None:
 
 
 def test_a_given_horizon_and_other_weights_are_kept_to() -> None:
-    # One slot today, the horizon's only day: the second contact counts as of tomorrow, a day late.
+    # One slot today, the horizon's only day: the second contact counts as of tomorrow, a day late,
+    # and is left out.
     world = World().sequence(1, (0,)).mailbox(5, 1).enroll(1, 2)
-    assert prices(found(world, horizon_days=0)) == pytest.approx({0: 1.0})
+    assert prices(found(world, horizon_days=0)) == pytest.approx({0: 1.0 + LEFT_OUT})
 
 
 def test_a_plan_of_another_problem_is_refused() -> None:

@@ -57,7 +57,6 @@ class Standing(NamedTuple):
     sent: int  # emails of the chain that have left
     ready: int  # the first day on which the next one may leave, today at least
     mailbox_id: int
-    owed: bool  # the next email had room on a day that is over: it can't be left out
 
 
 Move = tuple[int, int, int, int]
@@ -259,6 +258,8 @@ class _Search:
     def _left_out(self, job: _Job, place: int, ready: int, day: int) -> float:
         """Give the cost of leaving an email and all behind it out, all standing at `day`."""
         cost = self.delay(job, place, ready, day) + self.move(job, place, None, None)
+        if self.last is not None:
+            cost += job.priority * 366 * (1 + self.slip_weight)
         if place + 1 < job.emails:
             cost += self._left_out(job, place + 1, self.ready_after(job, place + 1, day), day)
         return cost
@@ -266,9 +267,7 @@ class _Search:
     def starved_until(self, day: int) -> float:
         return sum(self._left_out(job, 0, job.first_ready, day + 1) for job in self.starved)
 
-    def _alone(
-        self, job: _Job, place: int, mailbox_id: int, ready: int, first: int, owed: bool
-    ) -> float:
+    def _alone(self, job: _Job, place: int, mailbox_id: int, ready: int, first: int) -> float:
         """Give what the rest of a chain costs at least, as if no other chain were there.
 
         The next email may leave from day `first` on; its slip counts from `ready`.
@@ -278,8 +277,7 @@ class _Search:
         least = inf
         for day in count(first):
             if self.last is not None and day > self.last:
-                if not owed:
-                    least = min(least, self.left_out(job, place, ready, self.last + 1))
+                least = min(least, self.left_out(job, place, ready, self.last + 1))
                 break
             cost = self.delay(job, place, ready, day)
             if cost >= least:
@@ -297,7 +295,7 @@ class _Search:
             return 0.0
         ready = self.ready_after(job, place, day)
         first = max(ready, day + 1) if self.one_a_day else ready
-        return self.alone(job, place, mailbox_id, ready, first, False)
+        return self.alone(job, place, mailbox_id, ready, first)
 
     def may_start(self, job: _Job, place: int, day: int) -> bool:
         follow_up = job.is_follow_up(place)
@@ -357,7 +355,7 @@ class _Search:
                 moves.append((number, before.sent, mailbox, day))
                 place = before.sent + 1
                 ready = day if place == job.emails else self.ready_after(job, place, day)
-                now_at[number] = Standing(place, ready, mailbox, False)
+                now_at[number] = Standing(place, ready, mailbox)
                 paid = job.priority * max(0, day - job.ideal[before.sent])
                 paid += self.move(job, before.sent, mailbox, day)
                 # The chain again, since a wait of 0 may let the next email leave today as well.
@@ -380,9 +378,8 @@ class _Search:
         def at_night(number: int) -> Standing:
             job, at = self.jobs[number], now_at[number]
             if at.sent == job.emails:
-                return Standing(at.sent, 0, UNCHOSEN, False)
-            owed = self.last is not None and (at.owed or any(places(number)))
-            return Standing(at.sent, max(at.ready, day + 1), at.mailbox_id, owed)
+                return Standing(at.sent, 0, UNCHOSEN)
+            return Standing(at.sent, max(at.ready, day + 1), at.mailbox_id)
 
         yield from choose(0, 0.0)
 
@@ -394,13 +391,13 @@ class _Search:
 
     def least_from(self, state: tuple[Standing, ...]) -> float:
         return sum(
-            self.alone(job, at.sent, at.mailbox_id, at.ready, at.ready, at.owed)
+            self.alone(job, at.sent, at.mailbox_id, at.ready, at.ready)
             for job, at in zip(self.jobs, state, strict=True)
             if at.sent < job.emails
         )
 
     def best(self) -> Best:
-        begin = tuple(Standing(0, job.first_ready, UNCHOSEN, False) for job in self.jobs)
+        begin = tuple(Standing(0, job.first_ready, UNCHOSEN) for job in self.jobs)
         first_day = min((job.first_ready for job in self.jobs), default=0)
         if not self.jobs:
             return self.result(self.starved_until(0), ())

@@ -477,6 +477,8 @@ def chain_cost(case: Case, chain: Chain, left_out: set[int]) -> float:
         if step.id in left_out:
             assert case.horizon_end is not None
             day = case.horizon_end + ONE_DAY
+            if case.horizon_given:
+                cost += chain.enrollment.sequence.priority * 366 * (1 + case.slip_weight)
         elif step.id in days:
             day = days[step.id]
         else:

@@ -44,6 +44,7 @@ from sendplan.tests.worlds.problems.nasty import (
     random_frames,
     with_plan,
 )
+from sendplan.tests.worlds.problems.tiny import LEFT_OUT
 
 MONDAY = date(2026, 3, 2)
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)  # a Monday, before every window below
@@ -422,24 +423,25 @@ def test_new_contacts_a_day() -> None:
 
 def test_with_a_horizon_nothing_with_room_is_left_out() -> None:
     # On Tuesday, the horizon's end, step 2 has room; on Monday it would have none. Left out, it
-    # counts at Wednesday: lateness 1 and slip 1.
+    # counts at Wednesday, lateness 1 and slip 1, and 366 × 21 on top.
     left = [(100, 12, "no_room")]
-    assert named(World().judge(SOUND[:1], left, cost=21.0, horizon=1)) == {"room"}
-    assert World().judge(SOUND[:1], left, cost=0.0, horizon=0) == []
+    assert named(World().judge(SOUND[:1], left, cost=21 + LEFT_OUT, horizon=1)) == {"room"}
+    assert World().judge(SOUND[:1], left, cost=LEFT_OUT, horizon=0) == []
     full = World()
     full.used.append({"mailbox_id": 5, "send_day": day(1), "used": 10})
-    assert full.judge(SOUND[:1], left, cost=21.0, horizon=1) == []
-    assert named(full.judge(SOUND[:1], left, cost=0.0, horizon=1)) == {"cost"}
+    assert full.judge(SOUND[:1], left, cost=21 + LEFT_OUT, horizon=1) == []
+    assert named(full.judge(SOUND[:1], left, cost=21.0, horizon=1)) == {"cost"}
 
 
 def test_behind_an_email_left_out_costs_count_from_the_horizon() -> None:
     # Both out with H = Monday, used up: ideal Mon, Tue; step 1 stands at Tue (1 late), step 2 at
-    # Tue: no lateness against Tue, and ready on Wed: no slip.
+    # Tue: no lateness against Tue, and ready on Wed: no slip. Each costs 366 × 21 on top.
     world = World()
     world.used.append({"mailbox_id": 5, "send_day": day(0), "used": 10})
     left = [(100, 11, "no_room"), (100, 12, "behind_unplaced")]
-    assert world.judge([], left, cost=1.0, horizon=0) == []
-    assert named(world.judge([], [(100, 11, "behind_unplaced"), left[1]], 1.0, horizon=0)) == {
+    cost = 1 + 2 * LEFT_OUT
+    assert world.judge([], left, cost, horizon=0) == []
+    assert named(world.judge([], [(100, 11, "behind_unplaced"), left[1]], cost, horizon=0)) == {
         "reason"
     }
 
@@ -453,7 +455,7 @@ def test_room_needs_a_free_second() -> None:
     world = World(steps=1, people=2, now=at(0, "16:59:55"))
     world.mailboxes[0]["min_gap_seconds"] = 10
     world.email(101, 11, "sent", at(0, "16:59:52"))
-    assert world.judge([], [(100, 11, "no_room")], cost=1.0, horizon=0) == []
+    assert world.judge([], [(100, 11, "no_room")], cost=1 + LEFT_OUT, horizon=0) == []
     world.mailboxes[0]["min_gap_seconds"] = 7
     assert "room" in named(world.judge([], [(100, 11, "no_room")], cost=1.0, horizon=0))
 
@@ -602,7 +604,9 @@ def naive_plan(facts: Facts, last_day: date | None, one_a_day: bool) -> Case:
         for step in chain.steps[len(done[key]) :]
     ]
     end = last_day or max((send.day for send in sends), default=facts.now.date())
-    timed = with_minutes(Case(facts, sends, left_out, 0.0, end, False, 20.0, one_a_day))
+    timed = with_minutes(
+        Case(facts, sends, left_out, 0.0, end, last_day is not None, 20.0, one_a_day)
+    )
     timed.cost = true_cost(timed)
     return timed
 

@@ -18,6 +18,8 @@ Row = dict[str, Any]
 Slot = tuple[int, int, int, int, str]
 
 MONDAY = date(2026, 3, 2)
+LEFT_OUT = 366 * (1 + 20)
+"""What an email left out costs besides its delay, at priority 1 and the default slip_weight."""
 COLUMNS: dict[str, tuple[str, ...]] = {
     "sequences": ("id", "start_time", "end_time"),
     "steps": ("id", "sequence_id", "position"),
