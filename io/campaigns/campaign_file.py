@@ -39,53 +39,31 @@ A whole file, with everything optional::
     content_file = "reminder.txt"                # beside this file or below it
 """
 
-import datetime as dt
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from sendplan.io.campaigns.campaign_sequences import Sequence, Step, read_sequence
-from sendplan.io.documents.addresses import AddressError, address
+from sendplan.io.campaigns.campaign_sequences import Sequence, read_sequence
+from sendplan.io.campaigns.file_columns import is_whole, read_columns
 from sendplan.io.documents.texts import read_text, shown
 from sendplan.io.documents.toml_reader import toml_document
 from sendplan.io.documents.toml_tables import TomlTable
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import MailboxStatus
 
-__all__ = ["Campaign", "Mailbox", "Ramp", "Sequence", "Step", "parse", "read_campaign"]
+__all__ = ["Campaign", "Mailbox", "Sequence", "parse", "read_campaign"]
 
 MAX_FILE = 8 * 2**20
 """Bytes of a campaign file at most."""
 
-MAX_CAPACITY = 100_000
-"""Emails a day of one mailbox at most: far beyond any provider, yet below any slip of the pen."""
-
 _TRANSPORT = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z|file:[^\s@?#][^@?#]*\Z")
-_STATUSES = (MailboxStatus.ACTIVE, MailboxStatus.PAUSED)
 
-
-@dataclass(frozen=True, slots=True)
-class Ramp:
-    """The warm-up of a mailbox: `start` emails on day `since`, `increment` more each day."""
-
-    start: int
-    increment: int
-    since: dt.date
-
-
-@dataclass(frozen=True, slots=True)
-class Mailbox:
-    """A mailbox of a campaign; `status` is None where the file does not state it."""
-
-    email: str
-    daily_capacity: int
-    user_id: int | None = None
-    min_gap_seconds: int = 0
-    ramp: Ramp | None = None
-    transport: str | None = None
-    status: str | None = None
+Mailbox = Mapping[str, Any]
+"""A mailbox of a campaign: its columns, with a status only where the file states one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,46 +138,16 @@ Mailboxes = dict[str, Mailbox | None]
 
 def _read_mailboxes(tables: list[TomlTable], environ: Mapping[str, str]) -> Mailboxes:
     found: Mailboxes = {}
+    checks = {"secret": partial(_check_secret, environ)}
     for table in tables:
-        email = table.text("email", 'write it as email = "ann@mail.example"', required=True)
-        if email is not None:
-            try:
-                email = address(email)
-            except AddressError as error:
-                table.add("email", f"{error.what}: {shown(email)}", error.remedy)
-        mailbox = _read_mailbox(table, email or "", environ)
+        mailbox = read_columns(table, "mailboxes", checks)
         table.close()
+        email = mailbox["email"]
         if email is not None and email.lower() in found:
             table.add("email", f"{shown(email)} is listed twice", "remove one of them")
         elif email is not None:
-            found[email.lower()] = mailbox
+            found[email.lower()] = mailbox if is_whole("mailboxes", mailbox) else None
     return found
-
-
-def _read_mailbox(table: TomlTable, email: str, environ: Mapping[str, str]) -> Mailbox | None:
-    capacity = table.integer("daily_capacity", 0, MAX_CAPACITY, required=True)
-    gap = table.integer("min_gap_seconds", 0, 86_400, default=0)
-    user_id = table.integer("user_id", 0, 2**63 - 1)
-    ramp = _read_ramp(table)
-    transport = _read_transport(table, environ)
-    status = table.word("status", MailboxStatus, _STATUSES)
-    if capacity is None:
-        return None
-    return Mailbox(email, capacity, user_id, gap or 0, ramp, transport, status)
-
-
-def _read_ramp(table: TomlTable) -> Ramp | None:
-    remedy = "write it as ramp = { start = 10, increment = 5, from = 2026-01-31 }"
-    ramp = table.table("ramp", remedy)
-    if ramp is None:
-        return None
-    start = ramp.integer("start", 0, MAX_CAPACITY, required=True)
-    increment = ramp.integer("increment", 0, MAX_CAPACITY, required=True)
-    since = ramp.date("from")
-    ramp.close()
-    if start is None or increment is None or since is None:
-        return None
-    return Ramp(start, increment, since)
 
 
 def is_reference(transport: str) -> bool:
@@ -207,21 +155,15 @@ def is_reference(transport: str) -> bool:
     return _TRANSPORT.match(transport) is not None and "//" not in transport
 
 
-def _read_transport(table: TomlTable, environ: Mapping[str, str]) -> str | None:
-    remedy = 'write "env:NAME" or "file:PATH", and put the URL there'
-    value = table.source("transport", remedy)
-    if value is None:
-        return None
+def _check_secret(environ: Mapping[str, str], table: TomlTable, key: str, value: str) -> str:
     kind, _, target = value.partition(":")
     if not is_reference(value):
-        table.add("transport", "no reference to a secret (the value is not repeated here)", remedy)
-        return None
-    is_set = target in environ if kind == "env" else Path(target).is_file()
-    if not is_set:
+        remedy = 'write "env:NAME" or "file:PATH", and put the URL there'
+        table.add(key, "no reference to a secret (the value is not repeated here)", remedy)
+    elif not (target in environ if kind == "env" else Path(target).is_file()):
         noun = "environment variable" if kind == "env" else "file"
         what = f"the {noun} {shown(target)} does not exist here"
-        remedy = "see that it does on the machine that sends"
-        table.findings.warn(table.place("transport"), what, remedy)
+        table.findings.warn(table.place(key), what, "see that it does on the machine that sends")
     return value
 
 
@@ -266,9 +208,10 @@ def _check_pool(table: TomlTable, pool: list[Mailbox | None]) -> None:
     usable = [mailbox for mailbox in pool if mailbox is not None]
     if len(usable) < len(pool):
         return
-    if pool and all(mailbox.status == MailboxStatus.PAUSED for mailbox in usable):
+    if pool and all(mailbox.get("status") == MailboxStatus.PAUSED for mailbox in usable):
         table.add("mailboxes", "none of the mailboxes is active", "add one that is active")
-    users = sorted({"none" if box.user_id is None else str(box.user_id) for box in usable})
+    ids = [mailbox["user_id"] for mailbox in usable]
+    users = sorted({"none" if user_id is None else str(user_id) for user_id in ids})
     if len(users) > 1:
         what = f"mailboxes of several users in one sequence (user_id {', '.join(users)})"
         table.add("mailboxes", what, "use mailboxes of one user")

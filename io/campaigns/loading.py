@@ -11,9 +11,11 @@ from sendplan.io.campaigns.campaign_file import Campaign, Mailbox, Sequence
 from sendplan.io.database.tables import mailboxes, sequence_mailboxes, sequences, steps
 from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError
+from sendplan.planner.schema.columns import COLUMNS, with_form
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus
 
+_SECRETS = with_form("secret")
 _ONE_LOAD_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtext('sendplan load'))")
 
 
@@ -71,7 +73,7 @@ def load(connection: Connection, campaign: Campaign) -> LoadReport:
         faults: list[Fault] = []
         known = _known_mailboxes(connection, campaign)
         for mailbox in campaign.mailboxes:
-            faults += _mailbox_differences(mailbox, known.get(mailbox.email.lower()))
+            faults += _mailbox_differences(mailbox, known.get(mailbox["email"].lower()))
         fresh = []
         for sequence in campaign.sequences:
             stored = _stored_sequences(connection, sequence.name)
@@ -81,7 +83,7 @@ def load(connection: Connection, campaign: Campaign) -> LoadReport:
                 fresh.append(sequence)
         if faults:
             raise DataError(faults, campaign.name)
-        created = [box for box in campaign.mailboxes if box.email.lower() not in known]
+        created = [box for box in campaign.mailboxes if box["email"].lower() not in known]
         ids = {email: row.id for email, row in known.items()}
         ids |= _insert_mailboxes(connection, created)
         for sequence in fresh:
@@ -97,36 +99,9 @@ def load(connection: Connection, campaign: Campaign) -> LoadReport:
     )
 
 
-def _mailbox_values(mailbox: Mailbox) -> dict[str, Any]:
-    ramp = mailbox.ramp
-    return {
-        "daily_capacity": mailbox.daily_capacity,
-        "user_id": mailbox.user_id,
-        "min_gap_seconds": mailbox.min_gap_seconds,
-        "ramp_start": None if ramp is None else ramp.start,
-        "ramp_increment": None if ramp is None else ramp.increment,
-        "ramp_from": None if ramp is None else ramp.since,
-        "transport": mailbox.transport,
-    }
-
-
-def _sequence_values(sequence: Sequence) -> dict[str, Any]:
-    return {
-        "start_time": sequence.start_time,
-        "end_time": sequence.end_time,
-        "timezone": sequence.timezone,
-        "send_days": list(sequence.send_days),
-        "holidays": sequence.holidays,
-        "wait_unit": str(sequence.wait_unit),
-        "priority": sequence.priority,
-        "max_new_per_day": sequence.max_new_per_day,
-        "unsubscribe_url": sequence.unsubscribe_url,
-    }
-
-
 def _known_mailboxes(connection: Connection, campaign: Campaign) -> dict[str, Row[Any]]:
     key = func.lower(mailboxes.c.email)
-    wanted = [mailbox.email.lower() for mailbox in campaign.mailboxes]
+    wanted = [mailbox["email"].lower() for mailbox in campaign.mailboxes]
     rows = connection.execute(select(mailboxes).where(key.in_(wanted)).order_by(mailboxes.c.id))
     return {row.email.lower(): row for row in rows}
 
@@ -135,12 +110,12 @@ def _differences(wanted: Mapping[str, Any], stored: Row[Any]) -> Iterator[tuple[
     """Yield the name of each differing setting, and both values in words."""
     for name, value in wanted.items():
         other = getattr(stored, name)
-        if name == "send_days":
+        if isinstance(other, list):
             other = sorted(set(other))
         if value != other:
             here, there = ("nothing" if item is None else str(item) for item in (value, other))
-            # A transport written by plain SQL is no place to trust for having no secret in it.
-            if name == "transport":
+            # One written by plain SQL is not to be trusted for having no secret in it.
+            if name in _SECRETS:
                 yield name, "another reference than the database"
             else:
                 yield name, f"{here} here, {there} in the database"
@@ -149,11 +124,9 @@ def _differences(wanted: Mapping[str, Any], stored: Row[Any]) -> Iterator[tuple[
 def _mailbox_differences(mailbox: Mailbox, stored: Row[Any] | None) -> Iterator[Fault]:
     if stored is None:
         return
-    wanted = _mailbox_values(mailbox)
-    if mailbox.status is not None:
-        wanted["status"] = str(mailbox.status)
-    where = f"mailbox {shown(mailbox.email)}"
+    where = f"mailbox {shown(mailbox['email'])}"
     remedy = "write the stored value into the file, or change the mailbox with “sendplan mailbox”"
+    wanted = {name: value for name, value in mailbox.items() if name != "email"}
     for name, values in _differences(wanted, stored):
         yield Fault(where, f"{name} is {values}", remedy)
 
@@ -173,30 +146,20 @@ def _sequence_differences(
         yield Fault(where, f"the database has several of that name (ids {ids})", remedy)
     if len(stored) != 1:
         return
-    wanted = _sequence_values(sequence)
-    if sequence.status is not None:
-        wanted["status"] = str(sequence.status)
     remedy = "give it another name, or change the stored one with “sendplan sequence” and “step”"
-    for name, values in _differences(wanted, stored[0]):
+    for name, values in _differences(sequence.columns, stored[0]):
         yield Fault(where, f"exists already, and {name} is {values}", remedy)
-    if _stored_steps(connection, stored[0].id) != _step_values(sequence):
+    if _stored_steps(connection, stored[0].id) != list(sequence.steps):
         yield Fault(where, "exists already, with other steps", remedy)
     if _stored_pool(connection, stored[0].id) != set(sequence.mailboxes):
         yield Fault(where, "exists already, with other mailboxes", remedy)
 
 
-def _step_values(sequence: Sequence) -> list[tuple[Any, ...]]:
-    return [
-        (position, step.wait_days, step.subject, step.content)
-        for position, step in enumerate(sequence.steps, start=1)
-    ]
-
-
-def _stored_steps(connection: Connection, sequence_id: int) -> list[tuple[Any, ...]]:
-    columns = (steps.c.position, steps.c.wait_days, steps.c.subject, steps.c.content)
+def _stored_steps(connection: Connection, sequence_id: int) -> list[dict[str, Any]]:
+    columns = (steps.c[name] for name, column in COLUMNS["steps"].items() if column.file)
     present = (steps.c.sequence_id == sequence_id) & steps.c.position.is_not(None)
     rows = connection.execute(select(*columns).where(present).order_by(steps.c.position))
-    return [tuple(row) for row in rows]
+    return [dict(row) for row in rows.mappings()]
 
 
 def _stored_pool(connection: Connection, sequence_id: int) -> set[str]:
@@ -221,30 +184,18 @@ def _pool_faults(sequence: Sequence, known: Mapping[str, Row[Any]]) -> Iterator[
 def _insert_mailboxes(connection: Connection, created: list[Mailbox]) -> dict[str, int]:
     if not created:
         return {}
-    rows = [
-        {
-            "email": mailbox.email,
-            **_mailbox_values(mailbox),
-            "status": str(mailbox.status or MailboxStatus.ACTIVE),
-        }
-        for mailbox in created
-    ]
+    rows = [{"status": str(MailboxStatus.ACTIVE), **mailbox} for mailbox in created]
     statement = insert(mailboxes).returning(mailboxes.c.id, mailboxes.c.email)
     return {row.email.lower(): row.id for row in connection.execute(statement, rows)}
 
 
 def _insert_sequence(connection: Connection, sequence: Sequence, ids: Mapping[str, int]) -> None:
-    values = {
-        "name": sequence.name,
-        **_sequence_values(sequence),
-        "status": str(sequence.status or SequenceStatus.ACTIVE),
-    }
+    values = {"status": str(SequenceStatus.ACTIVE), **sequence.columns}
     statement = insert(sequences).values(values).returning(sequences.c.id)
     sequence_id = connection.scalars(statement).one()
-    names = ("position", "wait_days", "subject", "content")
     rows = [
-        {"sequence_id": sequence_id, **dict(zip(names, step, strict=True))}
-        for step in _step_values(sequence)
+        {"sequence_id": sequence_id, "position": position, **step}
+        for position, step in enumerate(sequence.steps, start=1)
     ]
     connection.execute(insert(steps), rows)
     links = [{"sequence_id": sequence_id, "mailbox_id": ids[email]} for email in sequence.mailboxes]

@@ -27,7 +27,6 @@ from sendplan.io.errors import DataError
 from sendplan.io.messages.step_texts import check_unsubscribe_url
 from sendplan.planner import changes
 from sendplan.planner.changes import Change, SetSequence
-from sendplan.planner.changes.change import Unchanged
 from sendplan.planner.schema.errors import Fault, ProblemError
 
 __all__ = ["Applied", "apply", "sentence", "summary", "translated_faults"]
@@ -119,11 +118,9 @@ def _set_sequence(connection: Connection, change: SetSequence, now: dt.datetime)
     query = select(*window).where(sequences.c.id == change.sequence_id)
     change.refuse_for(dict(connection.execute(query).mappings().one()))
     values = stored(change)
-    url = change.unsubscribe_url
-    if not isinstance(url, Unchanged):
-        if url is not None:
-            check_unsubscribe_url(connection, change.sequence_id, url)
-        values["unsubscribe_url"] = url
+    url = values.get("unsubscribe_url")
+    if url is not None:
+        check_unsubscribe_url(connection, change.sequence_id, url)
     changed = set_row(connection, sequences, change.sequence_id, values)
     words = f"{named_sequence(connection, change.sequence_id)}: {settings_in_words(values)}"
     return Applied(change, changed, words, {"sequence_id": change.sequence_id})

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sendplan.io.changes.option import Option
+from sendplan.io.changes.option import Option, column_options
+from sendplan.planner.schema.columns import texts_or_files
 from sendplan.planner.schema.vocabulary import SUPPRESSING, StopReason
 
 Options = Mapping[str, Any]
@@ -66,7 +67,7 @@ def names_one_step(options: Options, preview: bool) -> str | None:
 
 def gives_texts_once(options: Options, preview: bool) -> str | None:
     """Refuse a text that is given both itself and in a file."""
-    for part in ("subject", "content"):
+    for part in texts_or_files("steps"):
         if options[part] is not None and options[f"{part}_file"] is not None:
             return f"Give --{part} or --{part}-file, not both."
     return None
@@ -102,30 +103,12 @@ GROUPS = {
     "contact": "Stop and suppress contacts.",
 }
 
-_of_mailbox = partial(Option, table="mailboxes")
-_of_step = partial(Option, table="steps")
-_of_sequence = partial(Option, table="sequences")
 _several = partial(Option, repeatable=True)
-_file = partial(Option, is_file=True)
-
-_MAILBOX = (
-    _of_mailbox("--min-gap", "min_gap_seconds", "S", "Seconds between two emails at least."),
-    _of_mailbox("--ramp-start", "ramp_start", "N", "Warm-up: emails on its first day."),
-    _of_mailbox("--ramp-increment", "ramp_increment", "N", "Warm-up: emails more each day."),
-    _of_mailbox("--ramp-from", "ramp_from", "DAY", "Warm-up: its first day, as 2026-11-02."),
-    Option("--transport", "transport", "REF", "env:NAME or file:PATH that holds its SMTP URL."),
-)
 _STEP = (
     Option("--sequence", "sequence", "NAME", "Its sequence, where its id is not given."),
     Option("--position", "position", "P", "Its position there."),
 )
-_WAIT = "Days after the step before it."
-_TEXTS = (
-    Option("--subject", "subject", "TEXT", "Template of its subject."),
-    _file("--subject-file", "subject_file", "FILE", "The same, in a file."),
-    Option("--content", "content", "TEXT", "Template of its content."),
-    _file("--content-file", "content_file", "FILE", "The same, in a file."),
-)
+_of_step = partial(Option, table="steps", column="position")
 
 COMMANDS = (
     ChangeCommand(
@@ -137,10 +120,8 @@ COMMANDS = (
         'dana@mail.example --capacity 40 --sequence "Autumn webinar"',
         "email",
         (
-            _of_mailbox("--capacity", "daily_capacity", "N", "Emails a day.", required=True),
+            *column_options("mailboxes", new=True),
             _several("--sequence", "sequences", "NAME", "A sequence that it sends for."),
-            *_MAILBOX,
-            _of_mailbox("--user", "user_id", "ID", "The user that it belongs to.", column="id"),
         ),
     ),
     ChangeCommand(
@@ -173,8 +154,7 @@ COMMANDS = (
         "dana@mail.example --capacity 60 --no-ramp",
         "mailbox",
         (
-            _of_mailbox("--capacity", "daily_capacity", "N", "Emails a day."),
-            *_MAILBOX,
+            *column_options("mailboxes"),
             Option("--no-ramp", "no_ramp", "", "End its warm-up."),
         ),
         (gives_something,),
@@ -186,9 +166,8 @@ COMMANDS = (
         '--sequence "Autumn webinar" --wait 4 --subject "A last word" --content-file last.txt',
         options=(
             Option("--sequence", "sequence", "NAME", "The sequence to add it to.", required=True),
-            _of_step("--wait", "wait_days", "N", _WAIT, required=True),
+            *column_options("steps", new=True),
             _of_step("--position", "position", "P", "Its place; by default the last one."),
-            *_TEXTS,
             Option("--reopen", "reopen", "", "Send it also to contacts who have completed."),
         ),
         checks=(gives_texts_once, gives_both_texts),
@@ -212,7 +191,7 @@ COMMANDS = (
         "[step]",
         (
             *_STEP,
-            _of_step("--to", "to", "P", "Its new position.", required=True, column="position"),
+            _of_step("--to", "to", "P", "Its new position.", required=True),
         ),
         (names_one_step,),
     ),
@@ -222,7 +201,7 @@ COMMANDS = (
         "Change the wait or the texts of a step.\n\nIt is named by its id or by its place.",
         '--sequence "Autumn webinar" --position 2 --wait 5',
         "[step]",
-        (*_STEP, _of_step("--wait", "wait_days", "N", _WAIT), *_TEXTS),
+        (*_STEP, *column_options("steps")),
         (names_one_step, gives_something, gives_texts_once),
     ),
     ChangeCommand(
@@ -247,15 +226,7 @@ COMMANDS = (
         '"Autumn webinar" --start 08:00 --holidays none --link dana@mail.example',
         "sequence",
         (
-            _of_sequence("--start", "start_time", "HH:MM", "Start of its daily window."),
-            _of_sequence("--end", "end_time", "HH:MM", "End of its daily window."),
-            _of_sequence("--timezone", "timezone", "NAME", "Such as Europe/Berlin."),
-            _of_sequence("--send-days", "send_days", "DAYS", "Such as mon,tue or 1,2."),
-            _of_sequence("--holidays", "holidays", "CODE|none", "Country of its holidays."),
-            _of_sequence("--wait-unit", "wait_unit", "WORD", "calendar or sending (days)."),
-            _of_sequence("--priority", "priority", "X", "Weight of its delays, above 0."),
-            _of_sequence("--max-new-per-day", "max_new_per_day", "N|none", "First emails a day."),
-            Option("--unsubscribe-url", "unsubscribe_url", "URL|none", "Where recipients opt out."),
+            *column_options("sequences"),
             _several("--link", "link", "MAILBOX", "One that is to send for it."),
             _several("--unlink", "unlink", "MAILBOX", "One that is to send for it no more."),
         ),
@@ -281,7 +252,7 @@ COMMANDS = (
         (
             Option("--reason", "reason", "WORD", "replied, bounced or unsubscribed."),
             Option("--sequence", "sequence", "NAME", "The only one to stop, of who replied."),
-            _file("--file", "file", "FILE", "Stop everybody on a list, or nobody."),
+            Option("--file", "file", "FILE", "Stop everybody on a list, or nobody.", is_file=True),
         ),
         (names_who_stops,),
     ),

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from sendplan.io.changes.lookups import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.changes.stop_lists import wanted_stops
-from sendplan.io.changes.values import NONE, Null
+from sendplan.io.changes.values import Null
 from sendplan.io.documents.texts import read_text
 from sendplan.io.messages.templates import MAX_SOURCE
 from sendplan.planner.changes import (
@@ -29,6 +29,7 @@ from sendplan.planner.changes import (
     SuppressContact,
     UnlinkMailbox,
 )
+from sendplan.planner.schema.columns import COLUMNS, texts_or_files
 from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus
 
 
@@ -100,7 +101,7 @@ def _add_step(
     **texts: Any,
 ) -> Change:
     key = find_sequence(connection, sequence)
-    return AddStep(key, wait_days, position, reopen=reopen, **_texts(**texts))
+    return AddStep(key, wait_days, position, reopen=reopen, **_with_files(texts))
 
 
 def _remove_step(connection: Connection, **named: str) -> Change:
@@ -116,13 +117,9 @@ def _set_step(
     step: str = "",
     sequence: str | None = None,
     position: str = "",
-    wait_days: int | None = None,
-    **texts: Any,
+    **settings: Any,
 ) -> Change:
-    settings: dict[str, Any] = dict(_texts(**texts))
-    if wait_days is not None:
-        settings["wait_days"] = wait_days
-    return SetStep(_step(connection, step, sequence, position), **settings)
+    return SetStep(_step(connection, step, sequence, position), **_with_files(settings))
 
 
 def _step(
@@ -131,19 +128,16 @@ def _step(
     return find_step(connection, step or position, sequence)
 
 
-def _texts(
-    subject: str | None = None,
-    content: str | None = None,
-    subject_file: Path | None = None,
-    content_file: Path | None = None,
-) -> dict[str, str]:
-    texts = {"subject": subject, "content": content}
-    if subject_file is not None:
-        # An editor ends the line, which a subject cannot hold.
-        texts["subject"] = read_text(subject_file, MAX_SOURCE).rstrip("\r\n")
-    if content_file is not None:
-        texts["content"] = read_text(content_file, MAX_SOURCE)
-    return {part: source for part, source in texts.items() if source is not None}
+def _with_files(settings: dict[str, Any]) -> dict[str, Any]:
+    """Read the texts of a step that are in files."""
+    for name in texts_or_files("steps"):
+        path = settings.pop(f"{name}_file", None)
+        if path is not None:
+            text = read_text(path, MAX_SOURCE)
+            # An editor ends the line, which a subject cannot hold.
+            is_line = COLUMNS["steps"][name].form == "subject"
+            settings[name] = text.rstrip("\r\n") if is_line else text
+    return settings
 
 
 def _pause_sequence(connection: Connection, sequence: str) -> Change:
@@ -162,8 +156,6 @@ def _set_sequence(
     **settings: Any,
 ) -> list[Change]:
     key = find_sequence(connection, sequence)
-    if settings.get("unsubscribe_url") == NONE:
-        settings["unsubscribe_url"] = None
     changes: list[Change] = [SetSequence(key, **settings)] if settings else []
     changes += [LinkMailbox(key, find_mailbox(connection, mailbox)) for mailbox in link]
     changes += [UnlinkMailbox(key, find_mailbox(connection, mailbox)) for mailbox in unlink]

@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from sendplan.io.campaigns.campaign_file import is_reference
 from sendplan.io.changes.rows import (
     Applied,
     locked,
@@ -36,9 +35,6 @@ def add_mailbox(connection: Connection, change: AddMailbox, now: dt.datetime) ->
     """Insert a mailbox and its links, or bring back the one of that address."""
     values = stored(change) | {"status": str(MailboxStatus.ACTIVE)}
     values["email"] = _address(change.email)
-    values |= _transport(change)
-    if change.user_id is not None:
-        values["user_id"] = change.user_id
     for sequence_id in sorted(change.sequence_ids):
         locked(connection, sequences, "sequence", sequence_id)
     mailbox_id = change.brought_back(_of_address(connection, values["email"]))
@@ -69,16 +65,6 @@ def _address(email: str | None) -> str:
         raise DataError([Fault("new mailbox, email", what, error.remedy)]) from None
 
 
-def _transport(change: AddMailbox | SetMailbox) -> dict[str, str]:
-    if not isinstance(change.transport, str):
-        return {}
-    if not is_reference(change.transport):
-        what = "no reference to a secret (the value is not repeated here)"
-        remedy = 'write "env:NAME" or "file:PATH", and put the URL there'
-        raise DataError([Fault(f"{change.where}, transport", what, remedy)])
-    return {"transport": change.transport}
-
-
 def _of_address(connection: Connection, email: str) -> list[tuple[int, str]]:
     """Lock the mailboxes of an address, and return their ids and statuses."""
     rows = connection.execute(
@@ -103,7 +89,7 @@ def set_mailbox(connection: Connection, change: SetMailbox, now: dt.datetime) ->
     """Give a mailbox other settings."""
     row = locked(connection, mailboxes, "mailbox", change.mailbox_id)
     change.refuse_for({name: NULL if value is None else value for name, value in row.items()})
-    values = stored(change) | _transport(change)
+    values = stored(change)
     changed = set_row(connection, mailboxes, change.mailbox_id, values)
     words = f"{named_mailbox(connection, change.mailbox_id)}: {settings_in_words(values)}"
     return Applied(change, changed, words, {"mailbox_id": change.mailbox_id})

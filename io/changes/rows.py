@@ -1,36 +1,26 @@
 """What the changes of all tables have in common: rows locked and given values, and told of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import Connection, Table, Time, cast, or_, select, update
 
-from sendplan.io.campaigns.campaign_file import MAX_CAPACITY
+from sendplan.io.campaigns.campaign_file import is_reference
 from sendplan.io.database.tables import mailboxes, sequences
 from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError
 from sendplan.planner.changes import Change
 from sendplan.planner.changes.refusals import unknown
 from sendplan.planner.schema import dates
-from sendplan.planner.schema.contracts import CONTRACTS
+from sendplan.planner.schema.columns import COLUMNS, settable, with_form
 from sendplan.planner.schema.errors import Fault
-from sendplan.planner.schema.readers import DAY_SECONDS, NULL
-
-LIMITS = {
-    "daily_capacity": MAX_CAPACITY,
-    "ramp_start": MAX_CAPACITY,
-    "ramp_increment": MAX_CAPACITY,
-    "min_gap_seconds": DAY_SECONDS,
-    "max_new_per_day": 1_000_000,
-    "priority": 1_000_000,
-}
-"""Values beyond these are slips of the pen, as they are in a campaign file."""
+from sendplan.planner.schema.readers import NULL
 
 SEARCHED = 5_000
 """How many ids are looked through for one that may have been meant."""
 
-UNTOLD = ("subject", "content", "transport")
+UNTOLD = with_form("secret", "subject", "template")
 """Columns whose values are too long, or too secret, for a line that tells of a change."""
 
 
@@ -97,24 +87,37 @@ def stored(change: Change) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If a value is out of all proportion.
+        If a value is out of all proportion, or is a secret itself.
     """
-    values = {
-        name: _plain(CONTRACTS[change.TABLE][name].kind, value)
-        for name, value in change.columns.items()
+    columns = COLUMNS[change.TABLE]
+    given = {
+        field.name: getattr(change, field.name)
+        for field in fields(change)
+        if field.name in settable(change.TABLE) and not columns[field.name].frame
     }
-    for name, most in LIMITS.items():
-        if (value := values.get(name)) is not None and value > most:
+    defaults = {field.name: field.default for field in fields(change)}
+    only_stored = {name: value for name, value in given.items() if value is not defaults[name]}
+    values = {
+        name: _plain(columns[name].kind, value)
+        for name, value in (change.columns | only_stored).items()
+    }
+    for name, value in values.items():
+        most = columns[name].plausible
+        if value is not None and most is not None and value > most:
             what = f"{value:,} is out of range"
             raise DataError([Fault(f"{change.where}, {name}", what, f"at most {most:,}")])
+        if value is not None and columns[name].form == "secret" and not is_reference(value):
+            what = "no reference to a secret (the value is not repeated here)"
+            remedy = 'write "env:NAME" or "file:PATH", and put the URL there'
+            raise DataError([Fault(f"{change.where}, {name}", what, remedy)])
     return values
 
 
 def _plain(kind: str, value: Any) -> Any:
     match kind:
-        case "integer" | "date" if value == NULL:
+        case "key" | "integer" | "date" if value == NULL:
             return None
-        case "integer":
+        case "key" | "integer":
             return int(value)
         case "number":
             return float(value)

@@ -1,6 +1,7 @@
 """Steps changed in the tables; their sequence is locked, so that the positions hold still."""
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, case, insert, select, update
@@ -17,7 +18,10 @@ from sendplan.io.database.tables import enrollments, sequences, steps
 from sendplan.io.messages.step_texts import check_texts
 from sendplan.planner.changes import AddStep, MoveStep, RemoveStep, SetStep
 from sendplan.planner.changes.steps import Positions, refuse_removed_step
+from sendplan.planner.schema.columns import with_form
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
+
+_TEMPLATES = with_form("subject", "template")
 
 
 def add_step(connection: Connection, change: AddStep, now: dt.datetime) -> Applied:
@@ -25,10 +29,10 @@ def add_step(connection: Connection, change: AddStep, now: dt.datetime) -> Appli
     sequence_id = change.sequence_id
     locked(connection, sequences, "sequence", sequence_id)
     moved, position = change.place(_positions(connection, sequence_id))
-    texts = _texts(change)
-    check_texts(connection, sequence_id, texts)
+    values = stored(change)
+    check_texts(connection, sequence_id, _texts(values))
     _set_positions(connection, moved)
-    values = {"sequence_id": sequence_id, **stored(change), **texts, "position": position}
+    values |= {"sequence_id": sequence_id, "position": position}
     step_id = connection.scalars(insert(steps).values(values).returning(steps.c.id)).one()
     words = f"{named_sequence(connection, sequence_id)}: step {step_id} added as no. {position}"
     ids = {"sequence_id": sequence_id, "step_id": step_id, "position": position}
@@ -65,17 +69,15 @@ def move_step(connection: Connection, change: MoveStep, now: dt.datetime) -> App
 def set_step(connection: Connection, change: SetStep, now: dt.datetime) -> Applied:
     """Give a step another wait or text."""
     row = _live_step(connection, change.step_id)
-    texts = _texts(change)
-    check_texts(connection, row["sequence_id"], texts)
-    values = stored(change) | texts
+    values = stored(change)
+    check_texts(connection, row["sequence_id"], _texts(values))
     changed = set_row(connection, steps, change.step_id, values)
     words = settings_in_words(values)
     return _about_step(connection, change, row["sequence_id"], changed, words)
 
 
-def _texts(change: AddStep | SetStep) -> dict[str, str]:
-    given = {"subject": change.subject, "content": change.content}
-    return {name: source for name, source in given.items() if isinstance(source, str)}
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: source for name, source in values.items() if name in _TEMPLATES}
 
 
 def _about_step(

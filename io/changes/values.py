@@ -1,14 +1,15 @@
-"""Settings as they stand on the command line, read by the contracts of their columns."""
+"""Settings as they stand on the command line, read by the declarations of their columns."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from typing import Any
 
-from sendplan.io.campaigns.campaign_sequences import weekday
+from sendplan.io.campaigns.file_columns import weekday
 from sendplan.io.documents.known_names import country_fault, zone_fault
 from sendplan.io.documents.texts import shown
-from sendplan.planner.schema.contracts import CONTRACTS, read_values
+from sendplan.planner.schema.columns import COLUMNS
+from sendplan.planner.schema.contracts import read_values
 from sendplan.planner.schema.errors import Fault, ProblemError
 
 NONE = "none"
@@ -27,7 +28,7 @@ def read_argument(table: str, column: str, text: str) -> Any:
     Parameters
     ----------
     table, column : str
-        The column, as in `sendplan.planner.schema.contracts`.
+        The column, as in `sendplan.planner.schema.columns`.
     text : str
         As written.
 
@@ -41,25 +42,28 @@ def read_argument(table: str, column: str, text: str) -> Any:
     ValueError
         Saying what is wrong with it, and how to write it.
     """
-    contract = CONTRACTS[table][column]
-    if contract.nullable and text.strip().lower() == NONE:
+    declared = COLUMNS[table][column]
+    may_be_none = declared.setting is not None and declared.setting.none
+    if may_be_none and text.strip().lower() == NONE:
         return Null.NULL
-    unknown = _NAMES[column](text) if column in _NAMES else None
+    if declared.form in ("secret", "subject", "template", "url"):
+        return text
+    unknown = _NAMES[declared.form](text) if declared.form in _NAMES else None
     if unknown is not None:
         raise ValueError(str(unknown))
     value: Any = text.strip()
-    if contract.kind in _FORMS:
-        read, form = _FORMS[contract.kind]
+    if declared.kind in _FORMS:
+        read, form = _FORMS[declared.kind]
         try:
             value = read(value)
         except ValueError:
-            otherwise = f", or {NONE}" if contract.nullable else ""
+            otherwise = f", or {NONE}" if may_be_none else ""
             raise ValueError(f"{shown(text)} cannot be read; write {form}{otherwise}") from None
     try:
         read_values(table, {column: value}, "")
     except ProblemError as error:
         fault = replace(error.faults[0], where=shown(text), offenders=())
-        if contract.kind == "time":
+        if declared.kind == "time":
             # In seconds its bounds would mean nothing to a reader.
             fault = Fault(shown(text), "no time of day here", "write it as HH:MM or HH:MM:SS")
         raise ValueError(str(fault)) from error
@@ -75,11 +79,12 @@ def _weekdays(text: str) -> tuple[int, ...]:
 
 
 _FORMS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "key": (int, "a whole number"),
     "integer": (int, "a whole number"),
     "number": (float, "a number"),
     "weekdays": (_weekdays, "days such as mon,tue or 1,2"),
 }
 _NAMES: dict[str, Callable[[str], Fault | None]] = {
-    "timezone": zone_fault,
-    "holidays": country_fault,
+    "country": country_fault,
+    "zone": zone_fault,
 }

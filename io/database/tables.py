@@ -1,4 +1,7 @@
-"""The tables of sendplan, declared once.
+"""The tables of sendplan.
+
+Columns that planner, campaign files or commands read, too, are declared in
+`sendplan.planner.schema.columns`; those of the tables that only operations need stand here.
 
 Every column that is not needed to make sense of a row is nullable or has a *server* default, so
 that plain SQL can insert rows with only the columns it knows. Rules that a column list cannot
@@ -6,8 +9,9 @@ express (removing a step closes its gap; the mailboxes of a sequence belong to o
 of what a plan depends on leaves a request) are triggers, written in the migrations.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -35,18 +39,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from sendplan.planner.schema.vocabulary import (
-    DEFAULT_PRIORITY,
-    DEFAULT_SEND_DAYS,
-    DEFAULT_TIMEZONE,
-    IN_FLIGHT,
-    OCCUPYING,
-    EmailStatus,
-    EnrollmentStatus,
-    MailboxStatus,
-    SequenceStatus,
-    WaitUnit,
-)
+from sendplan.planner.schema.columns import COLUMNS, NOW, Kind
+from sendplan.planner.schema.columns import Column as Declared
+from sendplan.planner.schema.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus
 
 RUN_KINDS = ("plan", "recalc")
 """What makes a row of ``plan_runs``; the first is the default."""
@@ -75,20 +70,80 @@ metadata = MetaData(
 )
 
 
-def _id() -> Column[int]:
+_TYPES: dict[Kind, Any] = {
+    "key": BigInteger,
+    "integer": Integer,
+    "number": Numeric,
+    "text": Text,
+    "time": Time,
+    "date": Date,
+    "instant": DateTime(timezone=True),
+    "weekdays": ARRAY(SmallInteger),
+    "uuid": Uuid,
+    "json": JSONB,
+}
+
+
+def declared(table: str) -> list[Column[Any] | CheckConstraint]:
+    """Return the columns of a table as they are declared, and the checks that follow from that."""
+    stored = {name: column for name, column in COLUMNS[table].items() if column.stored}
+    columns = [_column(name, column) for name, column in stored.items()]
+    checks = [check for name, column in stored.items() for check in _checks(name, column)]
+    return [*columns, *checks]
+
+
+def _column(name: str, column: Declared) -> Column[Any]:
+    if name == "id":
+        return _id()
+    keys = [ForeignKey(f"{column.references}.id")] if column.references else []
+    default = None if column.default is None else _default(column)
+    return Column(
+        name,
+        _TYPES[column.kind],
+        *keys,
+        nullable=column.stored_null,
+        server_default=default,
+    )
+
+
+def _default(column: Declared) -> Any:
+    match column.kind:
+        case "text":
+            return str(column.default)
+        case "weekdays":
+            return "{" + ",".join(map(str, column.default)) + "}"
+        case "instant" if column.default == NOW:
+            return func.now()
+        case "json":
+            return text(f"'{column.default}'::jsonb")
+        case _:
+            return text(f"{column.default:g}")
+
+
+def _checks(name: str, column: Declared) -> Iterator[CheckConstraint]:
+    if column.choices is not None:
+        yield _one_of(name, column.choices)
+    if column.kind == "integer" and column.least is not None:
+        rule = {0: "not_negative", 1: "from_one"}[int(column.least)]
+        yield CheckConstraint(f"{name} >= {column.least}", name=f"{name}_{rule}")
+    if column.positive:
+        # PostgreSQL sorts NaN above infinity, so one comparison keeps both out.
+        rule = f"{name} > 0 AND {name} < 'Infinity'::numeric"
+        yield CheckConstraint(rule, name=f"{name}_positive")
+    if column.kind == "weekdays":
+        rule = f"cardinality({name}) > 0 AND {name} <@ '{{1,2,3,4,5,6,7}}'::smallint[]"
+        yield CheckConstraint(rule, name=f"{name}_iso_weekdays")
+    if column.form == "secret":
+        # A reference only: a URL with its password must not end up in dumps and logs.
+        yield CheckConstraint(f"{name} ~ '^(env|file):.+'", name=f"{name}_is_reference")
+
+
+def _id() -> Column[Any]:
     return Column("id", BigInteger, Identity(always=False), primary_key=True)
 
 
 def _instant(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True))
-
-
-def _reference(name: str, target: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, BigInteger, ForeignKey(f"{target}.id"), nullable=nullable)
-
-
-def _choice(name: str, default: str) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default=default)
 
 
 def _one_of(column: str, allowed: Iterable[str] | type[StrEnum]) -> CheckConstraint:
@@ -100,54 +155,17 @@ def among(column: str, words: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
 
 
-def _not_negative(*columns: str) -> list[CheckConstraint]:
-    return [CheckConstraint(f"{column} >= 0", name=f"{column}_not_negative") for column in columns]
-
-
 sequences = Table(
     "sequences",
     metadata,
-    _id(),
-    Column("name", Text),
-    Column("start_time", Time, nullable=False),
-    Column("end_time", Time, nullable=False),
-    Column("timezone", Text, nullable=False, server_default=DEFAULT_TIMEZONE),
-    Column(
-        "send_days",
-        ARRAY(SmallInteger),
-        nullable=False,
-        server_default="{" + ",".join(str(day) for day in DEFAULT_SEND_DAYS) + "}",
-    ),
-    Column("holidays", Text),
-    _choice("wait_unit", WaitUnit.CALENDAR),
-    Column("priority", Numeric, nullable=False, server_default=text(f"{DEFAULT_PRIORITY:g}")),
-    Column("max_new_per_day", Integer),
-    _choice("status", SequenceStatus.ACTIVE),
-    Column("paused_reason", Text),
-    # A template; see `sendplan.io.messages.unsubscribing`.
-    Column("unsubscribe_url", Text),
+    *declared("sequences"),
     CheckConstraint("end_time > start_time", name="end_after_start"),
-    CheckConstraint(
-        "cardinality(send_days) > 0 AND send_days <@ '{1,2,3,4,5,6,7}'::smallint[]",
-        name="send_days_iso_weekdays",
-    ),
-    # PostgreSQL sorts NaN above infinity, so one comparison keeps both out.
-    CheckConstraint("priority > 0 AND priority < 'Infinity'::numeric", name="priority_positive"),
-    _one_of("wait_unit", WaitUnit),
-    _one_of("status", SequenceStatus),
-    *_not_negative("max_new_per_day"),
 )
 
 steps = Table(
     "steps",
     metadata,
-    _id(),
-    _reference("sequence_id", "sequences"),
-    Column("position", Integer),
-    Column("wait_days", Integer, nullable=False, server_default=text("0")),
-    Column("subject", Text),
-    Column("content", Text),
-    _instant("removed_at"),
+    *declared("steps"),
     # Deferred, so that a reorder may pass through equal positions between its statements.
     UniqueConstraint("sequence_id", "position", deferrable=True, initially="DEFERRED"),
     # The target of enrollments' composite key: a thread stands at a step of its own sequence.
@@ -155,20 +173,9 @@ steps = Table(
     CheckConstraint(
         "(position IS NULL) = (removed_at IS NOT NULL)", name="position_unless_removed"
     ),
-    CheckConstraint("position >= 1", name="position_from_one"),
-    *_not_negative("wait_days"),
 )
 
-contacts = Table(
-    "contacts",
-    metadata,
-    _id(),
-    Column("email", Text, nullable=False),
-    Column("timezone", Text),
-    Column("attributes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    _instant("suppressed_at"),
-    Column("suppressed_reason", Text),
-)
+contacts = Table("contacts", metadata, *declared("contacts"))
 # Enrolling finds the contacts it already knows through it, whatever the case of the address.
 Index("contacts_email_key", func.lower(contacts.c.email), unique=True)
 # Planning numbers the time zones that occur, looking up one after the other.
@@ -185,26 +192,7 @@ Index(
     postgresql_where=contacts.c.timezone.is_not(None) | contacts.c.suppressed_at.is_not(None),
 )
 
-mailboxes = Table(
-    "mailboxes",
-    metadata,
-    _id(),
-    Column("user_id", BigInteger),
-    Column("email", Text, nullable=False),
-    Column("daily_capacity", Integer, nullable=False),
-    Column("min_gap_seconds", Integer, nullable=False, server_default=text("0")),
-    Column("ramp_start", Integer),
-    Column("ramp_increment", Integer),
-    Column("ramp_from", Date),
-    Column("transport", Text),
-    _choice("status", MailboxStatus.ACTIVE),
-    Column("paused_reason", Text),
-    UniqueConstraint("email"),
-    # A reference only: a URL with its password must not end up in dumps and logs.
-    CheckConstraint("transport ~ '^(env|file):.+'", name="transport_is_reference"),
-    _one_of("status", MailboxStatus),
-    *_not_negative("daily_capacity", "min_gap_seconds", "ramp_start", "ramp_increment"),
-)
+mailboxes = Table("mailboxes", metadata, *declared("mailboxes"), UniqueConstraint("email"))
 
 sequence_mailboxes = Table(
     "sequence_mailboxes",
@@ -221,19 +209,10 @@ sequence_mailboxes = Table(
 enrollments = Table(
     "enrollments",
     metadata,
-    _id(),
-    _reference("contact_id", "contacts"),
-    _reference("sequence_id", "sequences"),
-    Column("enrolled_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("current_step_id", BigInteger),
-    _instant("completed_at"),
-    _reference("mailbox_id", "mailboxes", nullable=True),
-    _choice("status", EnrollmentStatus.ACTIVE),
-    Column("stop_reason", Text),
+    *declared("enrollments"),
     # Contact first: finding all threads of a contact is the one look-up made per email.
     UniqueConstraint("contact_id", "sequence_id"),
     ForeignKeyConstraint(["current_step_id", "sequence_id"], ["steps.id", "steps.sequence_id"]),
-    _one_of("status", EnrollmentStatus),
 )
 # Planning one component reads the threads of its sequences, among all that there ever were.
 Index("enrollments_sequence_id_status_idx", enrollments.c.sequence_id, enrollments.c.status)
@@ -242,7 +221,7 @@ plan_runs = Table(
     "plan_runs",
     metadata,
     _id(),
-    _choice("kind", RUN_KINDS[0]),
+    Column("kind", Text, nullable=False, server_default=RUN_KINDS[0]),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     _instant("finished_at"),
     _instant("as_of"),
@@ -285,24 +264,7 @@ plan_run_parts = Table(
 scheduled_emails = Table(
     "scheduled_emails",
     metadata,
-    _id(),
-    _reference("enrollment_id", "enrollments"),
-    _reference("step_id", "steps"),
-    _reference("mailbox_id", "mailboxes", nullable=True),
-    Column("send_day", Date),
-    _instant("send_at"),
-    _instant("sent_at"),
-    _reference("plan_run_id", "plan_runs", nullable=True),
-    Column("unplaced_reason", Text),
-    _choice("status", EmailStatus.PENDING),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("last_error", Text),
-    Column("message_id", Text),
-    Column("claim_token", Uuid),
-    Column("claimed_by", Text),
-    _instant("lease_until"),
-    # Not to be claimed before, whatever its slot says.
-    _instant("retry_at"),
+    *declared("scheduled_emails"),
     # A slot that a plan gave is whole; provisional and unplaced rows carry no plan.
     CheckConstraint(
         "plan_run_id IS NULL"
@@ -318,8 +280,6 @@ scheduled_emails = Table(
     CheckConstraint(
         f"status <> '{EmailStatus.SENT}' OR sent_at IS NOT NULL", name="sent_has_sent_at"
     ),
-    _one_of("status", EmailStatus),
-    *_not_negative("attempts"),
 )
 # Holds "no contact gets a step twice"; dispatching finds an email's predecessor through it.
 Index(

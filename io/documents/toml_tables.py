@@ -100,7 +100,8 @@ class TomlTable:
 
     def raw(self, key: str) -> Any:
         """Return the value of a key as it is, or None."""
-        self._known.append(key)
+        if key not in self._known:
+            self._known.append(key)
         return self._values.get(key)
 
     def keys(self) -> Sequence[str]:
@@ -191,12 +192,13 @@ class TomlTable:
             return None
         return dt.time(int(match[1]), int(match[2]), int(match[3] or 0))
 
-    def date(self, key: str) -> dt.date | None:
+    def date(self, key: str, *, required: bool = False) -> dt.date | None:
         """Read a date without time and zone."""
         remedy = f"write it as {key} = 2026-01-31"
         value = self.raw(key)
         if value is None:
-            self.add(key, f"'{key}' is missing", remedy)
+            if required:
+                self.add(key, f"'{key}' is missing", remedy)
             return None
         if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
             return value

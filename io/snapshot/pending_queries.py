@@ -6,9 +6,10 @@ So what was read already is handed on as an array out of a subquery: PostgreSQL 
 length nor weighs each of its members.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sendplan.planner.schema.columns import COLUMNS, in_frame
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import (
     IN_FLIGHT,
@@ -25,28 +26,21 @@ REASONS = [str(reason) for reason in Reason]
 OTHER_REASON = len(REASONS) + 1
 """Stands for a reason that is none of ours."""
 
-ENROLLMENT_KINDS = {
-    "id": "bigint",
-    "contact_id": "bigint",
-    "sequence_id": "bigint",
-    "enrolled_at": "timestamptz",
-    "current_step_id": "bigint",
-    "mailbox_id": "bigint",
-    "status": "smallint",
-}
+_TYPES = {"key": "bigint", "text": "smallint", "date": "date", "instant": "timestamptz"}
+"""What COPY reads of a kind; words travel as numbers."""
+
+
+def _kinds(table: str, *unread: str) -> dict[str, str]:
+    return {
+        name: _TYPES[column.kind]
+        for name, column in in_frame(table).items()
+        if column.stored and name not in unread
+    }
+
+
+ENROLLMENT_KINDS = _kinds("enrollments", "completed_at")
 CONTACT_KINDS = {"id": "bigint", "contact_timezone": "smallint", "suppressed_at": "timestamptz"}
-EMAIL_KINDS = {
-    "id": "bigint",
-    "enrollment_id": "bigint",
-    "step_id": "bigint",
-    "mailbox_id": "bigint",
-    "send_day": "date",
-    "send_at": "timestamptz",
-    "sent_at": "timestamptz",
-    "plan_run_id": "bigint",
-    "unplaced_reason": "smallint",
-    "status": "smallint",
-}
+EMAIL_KINDS = _kinds("scheduled_emails")
 CONTACT_DAY_KINDS = {"contact_id": "bigint", "send_day": "date"}
 
 
@@ -61,6 +55,18 @@ def _members(keys: Iterable[int]) -> str:
 def _number(column: str, words: Iterable[str]) -> str:
     cases = " ".join(f"WHEN '{word}' THEN {number}" for number, word in enumerate(words, 1))
     return f"(CASE {column} {cases} END)::smallint"
+
+
+def _read(table: str, row: str, kinds: Mapping[str, str], words: Mapping[str, str]) -> str:
+    """Return what is selected of the rows of a table, `words` saying how texts are numbered."""
+    null = {"bigint": str(NULL), "date": "'-infinity'", "timestamptz": "'-infinity'"}
+    cells = {**{name: f"{row}.{name}" for name in kinds}, **words}
+    return ", ".join(
+        f"coalesce({cells[name]}, {null[kind]})"
+        if COLUMNS[table][name].stored_null and kind in null
+        else cells[name]
+        for name, kind in kinds.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -139,9 +145,9 @@ ZONES = f"{_ZONES} SELECT name FROM zones ORDER BY code"
 
 def enrollments(scope: Scope, kept: Iterable[int]) -> str:
     """Return the query of the enrollments, `kept` being those that have ended and still matter."""
+    words = {"status": _number("enrollment.status", ENROLLMENT_STATUSES)}
     return f"""
-        SELECT id, contact_id, sequence_id, enrolled_at, coalesce(current_step_id, {NULL}),
-               coalesce(mailbox_id, {NULL}), {_number("status", ENROLLMENT_STATUSES)}
+        SELECT {_read("enrollments", "enrollment", ENROLLMENT_KINDS, words)}
         FROM enrollments AS enrollment WHERE {scope.wanted(kept)}
     """
 
@@ -158,16 +164,13 @@ def contacts(contact_ids: Iterable[int] | None) -> str:
 
 
 def _email_columns(status: str, emails: str = "scheduled_emails") -> str:
-    return f"""
-        SELECT email.id, enrollment_id, step_id, coalesce(email.mailbox_id, {NULL}),
-               coalesce(send_day, '-infinity'), coalesce(send_at, '-infinity'),
-               coalesce(sent_at, '-infinity'), coalesce(plan_run_id, {NULL}),
-               CASE WHEN unplaced_reason IS NULL THEN 0::smallint
-                    ELSE coalesce({_number("unplaced_reason", REASONS)}, {OTHER_REASON}::smallint)
-               END,
-               {status}
-        FROM {emails} AS email
-    """
+    reason = _number("email.unplaced_reason", REASONS)
+    words = {
+        "unplaced_reason": "CASE WHEN email.unplaced_reason IS NULL THEN 0::smallint"
+        f" ELSE coalesce({reason}, {OTHER_REASON}::smallint) END",
+        "status": status,
+    }
+    return f"SELECT {_read('scheduled_emails', 'email', EMAIL_KINDS, words)} FROM {emails} AS email"
 
 
 EMAIL_PAGES = """

@@ -3,47 +3,31 @@
 import pandas as pd
 from sqlalchemy import Connection, text
 
+from sendplan.planner.schema.columns import in_frame
+
 Settings = dict[str, list[tuple[object, ...]]]
-"""Rows by table, with the columns of `SMALL_COLUMNS`."""
+"""Rows by table, with the columns of its frame."""
 
-SMALL = {
-    "sequences": """
-        SELECT id, name, extract(epoch FROM start_time)::integer AS start_time,
-               extract(epoch FROM end_time)::integer AS end_time, timezone, send_days, holidays,
-               wait_unit, priority::double precision AS priority, max_new_per_day, status
-        FROM sequences ORDER BY id""",
-    "steps": """
-        SELECT id, sequence_id, position, wait_days, removed_at FROM steps ORDER BY id""",
-    "mailboxes": """
-        SELECT id, email, daily_capacity, min_gap_seconds, ramp_start, ramp_increment, ramp_from,
-               status
-        FROM mailboxes ORDER BY id""",
-    "sequence_mailboxes": """
-        SELECT sequence_id, mailbox_id FROM sequence_mailboxes
-        ORDER BY sequence_id, mailbox_id""",
-}
+SMALL = ("sequences", "steps", "mailboxes", "sequence_mailboxes")
+
+_READ = {"time": "extract(epoch FROM {})::integer", "number": "{}::double precision"}
+"""How columns of some kinds are read; all others as they are."""
 
 
-SMALL_COLUMNS = {
-    "sequences": (
-        "id", "name", "start_time", "end_time", "timezone", "send_days", "holidays", "wait_unit",
-        "priority", "max_new_per_day", "status",
-    ),
-    "steps": ("id", "sequence_id", "position", "wait_days", "removed_at"),
-    "mailboxes": (
-        "id", "email", "daily_capacity", "min_gap_seconds", "ramp_start", "ramp_increment",
-        "ramp_from", "status",
-    ),
-    "sequence_mailboxes": ("sequence_id", "mailbox_id"),
-}  # fmt: skip
+def _query(name: str) -> str:
+    columns = in_frame(name)
+    read = ", ".join(_READ.get(column.kind, "{}").format(key) for key, column in columns.items())
+    keys = "id" if "id" in columns else ", ".join(columns)
+    return f"SELECT {read} FROM {name} ORDER BY {keys}"
 
 
 def settings_frame(name: str, rows: list[tuple[object, ...]]) -> pd.DataFrame:
     """Write the rows of a table as the frame that a problem takes."""
-    frame = pd.DataFrame(rows, columns=list(SMALL_COLUMNS[name]), dtype=object)
-    if name == "sequences":
-        for column in ("start_time", "end_time"):
-            frame[column] = pd.to_timedelta(frame[column].astype("int64"), unit="s")
+    columns = in_frame(name)
+    frame = pd.DataFrame(rows, columns=list(columns), dtype=object)
+    for key, column in columns.items():
+        if column.kind == "time":
+            frame[key] = pd.to_timedelta(frame[key].astype("int64"), unit="s")
     return frame
 
 
@@ -58,8 +42,7 @@ def read_settings(connection: Connection, reach: frozenset[int] | None = None) -
         Only sequences among these, their steps and links; mailboxes are all there.
     """
     settings = {
-        name: [tuple(row) for row in connection.execute(text(query))]
-        for name, query in SMALL.items()
+        name: [tuple(row) for row in connection.execute(text(_query(name)))] for name in SMALL
     }
     if reach is None:
         return settings

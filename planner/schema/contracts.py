@@ -1,22 +1,9 @@
-"""Column contracts: what the frames of a problem must carry, declared as data.
+"""Frames checked against the columns that are declared for them.
 
 One loop (`validate`) checks every frame against its contract and returns it with canonical
 columns: integers throughout, so that everything behind it computes without asking again. Columns
-that are canonical already need no reading, only the same checks (`validate_columns`).
-
-=========  ==================================================================
-kind       canonical column
-=========  ==================================================================
-integer    int64
-number     float64
-text       object, None where null
-time       int64, seconds since local midnight
-date       int64, days since 1970-01-01
-instant    int64, microseconds since 1970-01-01 UTC
-weekdays   object, a sorted tuple of ISO weekdays
-=========  ==================================================================
-
-A null of the integer kinds is `NULL`.
+that are canonical already need no reading, only the same checks (`validate_columns`). A null of
+the integer kinds is `NULL`.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,123 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.schema import vocabulary as words
+from sendplan.planner.schema.columns import COLUMNS, Column, in_frame
 from sendplan.planner.schema.errors import Fault, ProblemError
-from sendplan.planner.schema.readers import DAY_SECONDS, NULL, READERS, Kind
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a frame.
-
-    Parameters
-    ----------
-    kind : str
-        How values are read, see the module's table.
-    required : bool
-        Whether the frame must carry it.
-    default : object
-        The table's default, taken where the column is left out (None: null).
-    nullable : bool
-        Whether single values may be null.
-    least, most : float or None
-        Bounds of the value, both inclusive.
-    positive : bool
-        Whether the value must be above zero.
-    choices : type of StrEnum or None
-        The only words allowed.
-    """
-
-    kind: Kind
-    required: bool = False
-    default: Any = None
-    nullable: bool = False
-    least: float | None = None
-    most: float | None = None
-    positive: bool = False
-    choices: Any = None
-
-
-def _key() -> Column:
-    return Column("integer", required=True)
-
-
-def _reference() -> Column:
-    return Column("integer", nullable=True)
-
+from sendplan.planner.schema.readers import NULL, READERS
 
 CONTRACTS: dict[str, dict[str, Column]] = {
-    "sequences": {
-        "id": _key(),
-        "name": Column("text", nullable=True),
-        "start_time": Column("time", required=True, least=0, most=DAY_SECONDS - 1),
-        "end_time": Column("time", required=True, least=1, most=DAY_SECONDS),
-        "timezone": Column("text", default=words.DEFAULT_TIMEZONE),
-        "send_days": Column("weekdays", default=words.DEFAULT_SEND_DAYS),
-        "holidays": Column("text", nullable=True),
-        "wait_unit": Column("text", default=words.WaitUnit.CALENDAR, choices=words.WaitUnit),
-        "priority": Column("number", default=words.DEFAULT_PRIORITY, positive=True),
-        "max_new_per_day": Column("integer", nullable=True, least=0),
-        "status": Column("text", default=words.SequenceStatus.ACTIVE, choices=words.SequenceStatus),
-    },
-    "steps": {
-        "id": _key(),
-        "sequence_id": _key(),
-        "position": Column("integer", required=True, nullable=True, least=1),
-        "wait_days": Column("integer", default=0, least=0, most=words.MAX_WAIT_DAYS),
-        "removed_at": Column("instant", nullable=True),
-    },
-    "mailboxes": {
-        "id": _key(),
-        "email": Column("text", nullable=True),
-        "daily_capacity": Column("integer", required=True, least=0),
-        "min_gap_seconds": Column("integer", default=0, least=0),
-        "ramp_start": Column("integer", nullable=True, least=0),
-        "ramp_increment": Column("integer", nullable=True, least=0),
-        "ramp_from": Column("date", nullable=True),
-        "status": Column("text", default=words.MailboxStatus.ACTIVE, choices=words.MailboxStatus),
-    },
-    "sequence_mailboxes": {"sequence_id": _key(), "mailbox_id": _key()},
-    "enrollments": {
-        "id": _key(),
-        "contact_id": _reference(),
-        "sequence_id": _key(),
-        "enrolled_at": Column("instant", required=True),
-        "current_step_id": _reference(),
-        "completed_at": Column("instant", nullable=True),
-        "mailbox_id": _reference(),
-        "status": Column(
-            "text", default=words.EnrollmentStatus.ACTIVE, choices=words.EnrollmentStatus
-        ),
-        "contact_timezone": Column("text", nullable=True),
-        "last_sent_day": Column("date", nullable=True),
-        "suppressed_at": Column("instant", nullable=True),
-    },
-    "scheduled_emails": {
-        "id": _reference(),
-        "enrollment_id": _key(),
-        "step_id": _key(),
-        "mailbox_id": _reference(),
-        "send_day": Column("date", nullable=True),
-        "send_at": Column("instant", nullable=True),
-        "sent_at": Column("instant", nullable=True),
-        "plan_run_id": _reference(),
-        "unplaced_reason": Column("text", nullable=True),
-        "status": Column("text", default=words.EmailStatus.PENDING, choices=words.EmailStatus),
-    },
-    "used": {
-        "mailbox_id": _key(),
-        "send_day": Column("date", required=True),
-        "used": Column("integer", required=True, least=0),
-    },
-    "contact_days": {
-        "contact_id": _key(),
-        "send_day": Column("date", required=True),
-    },
-    "days_off": {
-        "sequence_id": _key(),
-        "day": Column("date", required=True),
-    },
+    name: columns for name in COLUMNS if (columns := in_frame(name))
 }
 """What each frame carries (planner/README.md, frames); columns not named here are ignored."""
 
@@ -277,12 +153,12 @@ def _has_known_words(column: Column, values: np.ndarray | pd.Categorical) -> boo
 
 
 def read_values(name: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Check single values against the contract of their columns.
+    """Check single values against the declarations of their columns.
 
     Parameters
     ----------
     name : str
-        A key of `CONTRACTS`.
+        A table of `sendplan.planner.schema.columns`, also one that frames do not have.
     values : mapping
         Values by column, such as users put into frames.
     where : str
@@ -302,7 +178,7 @@ def read_values(name: str, values: Mapping[str, Any], where: str) -> dict[str, A
     read: dict[str, Any] = {}
     for column, value in values.items():
         row = pd.DataFrame({column: pd.Series([value])})
-        array, found = _read(f"{where}, {column}", CONTRACTS[name][column], row[column], row)
+        array, found = _read(f"{where}, {column}", COLUMNS[name][column], row[column], row)
         faults.extend(replace(fault, offenders=[repr(value)]) for fault in found)
         if not found:
             read[column] = array[0]

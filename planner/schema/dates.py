@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.schema import scalar_dates as single_days
-from sendplan.planner.schema.readers import DAY_SECONDS, NULL
-from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS, WaitUnit
+from sendplan.planner.schema.readers import NULL
+from sendplan.planner.schema.vocabulary import DAY_SECONDS, MAX_HORIZON_DAYS, WaitUnit
 
 SECOND = 1_000_000
 DAY = DAY_SECONDS * SECOND

@@ -1,24 +1,21 @@
 """Reading columns: what users put into frames, as integers, numbers and text.
 
-The kinds and their canonical columns are listed in `sendplan.planner.schema.contracts`.
+The kinds and their canonical columns are listed in `sendplan.planner.schema.columns`.
 """
 
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sendplan.planner.schema.columns import Kind
 from sendplan.planner.schema.errors import Fault, ProblemError
 
 NULL = int(np.iinfo(np.int64).min)
 """Null in canonical integer columns; equals the integer behind ``NaT``."""
-
-DAY_SECONDS = 86_400
-
-Kind = Literal["integer", "number", "text", "time", "date", "instant", "weekdays"]
 
 
 def _unreadable(
@@ -184,6 +181,7 @@ def _read_weekdays(series: pd.Series) -> np.ndarray:
 
 
 READERS: Mapping[Kind, Callable[[pd.Series], np.ndarray]] = {
+    "key": _read_integer,
     "integer": _read_integer,
     "number": _read_number,
     "text": _read_text,

@@ -117,6 +117,7 @@ GRACE_SECONDS = 15 * 60
 """How long after its slot an email may still leave; later it is overdue (life cycle)."""
 LEAD_SECONDS = 60
 """How long before its slot an email is left to the dispatcher."""
+DAY_SECONDS = 86_400
 MAX_HORIZON_DAYS = 366
 MAX_WAIT_DAYS = 3_650
 MAX_STEPS = 62

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from sendplan.io.campaigns.campaign_file import Campaign, Mailbox, Ramp, Step, parse, read_campaign
+from sendplan.io.campaigns.campaign_file import Campaign, parse, read_campaign
 from sendplan.io.campaigns.loading import load
 from sendplan.io.documents.toml_lines import TomlLines
 from sendplan.io.errors import DataError
@@ -367,12 +367,16 @@ def test_bad_files_are_told_apart(tmp_path: Path) -> None:
 
 def test_defaults_and_everything(folder: Path) -> None:
     campaign = parse(SOUND, environ={})
-    assert campaign.mailboxes[0] == Mailbox("ann@mail.example", 60)
-    sequence = campaign.sequences[0]
-    assert (sequence.timezone, sequence.send_days, sequence.wait_unit) == (
-        "UTC", (1, 2, 3, 4, 5), "calendar",
+    unset = ("user_id", "ramp_start", "ramp_increment", "ramp_from", "transport")
+    assert campaign.mailboxes[0] == {
+        "email": "ann@mail.example", "daily_capacity": 60, "min_gap_seconds": 0,
+        **dict.fromkeys(unset),
+    }  # fmt: skip
+    autumn, (_, second) = campaign.sequences[0].columns, campaign.sequences[0].steps
+    assert (autumn["timezone"], autumn["send_days"], autumn["wait_unit"]) == (
+        "UTC", [1, 2, 3, 4, 5], "calendar",
     )  # fmt: skip
-    assert sequence.steps[1] == Step(3, "Re: hi", "Hello again\n")
+    assert second == {"wait_days": 3, "subject": "Re: hi", "content": "Hello again\n"}
     everything = parse(
         """
         [groups]
@@ -410,19 +414,22 @@ def test_defaults_and_everything(folder: Path) -> None:
         environ={"SMTP_URL": "smtp://a:hunter2@b"},
     )
     ann, ben = everything.mailboxes
-    assert ann == Mailbox("Ann@mail.example", 60, 7, 90, Ramp(10, 5, dt.date(2026, 11, 2)),
-                          "env:SMTP_URL")  # fmt: skip
-    assert (ben.daily_capacity, ben.status) == (0, "paused")
+    assert ann == {
+        "email": "Ann@mail.example", "daily_capacity": 60, "user_id": 7, "min_gap_seconds": 90,
+        "ramp_start": 10, "ramp_increment": 5, "ramp_from": dt.date(2026, 11, 2),
+        "transport": "env:SMTP_URL",
+    }  # fmt: skip
+    assert (ben["daily_capacity"], ben["status"]) == (0, "paused")
     (found,) = everything.sequences
-    assert (found.name, found.start_time, found.end_time) == (
-        "Autumn", dt.time(9, 0, 30), dt.time(17, 0, 15),
-    )  # fmt: skip
-    assert (found.send_days, found.mailboxes) == (
-        (1, 3, 5), ("ann@mail.example", "ben@mail.example"),
-    )  # fmt: skip
-    assert (found.priority, found.max_new_per_day, found.status) == (2.5, 10, "paused")
-    assert found.unsubscribe_url == "https://out.example/{{ token }}?{{ first_name }}"
-    assert found.steps == (Step(0, "Hi", "Grüße, {{ first_name }}"),)
+    assert found.mailboxes == ("ann@mail.example", "ben@mail.example")
+    assert found.columns == {
+        "name": "Autumn", "start_time": dt.time(9, 0, 30), "end_time": dt.time(17, 0, 15),
+        "timezone": "America/New_York", "send_days": [1, 3, 5], "holidays": "US",
+        "wait_unit": "sending", "priority": 2.5, "max_new_per_day": 10, "status": "paused",
+        "unsubscribe_url": "https://out.example/{{ token }}?{{ first_name }}",
+    }  # fmt: skip
+    content = "Grüße, {{ first_name }}"
+    assert found.steps == ({"wait_days": 0, "subject": "Hi", "content": content},)
     # Only the missing file is warned of; the variable is set, and its value shown nowhere.
     (warning,) = everything.warnings
     assert "the file '/run/secrets/ben' does not exist here" in warning.rule

@@ -211,6 +211,7 @@ NUMBERS: list[Callable[[pd.Series], pd.Series]] = [
     lambda series: series.map(str).astype(object),
 ]
 FORMS = {
+    "key": INTEGER_DTYPES,
     "integer": INTEGER_DTYPES,
     "text": TEXT_DTYPES,
     "instant": INSTANT_DTYPES,
