@@ -262,7 +262,8 @@ COLUMNS: dict[str, dict[str, Column]] = {
         ),
         "content": Column(
             "text", "Template of its content.", form="template", nullable=True, frame=False,
-            file=FileKey('"…"', required=True, or_file=True), setting=Settable("TEXT", or_file=True),
+            file=FileKey('"…"', required=True, or_file=True),
+            setting=Settable("TEXT", or_file=True),
         ),
         "removed_at": Column("instant", "When it was removed.", nullable=True),
     },
