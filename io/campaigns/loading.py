@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, text
@@ -40,6 +40,10 @@ class LoadReport:
     unchanged_sequences: int
     known_mailboxes: int
     warnings: tuple[Fault, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``load --json`` prints."""
+        return asdict(self) | {"warnings": [str(warning) for warning in self.warnings]}
 
 
 @contextmanager

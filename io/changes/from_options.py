@@ -33,17 +33,15 @@ from sendplan.planner.schema.columns import COLUMNS, texts_or_files
 from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus
 
 
-def wanted_changes(
-    connection: Connection, group: str, name: str, options: dict[str, Any]
-) -> list[Change]:
+def wanted_changes(connection: Connection, name: str, options: dict[str, Any]) -> list[Change]:
     """Return what a command asks for.
 
     Parameters
     ----------
     connection : Connection
         For looking up what the options name.
-    group, name : str
-        The words of the command.
+    name : str
+        Of the command, such as ``"mailbox pause"``.
     options : dict
         By the names of its declaration; those not given are None.
 
@@ -59,7 +57,7 @@ def wanted_changes(
         for option, value in options.items()
         if value is not None
     }
-    found = _WANTED[group, name](connection, **given)
+    found = _WANTED[name](connection, **given)
     return [found] if isinstance(found, Change) else list(found)
 
 
@@ -179,19 +177,19 @@ def _stop_contact(
     return [StopContacts([find_contact(connection, email or "")], reason, ids)]
 
 
-_WANTED: dict[tuple[str, str], Callable[..., Change | Sequence[Change]]] = {
-    ("mailbox", "add"): _add_mailbox,
-    ("mailbox", "remove"): _remove_mailbox,
-    ("mailbox", "pause"): _pause_mailbox,
-    ("mailbox", "resume"): _resume_mailbox,
-    ("mailbox", "set"): _set_mailbox,
-    ("step", "add"): _add_step,
-    ("step", "remove"): _remove_step,
-    ("step", "move"): _move_step,
-    ("step", "set"): _set_step,
-    ("sequence", "pause"): _pause_sequence,
-    ("sequence", "resume"): _resume_sequence,
-    ("sequence", "set"): _set_sequence,
-    ("contact", "suppress"): _suppress_contact,
-    ("contact", "stop"): _stop_contact,
+_WANTED: dict[str, Callable[..., Change | Sequence[Change]]] = {
+    "mailbox add": _add_mailbox,
+    "mailbox remove": _remove_mailbox,
+    "mailbox pause": _pause_mailbox,
+    "mailbox resume": _resume_mailbox,
+    "mailbox set": _set_mailbox,
+    "step add": _add_step,
+    "step remove": _remove_step,
+    "step move": _move_step,
+    "step set": _set_step,
+    "sequence pause": _pause_sequence,
+    "sequence resume": _resume_sequence,
+    "sequence set": _set_sequence,
+    "contact suppress": _suppress_contact,
+    "contact stop": _stop_contact,
 }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from sendplan.io.console.tables import emit_json, print_table
+from sendplan.io.console.tables import print_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,11 +17,8 @@ NAME_WIDTH = 11
 """Characters of a name, so that a table fits on 80 columns."""
 
 
-def show_bottlenecks(stored: "StoredBottlenecks", *, as_json: bool) -> None:
+def show_bottlenecks(stored: "StoredBottlenecks") -> None:
     """Print what is short, and what more of it would save."""
-    if as_json:
-        emit_json(stored.to_json())
-        return
     console, found = Console(highlight=False), stored.found
     if not len(found.pools) and not len(found.new_emails):
         console.print("Nothing is short: more capacity would save nothing.")

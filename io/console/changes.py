@@ -1,13 +1,11 @@
 """What a person sees of changes: what a preview found, and what a recalculation did."""
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from sendplan.io.console.tables import SHOWN_SEQUENCES, day_of, plain, print_table, print_unplaced
+from sendplan.io.console.tables import SHOWN_SEQUENCES, counted, day_of, print_table, print_unplaced
 
 if TYPE_CHECKING:
     from sendplan.io.planning.preview import Preview
@@ -15,13 +13,6 @@ if TYPE_CHECKING:
     from sendplan.planner.plan.plan import Plan
 
 SHOWN_MOVES = 10
-
-
-def emit_json_line(done: "Recalculation") -> None:
-    """Print one JSON object on one line of stdout, for whoever reads along."""
-    json.dump(done.to_json(), sys.stdout, default=plain, ensure_ascii=False)
-    sys.stdout.write("\n")
-    sys.stdout.flush()
 
 
 def show_recalculation(done: "Recalculation") -> None:
@@ -36,7 +27,7 @@ def show_recalculation(done: "Recalculation") -> None:
     rows = published.rows_changed if published else 0
     planned = totals["emails"] + totals["unplaced"] - totals["blocked"]
     console.print(
-        f"Re-planned {planned:,} emails after {_changes(len(requests.ids))} ({kinds}) in"
+        f"Re-planned {planned:,} emails after {counted(len(requests.ids), 'change')} ({kinds}) in"
         f" {run.seconds['total']:.1f} s."
     )
     console.print(
@@ -142,10 +133,6 @@ def _print_moves(console: Console, found: "Preview") -> None:
         ],
         hidden=len(moved) - SHOWN_MOVES,
     )
-
-
-def _changes(count: int) -> str:
-    return "1 change" if count == 1 else f"{count:,} changes"
 
 
 def _count(value: Any) -> str:

@@ -1,11 +1,12 @@
 """What a person sees of dispatching, when it has ended."""
 
-import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sendplan.io.dispatch.dispatcher import Dispatched, Settings
+    from pathlib import Path
+
+    from sendplan.io.dispatch.dispatcher import Dispatched
 
 WORDS = {
     "sent": "sent",
@@ -22,16 +23,17 @@ WORDS = {
 """What became of emails, in the order in which it is told."""
 
 
-def show_dispatched(done: "Dispatched", settings: "Settings", *, as_json: bool) -> None:
-    """Print what became of the emails, as one object of JSON or one line a kind."""
+def dispatched_json(done: "Dispatched") -> dict[str, Any]:
+    """Return the object that ``dispatch --json`` prints."""
     outcomes = {word: done.outcomes.get(word, 0) for word in WORDS}
-    if as_json:
-        told = {"outcomes": outcomes, "recovered": dict(done.recovered)}
-        sys.stdout.write(json.dumps(told, indent=2) + "\n")
-        return
-    lines = [f"{count:,} {WORDS[word]}" for word, count in outcomes.items() if count]
-    if settings.outbox is not None and outcomes["sent"]:
-        lines[0] = f"{outcomes['sent']:,} written to {settings.outbox}/"
+    return {"outcomes": outcomes, "recovered": dict(done.recovered)}
+
+
+def show_dispatched(done: "Dispatched", outbox: "Path | None") -> None:
+    """Print what became of the emails, one line a kind."""
+    sent = "sent" if outbox is None else f"written to {outbox}/"
+    words = WORDS | {"sent": sent}
+    lines = [f"{done.outcomes[word]:,} {words[word]}" for word in words if done.outcomes.get(word)]
     lines += [
         f"{count:,} taken back from dispatchers that died, now {status}"
         for status, count in done.recovered.items()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sendplan.io.console.tables import emit_json
+from sendplan.io.console.tables import counted
 from sendplan.planner.explain.texts import paragraphs
 from sendplan.planner.explain.unplaced_facts import OVERDUE
 from sendplan.planner.schema.vocabulary import EmailStatus
@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from sendplan.io.studies.explanations import ExplainedEmail
 
 
-def show_explained(found: "ExplainedEmail", *, as_json: bool) -> None:
-    """Print an explanation as a few paragraphs, or as one JSON object with all facts."""
-    if as_json:
-        emit_json(found.to_json())
-        return
+def show_explained(found: "ExplainedEmail") -> None:
+    """Print an explanation as a few paragraphs."""
     console = Console(highlight=False, soft_wrap=True)
     console.print("\n\n".join(_texts(found)), markup=False)
 
@@ -71,7 +68,7 @@ def _fate(row: dict[str, Any]) -> str:
             f" `sendplan uncertain --sent {row['id']}` or `--not-sent {row['id']}`."
         )
     if status == EmailStatus.FAILED:
-        tries = f"after {_many(row['attempts'], 'attempt')}" if row["attempts"] else None
+        tries = f"after {counted(row['attempts'], 'attempt')}" if row["attempts"] else None
         head = _joined(["It failed", tries, box, slot])
         return f"{head}. {row['last_error'] or 'No reason was stored.'} The thread ends there."
     why = row["stop_reason"] or row["suppressed_reason"]
@@ -85,11 +82,7 @@ def _fate(row: dict[str, Any]) -> str:
 def _tried(row: dict[str, Any]) -> str:
     again = f" Not before {row['retry_at']:%a %d %b %H:%M} UTC." if row["retry_at"] else ""
     error = f": {row['last_error']}" if row["last_error"] else ""
-    return f"It was tried {_many(row['attempts'], 'time')}{error}.{again}"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"It was tried {counted(row['attempts'], 'time')}{error}.{again}"
 
 
 def _joined(parts: list[str | None]) -> str:

@@ -1,7 +1,6 @@
 """What an operator sees: where the work stands, what is wrong, what is uncertain."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -9,8 +8,8 @@ from rich.markup import escape
 
 from sendplan.io.console.tables import (
     SHOWN_SEQUENCES,
+    counted,
     day_of,
-    emit_json,
     print_table,
     print_unplaced,
 )
@@ -40,8 +39,8 @@ def show_status(status: "Status") -> None:
         )
     if status.queued_changes:
         console.print(
-            f"{status.queued_changes:,} changes are queued; `sendplan recalc` re-plans what they"
-            " reach."
+            f"Queued: {counted(status.queued_changes, 'change')}; `sendplan recalc` re-plans what"
+            " they reach."
         )
     counts = ", ".join(f"{count:,} {name}" for name, count in status.emails.items())
     console.print(f"Emails: {counts or 'none'}.")
@@ -135,11 +134,8 @@ def _day(value: Any) -> str:
     return "–" if value is None else f"{value:%Y-%m-%d}"
 
 
-def show_uncertain(emails: Sequence["UncertainEmail"], *, as_json: bool) -> None:
+def show_uncertain(emails: Sequence["UncertainEmail"]) -> None:
     """Print uncertain emails, each with what finds it in the mailbox's sent messages."""
-    if as_json:
-        emit_json({"uncertain": [asdict(email) for email in emails]})
-        return
     if not emails:
         print("No email is uncertain.")
         return
@@ -165,20 +161,14 @@ def _told(email: "UncertainEmail") -> str:
     )
 
 
-def show_resolved(sent: Sequence[int], not_sent: Sequence[int], *, as_json: bool) -> None:
-    """Print what became of uncertain emails."""
-    yes, no = len(set(sent)), len(set(not_sent))
-    if as_json:
-        emit_json({"sent": sorted(set(sent)), "not_sent": sorted(set(not_sent))})
-        return
-    print(f"Sent: {yes:,}; not sent: {no:,}. `sendplan recalc` re-plans what that reaches.")
+def show_resolved(resolved: Mapping[str, Sequence[int]]) -> None:
+    """Print how many uncertain emails were sent, and how many were not."""
+    sent, not_sent = (len(resolved[name]) for name in ("sent", "not_sent"))
+    print(f"Sent: {sent:,}; not sent: {not_sent:,}. `sendplan recalc` re-plans what that reaches.")
 
 
-def show_health(health: "Health", *, as_json: bool) -> None:
+def show_health(health: "Health") -> None:
     """Print what was found, one line each."""
-    if as_json:
-        emit_json(health.to_json())
-        return
     for finding in health.findings:
         print(finding)
     if health.fine:

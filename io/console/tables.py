@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -60,14 +60,22 @@ WORDS = {
 """Steps of an improvement, as a person reads them."""
 
 
-def emit_json(value: Any) -> None:
-    """Print one JSON object on stdout."""
-    json.dump(value, sys.stdout, default=plain, indent=2, ensure_ascii=False)
+def emit_json(value: Any, indent: int | None = 2) -> None:
+    """Print one JSON object on stdout, by its ``to_json`` if it has one; on one line if unindented.
+
+    It is written at once, for a program that reads along.
+    """
+    json.dump(value, sys.stdout, default=_plain, indent=indent, ensure_ascii=False)
     sys.stdout.write("\n")
+    sys.stdout.flush()
 
 
-def plain(value: Any) -> Any:
-    """Write a value that JSON has no word for."""
+def _plain(value: Any) -> Any:
+    """Return a value that JSON has no word for as one that it has."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     if isinstance(value, dt.datetime | dt.date):
         return value.isoformat()
     if hasattr(value, "item"):
@@ -266,6 +274,12 @@ def print_table(
     console.print(table)
     if hidden > 0:
         console.print(f"… and {hidden:,} more")
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a count and its noun, in the plural where it must be."""
+    ending = "" if count == 1 else "es" if noun.endswith("x") else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def day_of(value: Any) -> str:

@@ -120,6 +120,14 @@ def translated_errors(doing: str = "") -> Iterator[None]:
         raise DatabaseError(f"{failed}: {reason}") from error
 
 
+@contextmanager
+def committing(engine: Engine, doing: str) -> Iterator[Connection]:
+    """Open a connection, commit what is done on it, and turn errors into `DatabaseError`."""
+    with translated_errors(doing), engine.connect() as connection:
+        yield connection
+        connection.commit()
+
+
 def migrate(engine: Engine) -> None:
     """Create the schema, or bring it up to date; does nothing where it already is.
 

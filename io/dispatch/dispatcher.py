@@ -28,14 +28,12 @@ from sendplan.io.delivery.claimer import PREPARED, Claimer
 from sendplan.io.delivery.overdue import hand_over
 from sendplan.io.delivery.recovery import recover
 from sendplan.io.delivery.transactions import Transactions
+from sendplan.io.dispatch.commands import DEFAULT_LEASE, DEFAULT_WORKERS
 from sendplan.io.dispatch.ledger import Ledger
 from sendplan.io.dispatch.mailbox_queue import MOST_IN_HAND, Line
 from sendplan.io.dispatch.sender import Sender
 from sendplan.io.messages.outcomes import Outcome, Verdict
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
-
-DEFAULT_LEASE = 180.0
-DEFAULT_WORKERS = 32
 
 POLL = 1.0
 """Seconds between two looks for due emails, when there is nothing to do."""

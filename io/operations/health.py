@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -161,7 +161,7 @@ class Health:
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON tells."""
-        return {"fine": self.fine, "now": self.now, "findings": list(map(asdict, self.findings))}
+        return {"fine": self.fine, "now": self.now, "findings": self.findings}
 
 
 def health(engine: Engine, now: dt.datetime, limits: Limits | None = None) -> Health:

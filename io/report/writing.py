@@ -34,6 +34,10 @@ class Written:
     size: int
     headline: dict[str, Any]
 
+    def __str__(self) -> str:
+        """Return the line that a person reads."""
+        return f"Wrote {self.path} ({self.size / 1000:,.0f} kB); open it in a browser."
+
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``report --json`` prints."""
         return {"file": str(self.path), "bytes": self.size, **self.headline}

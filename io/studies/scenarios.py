@@ -26,7 +26,7 @@ from sendplan.io.documents.texts import read_text, shown
 from sendplan.io.documents.toml_reader import toml_document
 from sendplan.io.documents.toml_tables import TomlTable
 from sendplan.io.errors import DataError
-from sendplan.io.studies.scenario_options import REPEATABLE
+from sendplan.io.studies.commands import REPEATABLE
 from sendplan.planner.changes import (
     AddMailboxes,
     Arrivals,

@@ -128,10 +128,8 @@ def parsed(
     tolerated = (click.exceptions.Exit, *((click.MissingParameter,) if mentioned else ()))
     with suppress(*tolerated), command.make_context(" ".join(path), words) as context:
         for declared in COMMANDS:
-            if (declared.group, declared.name) == path and not mentioned:
-                given = dict(context.params)
-                preview = given.pop("preview")
+            if declared.name == " ".join(path) and not mentioned:
                 for check in declared.checks:
-                    if fault := check(given, preview):
+                    if fault := check(context.params):
                         raise click.UsageError(fault)
     return path, command

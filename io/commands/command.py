@@ -1,0 +1,50 @@
+"""One command, declared as data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sendplan.io.commands.option import Option
+
+Options = Mapping[str, Any]
+Check = Callable[[Options], str | None]
+"""Returns what is wrong with options taken together."""
+
+
+class Section(StrEnum):
+    """Sections of the list of commands, in their order."""
+
+    START = "Start"
+    NIGHTLY = "Every night"
+    CHANGE = "Change"
+    ASK = "Ask"
+    LOOK_AFTER = "Look after"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Parameters
+    ----------
+    section : Section
+        Where the list of commands names it.
+    name : str
+        The word that calls it, after the word of its group if it has one.
+    about : str
+        Its help: a line and, after an empty one, more.
+    examples : tuple of str
+        What may follow its name and, after more than one space, what that does.
+    options : tuple of Option
+        In the order of the help, arguments first.
+    checks : tuple of callable
+        For what is wrong between options.
+    """
+
+    section: Section
+    name: str
+    about: str
+    examples: tuple[str, ...]
+    options: tuple[Option, ...] = ()
+    checks: tuple[Check, ...] = ()
