@@ -142,4 +142,5 @@ clean:
 		-r .requirements.txt
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	mkdir -p .venv/typing && ln -sfn ../.. .venv/typing/sendplan
+	cd .venv/typing && ln -sf ../lib/python3*/site-packages/mypy/typeshed/stdlib/io.pyi .
 	touch $@

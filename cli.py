@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,8 +73,8 @@ class Call:
         from sendplan.io.database.engine import connect, require_schema
 
         with ExitStack() as stack:
-            server = EmbeddedServer(self.data_dir)
-            engine = connect(self.database_url or stack.enter_context(server).url)
+            url = self.database_url or stack.enter_context(EmbeddedServer(self.data_dir)).url
+            engine = connect(url)
             stack.callback(engine.dispose)
             if migrated:
                 require_schema(engine)
@@ -340,7 +341,7 @@ def _plan(
     def keep(plan: "Plan") -> bool:
         return ask_to_keep(plan) if on_interrupt == "ask" else on_interrupt == "store"
 
-    workplace = dask_cluster(executor) if executor else None
+    workplace = None if executor is None else dask_cluster(executor)
     with planning() as shown:
         run = run_plan(
             engine,
@@ -531,14 +532,14 @@ def what_if(
     if not wanted:
         raise click.UsageError("no scenario is given; give --add-mailboxes or another option")
     how = {"method": method} | given(time_limit=time_limit)
-    names = iter(range(1, len(wanted) + 2))
+    planned = count(1)
     with call.database() as engine, bar("Planning") as progress:
         found = study(
             engine,
             wanted,
             now,
             how,
-            done=lambda _name: progress(next(names), len(wanted) + 1),
+            done=lambda _name: progress(next(planned), len(wanted) + 1),
             **given(workers=workers),
         )
     call.show(found, show_comparison, comparison_json)
