@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read(run: Run, tmp_path: Path, content: str, told:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        ([], 2, "nothing is to be otherwise"),
+        ([], 2, "no scenario is given"),
         (["--wait", "12"], 3, "wait: '12' cannot be read – write it as STEP=DAYS"),
         (["--wait", "Dentists:3=1"], 3, "has no step at position '3'"),
         (["--drop-step", "99"], 3, "there is no step '99'"),
@@ -249,7 +249,7 @@ def test_waits_that_take_longer_are_named(run: Run) -> None:
     ("arguments", "told"),
     [
         (["--finish-by", "2026-03-01"], "finish_by is 2026-03-01; it must lie between 2026-03-02"),
-        (["--finish-by", "soon"], "'soon' does not match the format"),
+        (["--finish-by", "soon"], "'soon' is no date"),
         (["--finish-by", "2026-03-05", "--of", "capacity", "--capacity", "3"], "--of mailboxes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
