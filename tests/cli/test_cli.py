@@ -9,13 +9,17 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, make_url, text
 
 from sendplan.cli import main
 from sendplan.io.database.engine import SCHEMA_VERSION, connect
+from sendplan.io.operations.health import Limits
+from sendplan.io.planning.recalc import DEFAULT_PACE
 from sendplan.io.publish.planner_lock import planner_lock
+from sendplan.io.snapshot.partition import PART_SIZE
 from sendplan.tests.worlds.databases.frames import clear_tables, dump
 
 DATA = Path(__file__).parents[1] / "data"
@@ -465,6 +469,36 @@ def test_every_command_explains_itself() -> None:
         assert result.exit_code == 0
         assert "--database-url" in result.stdout
     assert CliRunner().invoke(main, ["--version"]).exit_code == 0
+
+
+def test_the_list_of_commands_has_sections() -> None:
+    told = CliRunner().invoke(main, ["-h"]).stdout.partition("\nStart:")[2].split("\n\n")
+    listed = [[line.split()[0] for line in part.split("\n") if line[:2] == "  "] for part in told]
+    assert [part.strip().split(":")[0] for part in told[1:]] == [
+        "Every night", "Change", "Ask", "Look after",
+    ]  # fmt: skip
+    assert listed == [
+        ["init", "load", "enroll", "demo"],
+        ["plan", "dispatch", "recalc"],
+        ["mailbox", "step", "sequence", "contact"],
+        ["status", "explain", "report", "what-if", "capacity", "bottlenecks"],
+        ["check", "health", "uncertain"],
+    ]
+
+
+def test_defaults_told_in_the_help_are_those_of_the_code() -> None:
+    """Those that are left to modules which the help must not wait for."""
+    limits = Limits()
+    for command, option, default in (
+        ("plan", "part_size", f"{PART_SIZE:,}"),
+        ("recalc", "batch_size", f"{DEFAULT_PACE.batch_size:,}"),
+        ("recalc", "pause", f"{DEFAULT_PACE.pause}"),
+        ("health", "max_late", f"{limits.late.total_seconds():g}"),
+        ("health", "max_plan_age", f"{limits.plan_age.total_seconds() / 3600:g}"),
+    ):
+        (found,) = (each for each in main.commands[command].params if each.name == option)
+        assert isinstance(found, click.Option)
+        assert (found.help or "").endswith(f"by default {default}.")
 
 
 @pytest.mark.parametrize(
