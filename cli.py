@@ -1,7 +1,8 @@
 """The command line: wires the planner to the database, the files and the terminal.
 
-The rooms of `sendplan.io` declare the commands; here is what each does with its options. Libraries
-load inside the commands that need them, so that every command starts fast.
+The rooms of `sendplan.io` declare the commands; here is what each does with its options. A new one
+is a declaration there and a function here. Libraries load inside the commands that need them, so
+that every command starts fast.
 """
 
 import datetime as dt

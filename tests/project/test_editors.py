@@ -1,4 +1,4 @@
-"""Type checkers as editors run them, from the root, where the folder `io` must not be `import io`."""
+"""Type checkers run at the root, as editors do, where `import io` must not be the folder `io`."""
 
 import os
 import subprocess
