@@ -1,4 +1,4 @@
-"""The README taken apart: its sections, blocks, code spans and links, and the commands in them."""
+"""The pages taken apart: their sections, blocks, code spans and links, and the commands in them."""
 
 import re
 import shlex
@@ -30,10 +30,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Section:
-    """What stands under a heading of the second level, or before the first one."""
+    """What stands under a heading of the second level of a page, or before the first one."""
 
+    page: str
     title: str
     text: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the page, from which it names files."""
+        return (ROOT / self.page).parent
 
     @property
     def blocks(self) -> list[Block]:
@@ -75,18 +81,46 @@ class Section:
         }
 
 
-def sections(text: str) -> list[Section]:
-    """Take a README apart; a line that looks like a heading in a block is none."""
-    blind = _FENCED.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), text)
-    starts = [0, *(heading.start() for heading in re.finditer(r"^## ", blind, re.MULTILINE))]
+def without_blocks(text: str) -> str:
+    """Blank out what stands between fences; the rest keeps its place."""
+    return _FENCED.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), text)
+
+
+def sections(page: str, text: str) -> list[Section]:
+    """Take a page apart; a line that looks like a heading in a block is none."""
+    headings = re.finditer(r"^## ", without_blocks(text), re.MULTILINE)
+    starts = [0, *(heading.start() for heading in headings)]
     return [
-        Section(part.split("\n", 1)[0].lstrip("# "), part)
+        Section(page, part.split("\n", 1)[0].lstrip("# "), part)
         for part in (text[a:b] for a, b in zip(starts, [*starts[1:], None], strict=True))
     ]
 
 
-README = (ROOT / "README.md").read_text()
-SECTIONS = sections(README)
+def anchors(text: str) -> set[str]:
+    """Give the anchors of a page's headings, as code hosts make them."""
+    headings = re.findall(r"^#+ (.*)", without_blocks(text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in headings}
+
+
+NAMES = (
+    "README.md",
+    "planner/README.md",
+    "io/README.md",
+    "benchmarks/README.md",
+    "notebooks/README.md",
+    "tests/README.md",
+)
+"""The pages whose every name is checked."""
+
+PAGES = {name: (ROOT / name).read_text() for name in NAMES}
+SECTIONS = [section for name, text in PAGES.items() for section in sections(name, text)]
+
+LINKED = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in sorted(ROOT.rglob("*.md"))
+    if ".venv" not in path.parts and "node_modules" not in path.parts
+}
+"""All pages, tables of results included: their links are checked."""
 
 
 def commands(

@@ -1,9 +1,9 @@
-"""What README.md, the help and the docstrings name exists, and is told where it has to be."""
+"""What the pages, the help and the docstrings name exists, and is told where it has to be."""
 
 import inspect
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
@@ -18,6 +18,7 @@ from sqlalchemy import Engine, text
 
 import sendplan
 from sendplan.cli import main
+from sendplan.io.campaigns.campaign_file import read_campaign
 from sendplan.io.changes import stop_lists
 from sendplan.io.database.tables import metadata
 from sendplan.io.errors import DataError
@@ -28,12 +29,23 @@ from sendplan.io.transport.transport_urls import parse_url
 from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import vocabulary
+from sendplan.planner.schema.contracts import CONTRACTS
 from sendplan.planner.simulation.results import Simulation
 from sendplan.planner.studies.bottlenecks import Bottlenecks
 from sendplan.planner.studies.capacity_need import CapacityNeed
 from sendplan.planner.studies.comparison import Comparison
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
-from sendplan.tests.project.readme import README, ROOT, Section, commands, parsed, sections
+from sendplan.tests.project.readme import (
+    LINKED,
+    PAGES,
+    ROOT,
+    SECTIONS,
+    Section,
+    anchors,
+    commands,
+    parsed,
+    without_blocks,
+)
 from sendplan.tests.project.test_packaging import PROJECT
 
 FOREIGN = {
@@ -43,6 +55,10 @@ FOREIGN = {
     "List-Unsubscribe",
     "List-Unsubscribe-Post",
     "EnvironmentFile",
+    "FOR UPDATE SKIP LOCKED",
+    "timestamptz",
+    "bigint",
+    "UTC",
     "concurrent.futures.Executor",
     ".venv/bin/sendplan",
     "/var/lib/sendplan",
@@ -50,6 +66,19 @@ FOREIGN = {
     "/etc/cron.d/sendplan",
 }
 """What other programs, standards and machines call so."""
+
+CODE = ("planner", "io", "tests", "benchmarks", "notebooks")
+CITATION = re.compile(r"\b[S]PEC\b|\N{SECTION SIGN}")
+CONTRACT_TABLES = (
+    "sequences",
+    "steps",
+    "contacts",
+    "enrollments",
+    "mailboxes",
+    "sequence_mailboxes",
+    "scheduled_emails",
+)
+"""Tables that users' own SQL reads and writes; the others are told in a line."""
 
 COLUMNS = [column for table in metadata.tables.values() for column in table.columns]
 STATUSES = [
@@ -64,9 +93,12 @@ WORDS = {
     *map(str, COLUMNS),
     *(field.name for field in fields(Parameters)),
     *inspect.signature(sendplan.solve).parameters,
+    *inspect.signature(sendplan.Problem.from_frames).parameters,
+    *(field.name for field in fields(sendplan.Plan)),
     *sendplan.planner.problem.parameters.METHODS,
     *sendplan.__all__,
     *stop_lists.COLUMNS,
+    *(word for name, columns in CONTRACTS.items() for word in (name, *columns)),
     *BUILT_INS,
     *main.commands,
 }
@@ -87,11 +119,20 @@ def read_in_the_code(variable: str) -> bool:
     return any(word.search(path.read_text()) for path in paths if path.name != Path(__file__).name)
 
 
-def is_path(span: str) -> bool:
-    """A path from the root, or a module by its name alone: the text has just named its folder."""
-    if "/" in span.rstrip("/"):
-        return not span.startswith("/") and (ROOT / span).exists()
-    return any((ROOT / folder / span).exists() for folder in (".", "planner", "io"))
+def is_path(span: str, folder: Path) -> bool:
+    """A path from the root, or from the folder of the page."""
+    return not span.startswith("/") and any((at / span).exists() for at in (ROOT, folder))
+
+
+def is_target(span: str) -> bool:
+    """A target of the Makefile, with options for the program that it runs."""
+    words = re.fullmatch(r"(?:make )?([\w-]+)(?: OPTIONS=\S+)?", span)
+    return words is not None and words[1] in targets()
+
+
+def is_module(span: str) -> bool:
+    module = re.fullmatch(r"python -m sendplan\.([\w.]+)", span)
+    return module is not None and (ROOT / f"{module[1].replace('.', '/')}.py").exists()
 
 
 def is_unit(span: str) -> bool:
@@ -138,9 +179,9 @@ def is_public(span: str) -> bool:
 KINDS: tuple[Callable[[str], bool], ...] = (
     FOREIGN.__contains__,
     WORDS.__contains__,
-    lambda span: span.removeprefix("make ") in targets(),
+    is_target,
+    is_module,
     lambda span: span == "{{ token }}",
-    is_path,
     is_unit,
     is_option_of_a_url,
     is_environment,
@@ -173,7 +214,9 @@ def faults(section: Section, folder: Path) -> Iterator[str]:
                     option.type.convert(value[0], option, None)
                 except click.ClickException as error:
                     yield f"{span}: {error.format_message()}"
-        elif span not in mentions and not any(kind(span) for kind in KINDS):
+        elif span in mentions or is_path(span, section.folder) or (folder / span).is_file():
+            continue
+        elif not any(kind(span) for kind in KINDS):
             yield f"`{span}` is nothing that exists"
     for block in section.blocks:
         for target in re.findall(r"^make ([\w-]+)", block.text, re.MULTILINE):
@@ -185,7 +228,8 @@ def faults(section: Section, folder: Path) -> Iterator[str]:
         for line in re.findall(r"^(?:systemctl|journalctl) (.*)", block.text, re.MULTILINE):
             for unit in re.findall(r"sendplan-[\w.]+", line):
                 name = unit if "." in unit else f"{unit}.service"
-                if f"`/etc/systemd/system/{name}`" not in README and f"`{name}`" not in README:
+                told = PAGES[section.page]
+                if f"`/etc/systemd/system/{name}`" not in told and f"`{name}`" not in told:
                     yield f"{unit}: a unit that is not written down"
 
 
@@ -196,8 +240,10 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("section", sections(README), ids=lambda section: section.title)
-def test_every_name_in_the_readme_exists(section: Section, scratch: Path) -> None:
+@pytest.mark.parametrize(
+    "section", SECTIONS, ids=lambda section: f"{section.page}: {section.title}"
+)
+def test_every_name_in_a_page_exists(section: Section, scratch: Path) -> None:
     assert list(faults(section, scratch)) == []
 
 
@@ -215,13 +261,13 @@ def test_every_name_in_the_readme_exists(section: Section, scratch: Path) -> Non
         ("`resume`, `set` |", "`resume`, `rename` |"),
         ("`--fail-on-uncertain`", "`--watch`"),
         ("make test ", "make tests "),
-        ("make lint ", "make tidy "),
+        ("`make lint`", "`make tidy`"),
         ("`SENDPLAN_DATA_DIR`", "`SENDPLAN_DATA_FOLDER`"),
         ("Environment=SENDPLAN_DATABASE_URL", "Environment=SENDPLAN_URL"),
         ("`plan_runs.progress`", "`plan_runs.course`"),
         ("`current_step_id`", "`last_step_id`"),
         ("`tests/data`", "`tests/samples`"),
-        ("`workload.py`", "`workloads.py`"),
+        ("`planner/synthetic`", "`planner/synthesis`"),
         ("`starttls=required`", "`starttls=always`"),
         ("sendplan[report]", "sendplan[reports]"),
         ("`claimed` |", "`taken` |"),
@@ -229,49 +275,123 @@ def test_every_name_in_the_readme_exists(section: Section, scratch: Path) -> Non
     ],
 )
 def test_a_name_that_does_not_exist_is_found(scratch: Path, good: str, bad: str) -> None:
-    section = next(section for section in sections(README) if good in section.text)
+    section = next(section for section in SECTIONS if good in section.text)
     broken = replace(section, text=section.text.replace(good, bad, 1))
     assert len(list(faults(broken, scratch))) == 1
 
 
 def test_what_belongs_to_others_is_still_named() -> None:
-    assert {name for name in FOREIGN if f"`{name}`" not in README} == set()
+    told = "".join(PAGES.values())
+    assert {name for name in FOREIGN if f"`{name}`" not in told} == set()
 
 
-def broken_links(readme: str) -> list[str]:
-    heads = re.findall(r"^#+ (.*)", re.sub(r"^```.*?^```", "", readme, flags=re.M | re.S), re.M)
-    anchors = {f"#{re.sub(r'[^a-z0-9 -]', '', head.lower()).replace(' ', '-')}" for head in heads}
-    links = re.findall(r"\]\(([^)\s]+)\)", readme)
-    return [
-        link
-        for link in links
-        if not link.startswith("https://")
-        and not (link in anchors if link.startswith("#") else (ROOT / link).is_file())
-    ]
+def broken_links(page: str, pages: Mapping[str, str]) -> list[str]:
+    """Give the links of a page that lead to no file, folder, page or heading."""
+    folder = (ROOT / page).parent
+    found = re.findall(r"\]\(([^)\s]+)\)", without_blocks(pages[page]))
+    return [link for link in found if not _leads_somewhere(link, folder, page, pages)]
 
 
-def test_links_lead_somewhere() -> None:
-    assert broken_links(README) == []
-    assert broken_links(
-        "## A plan, whole\n[x](#a-plan-whole) [y](#plan) ![z](benchmarks/no.svg)"
-    ) == [
-        "#plan",
-        "benchmarks/no.svg",
-    ]
+def _leads_somewhere(link: str, folder: Path, page: str, pages: Mapping[str, str]) -> bool:
+    if link.startswith("https://"):
+        return True
+    name, _, anchor = link.partition("#")
+    path = (folder / name).resolve() if name else ROOT / page
+    if not path.exists() or not anchor:
+        return path.exists()
+    return anchor in anchors(pages.get(str(path.relative_to(ROOT)), ""))
+
+
+@pytest.mark.parametrize("page", LINKED)
+def test_links_lead_somewhere(page: str) -> None:
+    assert broken_links(page, LINKED) == []
+
+
+def test_a_link_that_leads_nowhere_is_found() -> None:
+    pages = {
+        "README.md": "## A plan, whole\n[x](#a-plan-whole) [y](#plan) [z](io/README.md#life_cycle)",
+        "io/README.md": "## Life cycle\n[x](../README.md) [y](../README.md#plan) ![z](no.svg)",
+    }
+    assert broken_links("README.md", pages) == ["#plan", "io/README.md#life_cycle"]
+    assert broken_links("io/README.md", pages) == ["../README.md#plan", "no.svg"]
+
+
+# ---------------------------------------------------------------- what each page is for
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES["README.md"].splitlines()) < 200
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    unnamed = [page for page in PAGES if f"]({page}" not in PAGES["README.md"]]
+    assert unnamed == ["README.md"]
+
+
+def test_no_page_and_no_code_cites_what_the_repository_does_not_hold() -> None:
+    """Rules stand in planner/README.md and io/README.md, and are cited by their names."""
+    sources = [path for part in CODE for path in sorted((ROOT / part).rglob("*.py"))]
+    texts = {**LINKED, **{str(path.relative_to(ROOT)): path.read_text() for path in sources}}
+    assert [name for name, text in texts.items() if CITATION.search(text)] == []
+
+
+def test_hard_rules_that_code_cites_are_headings() -> None:
+    rules = re.findall(r"^### (.*)", PAGES["planner/README.md"], re.MULTILINE)
+    assert rules
+    for part in CODE:
+        for path in sorted((ROOT / part).rglob("*.py")):
+            words = " ".join(path.read_text().replace("#", " ").split())
+            for cited in re.findall(r"[Hh]ard rule ([A-Z][a-z]+(?: [a-z]+)*)", words):
+                assert any(f"{cited} ".startswith(f"{rule} ") for rule in rules), (path, cited)
+
+
+def test_rooms_are_told() -> None:
+    """Each folder of the planner and of io stands in its page's listing."""
+    reading = next(section for section in SECTIONS if section.title == "Order of reading")
+    rooms = {path.parent.name for path in (ROOT / "planner").glob("*/__init__.py")}
+    assert set(re.findall(r"\[(\w+)\]\(\1\)", reading.text)) == rooms
+    rooms = {path.parent.name for path in (ROOT / "io").glob("*/__init__.py")} | {"migrations"}
+    telling = next(section for section in SECTIONS if section.title == "Rooms")
+    assert set(re.findall(r"\[(\w+)\]\(\1\)", telling.text)) == rooms
+
+
+def test_worlds_are_told() -> None:
+    worlds = {path.name for path in (ROOT / "tests" / "worlds").iterdir() if path.is_dir()}
+    told = set(re.findall(r"\(worlds/(\w+)\)", PAGES["tests/README.md"]))
+    assert told == worlds - {"__pycache__"}
+
+
+@pytest.mark.parametrize("frame", CONTRACTS)
+def test_the_columns_of_frames_are_told(frame: str) -> None:
+    row = re.search(rf"^\| `{frame}`.*", PAGES["planner/README.md"], re.MULTILINE)
+    assert row is not None
+    _, _, required, others, _ = row[0].split("|")
+    contract = CONTRACTS[frame]
+    assert re.findall(r"`(\w+)`", required) == [n for n, c in contract.items() if c.required]
+    assert set(re.findall(r"`(\w+)`", others)) == {n for n, c in contract.items() if not c.required}
+
+
+@pytest.mark.parametrize("table", metadata.tables)
+def test_the_columns_of_tables_are_told(table: str) -> None:
+    row = re.search(rf"^\| `{table}` \|.*", PAGES["io/README.md"], re.MULTILINE)
+    assert row is not None
+    if table in CONTRACT_TABLES:
+        named = set(re.findall(r"`(\w+)`", row[0]))
+        assert {column.name for column in metadata.tables[table].columns} <= named
 
 
 # ---------------------------------------------------------------- other languages
 
 
 def blocks(language: str) -> list[str]:
-    found = [b.text for s in sections(README) for b in s.blocks if b.language == language]
+    found = [b.text for s in SECTIONS for b in s.blocks if b.language == language]
     assert found
     return found
 
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
-    """What the README's pieces of Python presume: frames, and a problem made of them."""
+    """What the pages' pieces of Python presume: frames, and a problem made of them."""
     frames = reference(30, 5, now=REFERENCE_NOW)
     del frames["contacts"]
     problem = sendplan.Problem.from_frames(**frames, now=REFERENCE_NOW)
@@ -291,7 +411,7 @@ def names() -> dict[str, Any]:
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_pieces_of_python_run(names: dict[str, Any], code: str) -> None:
-    exec(compile(code, "README.md", "exec"), dict(names))
+    exec(compile(code, "a page", "exec"), dict(names))
 
 
 @pytest.mark.parametrize("query", blocks("sql"))
@@ -308,12 +428,22 @@ def test_the_settings_file_names_every_parameter(scratch: Path) -> None:
 
 
 def test_the_file_of_scenarios_names_options(scratch: Path) -> None:
-    """Reading it refuses what no option is called; every other piece of TOML has a test above."""
-    scenarios, *others = (block for block in blocks("toml") if "[plan]" not in block)
-    assert not others
+    """Reading it refuses what no option is called."""
+    (scenarios,) = (block for block in blocks("toml") if "[scenarios" in block)
     path = scratch / "winter.toml"
     path.write_text(scenarios)
     assert len(read_scenarios(path)) == 2
+
+
+def test_the_campaign_file_can_be_read(scratch: Path) -> None:
+    (campaign,) = (block for block in blocks("toml") if "[[sequences]]" in block)
+    path = scratch / "campaign.toml"
+    path.write_text(campaign)
+    assert len(read_campaign(path).sequences[0].steps) == 2
+
+
+def test_every_piece_of_toml_has_a_test_above() -> None:
+    assert len(blocks("toml")) == 3
 
 
 # ---------------------------------------------------------------- the help
