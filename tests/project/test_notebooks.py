@@ -10,7 +10,7 @@ import pytest
 from sendplan.notebooks import run
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", run.HERE / "README.md"]
 NOTEBOOKS = run.notebooks()
 LARGEST = 500_000
 LARGEST_PICTURE = 150_000
@@ -118,17 +118,21 @@ def test_figures_are_said_by_cells_and_never_typed_into_prose(path: Path) -> Non
 
 
 def test_the_notebooks_that_are_linked_exist() -> None:
-    links = [(README, ROOT)]
-    links += [(path.read_text(), path.parent) for path in NOTEBOOKS]
+    links = [(path.read_text(), path.parent) for path in (*PAGES, *NOTEBOOKS)]
     found = [folder / target for text, folder in links for target in _targets(text)]
     assert set(NOTEBOOKS) <= set(found)
     assert all(path.exists() for path in found)
 
 
-def test_the_readmes_pictures_are_small_and_say_what_they_show() -> None:
-    shown = re.findall(r"!\[([^\]]*)\]\((notebooks/[\w-]+\.svg)\)", README)
-    kept = {f"notebooks/{path.name}" for path in run.HERE.glob("*.svg")}
-    assert len(kept) == 2 and {target for _, target in shown} == kept
+def test_the_pages_pictures_are_small_and_say_what_they_show() -> None:
+    shown = [
+        (alt, page.parent / target)
+        for page in PAGES
+        for alt, target in re.findall(r"!\[([^\]]*)\]\(([\w/-]+\.svg)\)", page.read_text())
+        if (page.parent / target).parent == run.HERE
+    ]
+    kept = set(run.HERE.glob("*.svg"))
+    assert len(kept) == 2 and {path for _, path in shown} == kept
     told = {
         output["metadata"]["image/png"]["alt"]
         for path in NOTEBOOKS
@@ -136,10 +140,10 @@ def test_the_readmes_pictures_are_small_and_say_what_they_show() -> None:
         for output in cell.get("outputs", ())
         if "image/png" in output.get("data", {})
     }
-    for alt, target in shown:
+    for alt, path in shown:
         # Word for word and figure for figure what the notebook says of it.
         assert alt in told
-        assert (ROOT / target).stat().st_size < LARGEST_PICTURE
+        assert path.stat().st_size < LARGEST_PICTURE
 
 
 def _targets(text: str) -> Sequence[str]:
