@@ -46,6 +46,7 @@ from sendplan.tests.project.readme import (
     parsed,
     without_blocks,
 )
+from sendplan.tests.project.test_layers import FLOOR
 from sendplan.tests.project.test_packaging import PROJECT
 
 FOREIGN = {
@@ -351,14 +352,22 @@ def test_hard_rules_that_code_cites_are_headings() -> None:
                 assert any(f"{cited} ".startswith(f"{rule} ") for rule in rules), (path, cited)
 
 
-def test_rooms_are_told() -> None:
-    """Each folder of the planner and of io stands in its page's listing."""
-    reading = next(section for section in SECTIONS if section.title == "Order of reading")
-    rooms = {path.parent.name for path in (ROOT / "planner").glob("*/__init__.py")}
-    assert set(re.findall(r"\[(\w+)\]\(\1\)", reading.text)) == rooms
-    rooms = {path.parent.name for path in (ROOT / "io").glob("*/__init__.py")} | {"migrations"}
-    telling = next(section for section in SECTIONS if section.title == "Rooms")
-    assert set(re.findall(r"\[(\w+)\]\(\1\)", telling.text)) == rooms
+@pytest.mark.parametrize(
+    ("part", "title", "apart"),
+    [
+        ("planner", "Order of reading", {"explain", "studies", "simulation", "synthetic"}),
+        ("io", "Rooms", {"migrations"}),
+    ],
+)
+def test_rooms_are_told_from_the_ground_up(part: str, title: str, apart: set[str]) -> None:
+    """Each folder stands in its page's listing, in the order of the floors."""
+    reading = next(section for section in SECTIONS if section.title == title)
+    told = re.findall(r"\[([\w.]+)\]\(\1\)", reading.text)
+    listed = [room for room in told if room not in apart]
+    floors = {Path(room).name: floor for room, floor in FLOOR.items() if room.startswith(part)}
+    rooms = {room for room in floors if (ROOT / part / room).is_dir()}
+    assert rooms | apart == {room for room in told if not room.endswith(".py")}
+    assert [floors[room] for room in listed] == sorted(floors[room] for room in listed)
 
 
 def test_worlds_are_told() -> None:
