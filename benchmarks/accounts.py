@@ -32,7 +32,7 @@ class Enrollment(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Standing:
+class Incumbent:
     """Where emails stand, all seen at the same moment.
 
     Parameters
@@ -84,7 +84,7 @@ class Account:
     accepted: int
     uncertain_accepted: int
     uncertain_not_accepted: int
-    standing: Standing
+    standing: Incumbent
     provisional: int
     faults: Mapping[str, int]
 
@@ -94,7 +94,7 @@ class Account:
         return not any(self.faults.values())
 
 
-def standing(rows: Sequence[Row], capacities: Mapping[int, int]) -> Standing:
+def standing(rows: Sequence[Row], capacities: Mapping[int, int]) -> Incumbent:
     """Tell where emails stand."""
     used = Counter(row.mailbox_id for row in rows if row.status in OCCUPYING)
     sent = {(row.enrollment_id, row.position) for row in rows if row.status == "sent"}
@@ -103,7 +103,7 @@ def standing(rows: Sequence[Row], capacities: Mapping[int, int]) -> Standing:
         row for row in pending if row.position == 1 or (row.enrollment_id, row.position - 1) in sent
     ]
     free = sum(used[row.mailbox_id] < capacities[row.mailbox_id] for row in first)
-    return Standing(
+    return Incumbent(
         above=sum(used[key] > capacity for key, capacity in capacities.items()),
         full=sum(used[key] == capacity for key, capacity in capacities.items()),
         in_hand=sum(row.status in UNFINISHED for row in rows),

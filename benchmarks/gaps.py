@@ -78,10 +78,10 @@ class Result:
 def measure(case: Case, seed: int) -> Result:
     """Plan a case once."""
     import sendplan
-    from sendplan.planner.improve.task_pool import Nobody, Progress
+    from sendplan.planner.improve.task_pool import Progress, SilentCallback
     from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 
-    class Steps(Nobody):
+    class Steps(SilentCallback):
         """Notes when the gap became what it is."""
 
         def __init__(self) -> None:

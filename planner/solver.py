@@ -6,30 +6,30 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sendplan.planner.greedy.construction import fill
+from sendplan.planner.greedy.construction import construct
 from sendplan.planner.improve.search import Search
-from sendplan.planner.improve.task_pool import Crew, Nobody, Watch
+from sendplan.planner.improve.task_pool import ProgressCallback, SilentCallback, TaskPool
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import Workload, workload
-from sendplan.planner.model.limits import Rules, rules
-from sendplan.planner.model.step_classes import NONE
-from sendplan.planner.placing.completion import Candidate, cheaper, cost_of, mended
+from sendplan.planner.model.instance import Instance, build_instance
+from sendplan.planner.model.limits import Limits, limits_of
+from sendplan.planner.model.stages import NONE
+from sendplan.planner.placing.completion import Candidate, cheaper, completed, cost_of
 from sendplan.planner.plan.assembly import outcome
 from sendplan.planner.plan.optimality_gap import relative_gap
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.replanning.incumbent import standing
+from sendplan.planner.replanning.incumbent import incumbent
 from sendplan.planner.replanning.repair import repair
 from sendplan.planner.replanning.slot_matching import match
-from sendplan.planner.schema.vocabulary import Stop
+from sendplan.planner.schema.vocabulary import Termination
 
 THREADS = "sendplan-crew"
 """How the names of the threads begin that improve a plan."""
 
 WORTHWHILE = 0.02
-"""By which part a plan made anew must be better than the existing one, carried on or repaired, that
-moves far fewer emails.
+"""By which subproblem a plan made anew must be better than the existing one, carried on or
+repaired, that moves far fewer emails.
 
 Both are found by rules of thumb; a difference below this says little about them.
 """
@@ -51,7 +51,7 @@ def solve(
     workers: int = Parameters.workers,
     change_weight: float = Parameters.change_weight,
     executor: Executor | None = None,
-    watch: Watch | None = None,
+    callback: ProgressCallback | None = None,
 ) -> Plan:
     """Plan all pending emails of a problem.
 
@@ -78,14 +78,14 @@ def solve(
     gap : float
         Part of its cost by which a plan may be above the lower bound when ``"auto"`` stops.
     workers : int
-        How many parts of the problem are worked on side by side, in threads.
+        How many subproblems of the problem are worked on side by side, in threads.
     change_weight : float
         What it costs to move an email from its existing slot, in days of lateness. With 0 emails
         move wherever that makes the plan cheaper; with more, existing slots are repaired after a
         change, and planned anew only where that pays.
     executor : Executor, optional
         Who works instead of such threads, for instance a process pool.
-    watch : Watch, optional
+    callback : ProgressCallback, optional
         Who is told of the progress, and may stop it.
 
     Returns
@@ -101,7 +101,7 @@ def solve(
     parameters = Parameters(
         method, time_limit, horizon_days, slip_weight, one_a_day, seed, gap, workers, change_weight
     )
-    return plan_with(problem, parameters, executor=executor, watch=watch)
+    return plan_with(problem, parameters, executor=executor, callback=callback)
 
 
 def plan_with(
@@ -109,14 +109,20 @@ def plan_with(
     parameters: Parameters,
     *,
     executor: Executor | None = None,
-    watch: Watch | None = None,
+    callback: ProgressCallback | None = None,
 ) -> Plan:
     """Plan all pending emails of a problem, with parameters as one value; see `solve`."""
-    work = workload(problem)
-    job = _Job(work, rules(work, parameters), parameters, executor, watch or Nobody())
-    existing = standing(work, job.allowed)
-    if not len(work.chains):
-        found = _Found(mended(work, job.allowed, Placement.empty(work)), job.quick_method)
+    instance = build_instance(problem)
+    job = _Job(
+        instance,
+        limits_of(instance, parameters),
+        parameters,
+        executor,
+        callback or SilentCallback(),
+    )
+    existing = incumbent(instance, job.limits)
+    if not len(instance.chains):
+        found = _Found(completed(instance, job.limits, Placement.empty(instance)), job.quick_method)
     elif existing is None:
         found = _planned(job, None)
     elif parameters.change_weight:
@@ -124,8 +130,8 @@ def plan_with(
     else:
         found = _planned(job, existing.placement)
     return outcome(
-        work,
-        job.allowed,
+        instance,
+        job.limits,
         parameters,
         found.candidate.placement,
         found.candidate.at,
@@ -141,14 +147,14 @@ class _Job:
 
     def __init__(
         self,
-        work: Workload,
-        allowed: Rules,
+        instance: Instance,
+        limits: Limits,
         parameters: Parameters,
         executor: Executor | None,
-        watch: Watch,
+        callback: ProgressCallback,
     ) -> None:
-        self.work, self.allowed, self.parameters = work, allowed, parameters
-        self.executor, self.watch = executor, watch
+        self.instance, self.limits, self.parameters = instance, limits, parameters
+        self.executor, self.callback = executor, callback
 
     @property
     def quick_method(self) -> str:
@@ -157,30 +163,30 @@ class _Job:
 
     @property
     def tolerance(self) -> float:
-        """By which part another plan must be better for the existing one to be given up."""
+        """By which subproblem another plan must be better for the existing one to be given up."""
         tolerances = {"greedy": WORTHWHILE, "auto": self.parameters.gap, "cpsat": 0.0}
         return tolerances[self.parameters.method]
 
-    def crew(self) -> AbstractContextManager[Crew]:
+    def task_pool(self) -> AbstractContextManager[TaskPool]:
         """Call together who works."""
-        return Crew.called(self.executor, self.parameters.workers, self.watch, THREADS)
+        return TaskPool.called(self.executor, self.parameters.workers, self.callback, THREADS)
 
     def filled(self, placement: Placement) -> Candidate:
         """Complete a placement by looking ahead; what it holds already stays."""
         fixed = placement.day != NONE
-        fill(self.work, self.allowed, placement, self.parameters)
+        construct(self.instance, self.limits, placement, self.parameters)
         return self.candidate(placement, fixed)
 
     def candidate(self, placement: Placement, fixed: np.ndarray | None = None) -> Candidate:
         """Make a placement whole; whoever can keeps the slots that he had."""
-        match(self.work, self.allowed, placement)
-        return mended(self.work, self.allowed, placement, fixed)
+        match(self.instance, self.limits, placement)
+        return completed(self.instance, self.limits, placement, fixed)
 
     def cheaper(self, known: Candidate, other: Candidate, margin: float = 0.0) -> Candidate:
-        return cheaper(self.work, self.allowed, self.parameters, known, other, margin=margin)
+        return cheaper(self.instance, self.limits, self.parameters, known, other, margin=margin)
 
     def cost(self, candidate: Candidate) -> float:
-        return cost_of(self.work, self.allowed, self.parameters, candidate.placement)
+        return cost_of(self.instance, self.limits, self.parameters, candidate.placement)
 
     def gap(self, found: "_Found") -> float:
         return relative_gap(self.cost(found.candidate), found.lower_bound or 0.0)
@@ -193,20 +199,20 @@ class _Found:
     candidate: Candidate
     method: str
     lower_bound: float | None = None
-    stopped: Stop | None = None
+    stopped: Termination | None = None
 
 
 def _planned(job: _Job, kept: Placement | None) -> _Found:
     """Plan afresh and carry the existing plan on, if there is one, which stays where it is good."""
-    fresh = best = job.filled(Placement.empty(job.work))
+    fresh = best = job.filled(Placement.empty(job.instance))
     carried_on = None if kept is None else job.filled(kept)
     # The search starts afresh, so that planning again finds the same, and nothing moves.
-    search = Search(job.work, job.allowed, job.parameters, fresh.placement)
+    search = Search(job.instance, job.limits, job.parameters, fresh.placement)
     stopped = None
     if job.parameters.method != "greedy":
         rival = np.inf if carried_on is None else job.cost(job.cheaper(carried_on, fresh))
-        with job.crew() as crew:
-            stopped = search.run(crew, rival)
+        with job.task_pool() as task_pool:
+            stopped = search.run(task_pool, rival)
         for placement in search.improved(fresh.placement):
             best = job.cheaper(best, job.candidate(placement))
     found = best if carried_on is None else job.cheaper(carried_on, best, job.tolerance)
@@ -219,53 +225,55 @@ def _replanned(job: _Job, kept: Placement) -> _Found:
     """Repair the existing plan; search for another only where it has become much worse."""
     parameters = job.parameters
     # As it is, with what cannot stay put in anywhere: min_gap_seconds may undo what repair gains.
-    as_it_is = mended(job.work, job.allowed, kept.copy())
-    repair(job.work, job.allowed, parameters, kept)
-    repaired = job.cheaper(as_it_is, mended(job.work, job.allowed, kept))
-    bounds = Search(job.work, job.allowed, parameters, repaired.placement)
+    as_it_is = completed(job.instance, job.limits, kept.copy())
+    repair(job.instance, job.limits, parameters, kept)
+    repaired = job.cheaper(as_it_is, completed(job.instance, job.limits, kept))
+    bounds = Search(job.instance, job.limits, parameters, repaired.placement)
     found = _Found(repaired, job.quick_method, bounds.lower_bound(repaired.placement))
     if parameters.method == "greedy":
         return found
     wanted = parameters.gap if parameters.method == "auto" else 0.0
-    with job.crew() as crew:
-        if _exactly(job, crew, found):
+    with job.task_pool() as task_pool:
+        if _exactly(job, task_pool, found):
             # What it costs at the least, moves aside, is soon known of what is so small.
-            found.stopped = bounds.run(crew, job.cost(found.candidate))
+            found.stopped = bounds.run(task_pool, job.cost(found.candidate))
             found.lower_bound = bounds.lower_bound(found.candidate.placement)
             return found
         if job.gap(found) > wanted:
-            _anew(job, crew, found)
+            _anew(job, task_pool, found)
         else:
-            found.stopped = Stop.GAP
+            found.stopped = Termination.GAP
     return found
 
 
-def _exactly(job: _Job, crew: Crew, found: _Found) -> bool:
-    """Look for the best plan, moves counted, of parts so small that it can be found.
+def _exactly(job: _Job, task_pool: TaskPool, found: _Found) -> bool:
+    """Look for the best plan, moves counted, of subproblems so small that it can be found.
 
     Tells whether that was everything.
     """
     to_the_end = replace(job.parameters, method="cpsat")
-    search = Search(job.work, job.allowed, to_the_end, found.candidate.placement, with_moves=True)
-    if search.parts:
-        found.stopped = search.run(crew)
+    search = Search(
+        job.instance, job.limits, to_the_end, found.candidate.placement, with_moves=True
+    )
+    if search.states:
+        found.stopped = search.run(task_pool)
         before = found.candidate
         for placement in search.improved(before.placement):
-            better = mended(job.work, job.allowed, placement)
+            better = completed(job.instance, job.limits, placement)
             found.candidate = job.cheaper(found.candidate, better)
         if found.candidate is not before:
             found.method = "cpsat"
     return search.covers_everything
 
 
-def _anew(job: _Job, crew: Crew, found: _Found) -> None:
+def _anew(job: _Job, task_pool: TaskPool, found: _Found) -> None:
     """Search for another plan, as if there were none, and take it where it is much better."""
-    fresh = job.filled(Placement.empty(job.work))
+    fresh = job.filled(Placement.empty(job.instance))
     # What is searched for once is searched for well.
     thorough = replace(job.parameters, gap=min(job.parameters.gap, GOOD))
-    search = Search(job.work, job.allowed, thorough, fresh.placement)
+    search = Search(job.instance, job.limits, thorough, fresh.placement)
     before = found.candidate
-    found.stopped = search.run(crew, job.cost(before))
+    found.stopped = search.run(task_pool, job.cost(before))
     for placement in search.improved(fresh.placement):
         other = job.candidate(placement)
         found.candidate = job.cheaper(found.candidate, other, WORTHWHILE)

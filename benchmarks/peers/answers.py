@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from sendplan.benchmarks.peers.instances import Terms
-from sendplan.planner.model.assignment import Placement, Room
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.assignment import Placement, ResidualCapacity
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.first_fit import insert
 from sendplan.planner.schema import dates
 
@@ -89,20 +89,20 @@ def mend(terms: Terms, placement: Placement) -> int:
     int
         The number of emails that it has placed.
     """
-    work, allowed = terms.work, terms.allowed
+    work, limits = terms.work, terms.limits
     emails = work.emails
     placement.cut(work, np.flatnonzero(placement.day == NONE))
     day = placement.day
     behind = emails.order > 0
     first = terms.first_release[emails.chain]
     before = np.roll(day, 1)
-    first[behind] = allowed.release[emails.stage[behind], before[behind]]
+    first[behind] = limits.release[emails.stage[behind], before[behind]]
     sends = work.stages.sends[emails.stage, day]
     placement.cut(work, np.flatnonzero((day != NONE) & ((day < first) | ~sends)))
     placement.cut(work, _crowded(terms, placement))
     wanting = placement.day == NONE
     if wanting.any():
-        insert(work, allowed, placement, Room.beside(work, allowed, placement))
+        insert(work, limits, placement, ResidualCapacity.beside(work, limits, placement))
     return int((wanting & (placement.day != NONE)).sum())
 
 
@@ -112,9 +112,9 @@ def _crowded(terms: Terms, placement: Placement) -> np.ndarray:
     placed = np.flatnonzero(placement.day != NONE)
     mailbox, day = placement.mailbox[emails.chain[placed]], placement.day[placed]
     order = np.lexsort((placed, emails.order[placed], day, mailbox))
-    key = (mailbox * terms.allowed.room.shape[1] + day)[order]
+    key = (mailbox * terms.limits.room.shape[1] + day)[order]
     number = np.arange(len(key)) - np.searchsorted(key, key)
-    over = number >= terms.allowed.room[mailbox[order], day[order]]
+    over = number >= terms.limits.room[mailbox[order], day[order]]
     return np.asarray(placed[order][over])
 
 

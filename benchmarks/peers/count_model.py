@@ -16,7 +16,7 @@ from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
 from sendplan.benchmarks.peers.count_rows import Counts, Programme, programme
 from sendplan.benchmarks.peers.count_rows import components as components_of
 from sendplan.benchmarks.peers.crowd import people
-from sendplan.benchmarks.peers.instances import Instance, Terms
+from sendplan.benchmarks.peers.instances import PeerInstance, Terms
 
 THREADS = 2
 
@@ -28,12 +28,12 @@ class _Solved:
     optimal: bool
 
 
-def plan(instance: Instance, limit: float) -> Answer:
+def plan(instance: PeerInstance, limit: float) -> Answer:
     """Plan an instance.
 
     Parameters
     ----------
-    instance : Instance
+    instance : PeerInstance
         What to plan.
     limit : float
         Seconds for building and solving the models of all components.

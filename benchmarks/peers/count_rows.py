@@ -6,7 +6,7 @@ import numpy as np
 
 from sendplan.benchmarks.peers.instances import Terms
 from sendplan.planner.model.components import mailbox_components
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Counts:
     @classmethod
     def none(cls, terms: Terms) -> "Counts":
         """Return counts of nothing."""
-        shape = (len(terms.release), len(terms.allowed.room), terms.sink + 1)
+        shape = (len(terms.release), len(terms.limits.room), terms.sink + 1)
         return cls(np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64))
 
 
@@ -136,7 +136,7 @@ def programme(terms: Terms, stages: np.ndarray) -> Programme:
     columns = leaving + len(waiting.day)
     rows = len(balance.day)
     cost, upper = np.zeros(columns), np.full(columns, np.inf)
-    room = terms.allowed.room[:, : terms.sink + 1].astype(np.float64)
+    room = terms.limits.room[:, : terms.sink + 1].astype(np.float64)
     room[:, terms.sink] = np.inf
     for block in (bound, free):
         cost[block.columns] = terms.cost[block.stage, block.day]
@@ -186,7 +186,7 @@ def programme(terms: Terms, stages: np.ndarray) -> Programme:
 def _arrivals(terms: Terms, stages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Count the chains by stage, mailbox (the last: none yet) and first possible day."""
     chains = terms.work.chains
-    shape = (len(terms.release), len(terms.allowed.room) + 1, terms.sink + 1)
+    shape = (len(terms.release), len(terms.limits.room) + 1, terms.sink + 1)
     bound, free = np.zeros((2, *shape), dtype=np.int64)
     mine = np.isin(chains.stage, stages)
     for counts, which in (

@@ -5,7 +5,7 @@ import numpy as np
 from sendplan.benchmarks.peers.count_rows import Counts
 from sendplan.benchmarks.peers.instances import Terms
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 
 
 def people(terms: Terms, counts: Counts) -> Placement:

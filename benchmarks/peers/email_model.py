@@ -13,9 +13,9 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
-from sendplan.benchmarks.peers.instances import Instance, Terms
+from sendplan.benchmarks.peers.instances import PeerInstance, Terms
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 
 THREADS = 2
@@ -103,7 +103,7 @@ class _Model:
     def add_capacity(self) -> None:
         """Limit the emails of each mailbox and day."""
         for (mailbox, day), load in self.loads.items():
-            room = int(self.terms.allowed.room[mailbox, day])
+            room = int(self.terms.limits.room[mailbox, day])
             if room < len(load):
                 self.cp.add(sum(load) <= room)
 
@@ -113,12 +113,12 @@ class _Model:
         self.cp.minimize(cp_model.LinearExpr.weighted_sum(days, prices))
 
 
-def plan(instance: Instance, limit: float) -> Answer:
+def plan(instance: PeerInstance, limit: float) -> Answer:
     """Plan an instance.
 
     Parameters
     ----------
-    instance : Instance
+    instance : PeerInstance
         What to plan.
     limit : float
         Seconds for building and solving the model.

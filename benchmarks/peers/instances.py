@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.model.instance import Workload, workload
-from sendplan.planner.model.limits import Rules, rules
+from sendplan.planner.model.instance import Instance, build_instance
+from sendplan.planner.model.limits import Limits, limits_of
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.synthetic import instances as synthetic
@@ -61,7 +61,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Instance:
+class PeerInstance:
     """One instance, as frames and as validated problem."""
 
     size: Size
@@ -69,7 +69,7 @@ class Instance:
     problem: Problem
 
     @classmethod
-    def build(cls, size: Size, seed: int = 0) -> "Instance":
+    def build(cls, size: Size, seed: int = 0) -> "PeerInstance":
         """Make the instance of a size."""
         frames = synthetic.reference(
             size.contacts, size.mailboxes, size.owners, seed=seed, tight=size.tight
@@ -88,8 +88,8 @@ class Terms:
 
     Parameters
     ----------
-    work, allowed
-        The workload and the hard rules.
+    work, limits
+        The build_instance and the hard rules.
     last : int
         Last day that is looked at.
     open_days : ndarray of bool, shape (stages, last + 2)
@@ -106,8 +106,8 @@ class Terms:
         What has to be added to the sum.
     """
 
-    work: Workload
-    allowed: Rules
+    work: Instance
+    limits: Limits
     last: int
     open_days: np.ndarray
     ready: np.ndarray
@@ -125,17 +125,17 @@ class Terms:
     def of(cls, problem: Problem) -> "Terms":
         """Work out the terms of a problem."""
         parameters = Parameters(method="greedy")
-        work = workload(problem)
-        allowed = rules(work, parameters)
+        work = build_instance(problem)
+        limits = limits_of(work, parameters)
         stages, chains, emails = work.stages, work.chains, work.emails
-        last = _days_to_look_at(work, allowed)
+        last = _days_to_look_at(work, limits)
         sink = last + 1
         days = np.arange(sink + 1)
         open_days = stages.sends[:, : sink + 1].copy()
         open_days[:, sink] = True
         ready, release = (
             np.where(days == sink, sink, np.minimum(table[:, : sink + 1], sink))
-            for table in (stages.ready, allowed.release)
+            for table in (stages.ready, limits.release)
         )
         priority = problem.sequences["priority"].to_numpy(dtype=np.float64)[stages.sequence]
         slip = parameters.slip_weight * ~stages.is_first
@@ -145,8 +145,8 @@ class Terms:
         cost[goes_on] -= (priority * slip)[after, None] * ready[after]
         begun = (priority * slip)[chains.stage] * np.minimum(chains.ready, sink)
         constant = -float(begun.sum() + (emails.priority * np.minimum(emails.ideal, sink)).sum())
-        first_release = np.minimum(allowed.first_release, sink)
-        return cls(work, allowed, last, open_days, ready, release, first_release, cost, constant)
+        first_release = np.minimum(limits.first_release, sink)
+        return cls(work, limits, last, open_days, ready, release, first_release, cost, constant)
 
     def earliest(self) -> np.ndarray:
         """Return the first possible day of every email, by its chain alone; shape (emails,)."""
@@ -159,7 +159,7 @@ class Terms:
         return day
 
 
-def _days_to_look_at(work: Workload, allowed: Rules) -> int:
+def _days_to_look_at(work: Instance, limits: Limits) -> int:
     """Return a last day that leaves nobody's chain unfinished in any sensible plan.
 
     By the day on which the room of a pool would suffice if all were ready at once, the last chain
@@ -172,8 +172,8 @@ def _days_to_look_at(work: Workload, allowed: Rules) -> int:
     pools = {tuple(pool): pool for pool in work.fleet.pools}
     for key, pool in pools.items():
         members = [place for place, other in enumerate(work.fleet.pools) if tuple(other) == key]
-        sends = stages.sends[np.isin(stages.sequence, members), : allowed.last + 1].any(axis=0)
-        room = np.cumsum(allowed.room[pool, : allowed.last + 1].sum(axis=0) * sends)
+        sends = stages.sends[np.isin(stages.sequence, members), : limits.last + 1].any(axis=0)
+        room = np.cumsum(limits.room[pool, : limits.last + 1].sum(axis=0) * sends)
         enough = int(np.searchsorted(room, np.isin(sequence, members).sum()))
         end = max(end, enough + longest)
-    return min(end, allowed.last)
+    return min(end, limits.last)

@@ -30,21 +30,21 @@ import numpy as np
 from pyjobshop import Model
 
 from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
-from sendplan.benchmarks.peers.instances import Instance, Terms
+from sendplan.benchmarks.peers.instances import PeerInstance, Terms
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import WaitUnit
 
 THREADS = 2
 
 
-def plan(instance: Instance, limit: float) -> Answer:
+def plan(instance: PeerInstance, limit: float) -> Answer:
     """Plan an instance.
 
     Parameters
     ----------
-    instance : Instance
+    instance : PeerInstance
         What to plan.
     limit : float
         Seconds for building and solving the model.
@@ -117,7 +117,7 @@ def _mailboxes(model: Model, terms: Terms) -> list[object]:
         raise PeerError("cannot be expressed: sequences with different days off")
     if work.problem.sequences["max_new_per_day"].gt(0).any():
         raise PeerError("cannot be expressed: a limit on new contacts")
-    room = terms.allowed.room[:, : terms.sink + 1][:, sends[0] & (np.arange(terms.sink + 1) > 0)]
+    room = terms.limits.room[:, : terms.sink + 1][:, sends[0] & (np.arange(terms.sink + 1) > 0)]
     if (room != room[:, :1]).any():
         raise PeerError("cannot be expressed: room that differs from day to day")
     edges = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]])))

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import workload
+from sendplan.planner.model.instance import build_instance
 from sendplan.planner.model.objective import delays
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
@@ -53,7 +53,7 @@ def judge(problem: Problem, sends: pd.DataFrame) -> Verdict:
     Verdict
         For any peer by the same functions that judge sendplan's own plans.
     """
-    work = workload(problem)
+    work = build_instance(problem)
     emails, chains = work.emails, work.chains
     ids = pd.MultiIndex.from_arrays(
         [

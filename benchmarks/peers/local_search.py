@@ -42,9 +42,9 @@ from timefold.solver.score import (
 
 from sendplan.benchmarks.peers import java
 from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError, answer
-from sendplan.benchmarks.peers.instances import Instance, Terms
+from sendplan.benchmarks.peers.instances import PeerInstance, Terms
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 
 # The annotations below would start it themselves, with memory as they please.
@@ -141,12 +141,12 @@ def constraints(factory: ConstraintFactory) -> list[Constraint]:
     ]
 
 
-def plan(instance: Instance, limit: float) -> Answer:
+def plan(instance: PeerInstance, limit: float) -> Answer:
     """Plan an instance.
 
     Parameters
     ----------
-    instance : Instance
+    instance : PeerInstance
         What to plan.
     limit : float
         Seconds for starting Java, translating the constraints and searching.
@@ -190,7 +190,7 @@ def plan(instance: Instance, limit: float) -> Answer:
 
 
 def _schedule(terms: Terms) -> Schedule:
-    work, allowed = terms.work, terms.allowed
+    work, limits = terms.work, terms.limits
     chains, emails = work.chains, work.emails
     stages = [
         Stage(ready.tolist(), release.tolist())
@@ -198,7 +198,7 @@ def _schedule(terms: Terms) -> Schedule:
     ]
     mailboxes = [
         Mailbox(place, [*room, len(emails)])
-        for place, room in enumerate(allowed.room[:, : terms.sink].tolist())
+        for place, room in enumerate(limits.room[:, : terms.sink].tolist())
     ]
     pools = [[mailboxes[place] for place in pool] for pool in work.fleet.pools]
     sequence = work.stages.sequence[chains.stage]

@@ -9,9 +9,9 @@ from functools import partial
 from sendplan.benchmarks.baselines import Order
 from sendplan.benchmarks.peers import email_model, known
 from sendplan.benchmarks.peers.answers import Answer, Clock, PeerError
-from sendplan.benchmarks.peers.instances import Instance
+from sendplan.benchmarks.peers.instances import PeerInstance
 
-Planner = Callable[[Instance, float], Answer]
+Planner = Callable[[PeerInstance, float], Answer]
 """Plans an instance within a limit of seconds."""
 
 
@@ -47,7 +47,7 @@ class Peer:
 def _optional(module: str, package: str) -> Planner:
     """Return a planner whose module is imported only when it plans."""
 
-    def plan(instance: Instance, limit: float) -> Answer:
+    def plan(instance: PeerInstance, limit: float) -> Answer:
         clock = Clock(limit)
         try:
             home = importlib.import_module(f"sendplan.benchmarks.peers.{module}")

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from sendplan.benchmarks.peers.answers import PeerError
-from sendplan.benchmarks.peers.instances import Instance, Size
+from sendplan.benchmarks.peers.instances import PeerInstance, Size
 from sendplan.benchmarks.peers.judge import judge
 from sendplan.benchmarks.peers.roster import PEERS
 
@@ -68,7 +68,7 @@ def run(peer: str, size: Size, limit: float, seed: int = 0) -> Result:
     Result
         With a status that says why, if the peer has no plan.
     """
-    instance = Instance.build(size, seed)
+    instance = PeerInstance.build(size, seed)
     began = time.perf_counter()
     try:
         answer = PEERS[peer].plan(instance, limit)

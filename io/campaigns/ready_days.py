@@ -8,7 +8,7 @@ from sqlalchemy import Row
 from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError
 from sendplan.planner.schema.errors import Fault
-from sendplan.planner.schema.scalar_dates import ONE_DAY, SendingDays, instant_at, local_day
+from sendplan.planner.schema.scalar_dates import ONE_DAY, ScalarSendingDays, instant_at, local_day
 
 
 class ReadyDays:
@@ -25,7 +25,7 @@ class ReadyDays:
     def __init__(self, sequence: Row[Any], instant: int) -> None:
         self._sequence = sequence
         self._instant = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=instant)
-        self._days = SendingDays(tuple(sequence.send_days), sequence.holidays)
+        self._days = ScalarSendingDays(tuple(sequence.send_days), sequence.holidays)
 
     def slot(self, zone: str) -> tuple[dt.date, dt.datetime]:
         """Return the ready day in a zone, and the instant at which the window opens on it."""

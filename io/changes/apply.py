@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, cast, func, select
 
-from sendplan.io.changes import contacts as contact_changes
+from sendplan.io.changes import contacts
 from sendplan.io.changes import mailboxes as mailbox_changes
 from sendplan.io.changes import steps as step_changes
 from sendplan.io.changes.rows import (
@@ -137,6 +137,6 @@ _FACES: dict[type[Change], Callable[[Connection, Any, dt.datetime], Applied]] = 
     changes.MoveStep: step_changes.move_step,
     changes.SetStep: step_changes.set_step,
     SetSequence: _set_sequence,
-    changes.SuppressContact: contact_changes.suppress_contact,
-    changes.StopContacts: contact_changes.stop_contacts,
+    changes.SuppressContact: contacts.suppress_contact,
+    changes.StopContacts: contacts.stop_contacts,
 }

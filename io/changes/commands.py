@@ -238,7 +238,7 @@ _GROUPS = {
     "mailbox": "Add, remove, pause, resume and set mailboxes.",
     "step": "Add, remove, move and set the steps of sequences.",
     "sequence": "Pause, resume and set sequences.",
-    "contact": "Stop and suppress contacts.",
+    "contact": "Termination and suppress contacts.",
 }
 GROUPS = tuple(
     Command(

@@ -31,7 +31,7 @@ KNOWN = """
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopListRow:
     """One row of a list; `line` is where it begins in the file."""
 
     line: int
@@ -40,7 +40,7 @@ class Stop:
     sequence: str | None
 
 
-def read_stops(path: Path, reason: str | None, sequence: str | None) -> tuple[Stop, ...]:
+def read_stops(path: Path, reason: str | None, sequence: str | None) -> tuple[StopListRow, ...]:
     """Read and check a list.
 
     Parameters
@@ -77,13 +77,13 @@ def _unknown_columns(listed: ContactList) -> Iterator[Fault]:
             yield Fault("line 1", f"{shown(name)} is no column of a list to stop", remedy)
 
 
-def _stop(contact: Contact, reason: str | None, sequence: str | None) -> Stop:
+def _stop(contact: Contact, reason: str | None, sequence: str | None) -> StopListRow:
     given = {name.lower(): value for name, value in contact.attributes.items()}
     reason = given.get(REASON, reason or "").lower()
-    return Stop(contact.line, contact.email, reason, given.get(SEQUENCE, sequence))
+    return StopListRow(contact.line, contact.email, reason, given.get(SEQUENCE, sequence))
 
 
-def _faults(stop: Stop) -> Iterator[Fault]:
+def _faults(stop: StopListRow) -> Iterator[Fault]:
     where = f"line {stop.line}, column {REASON}"
     if not stop.reason:
         yield Fault(where, "no reason", f"fill in {', '.join(REASONS)}, or give --reason")

@@ -61,7 +61,7 @@ def _fate(row: dict[str, Any]) -> str:
     if status in (EmailStatus.CLAIMED, EmailStatus.SENDING):
         return f"{_joined(['A dispatcher has it in hand', box, slot, message])}."
     if status == EmailStatus.UNCERTAIN:
-        head = _joined(["Nobody knows whether it has left", box, slot, message])
+        head = _joined(["SilentCallback knows whether it has left", box, slot, message])
         return (
             f"{head}. {row['last_error'] or 'No reason was stored.'}\n"
             "Look for its Message-ID among the mailbox's sent messages, then say what you found:"

@@ -48,7 +48,7 @@ def show_status(status: "Status") -> None:
     print_table(
         console,
         "Sequences",
-        ["", "Status", "Contacts", "Sent", "Planned", "No slot", "Finished"],
+        ["", "Status", "Contacts", "Sent", "ReadPlan", "No slot", "Finished"],
         [
             [
                 _short(row["name"] or f"sequence {row['id']}"),
@@ -70,7 +70,7 @@ def show_status(status: "Status") -> None:
     print_table(
         console,
         "Mailboxes, today's busiest first",
-        ["", "Status", "Sent", "In hand", "To go", "Of", "Planned", "Finished"],
+        ["", "Status", "Sent", "In hand", "To go", "Of", "ReadPlan", "Finished"],
         [
             [
                 _short(row["email"]),

@@ -19,14 +19,14 @@ FEW = 3
 LINES = {
     "finish_day": "Finished on",
     "days_saved": "Days sooner",
-    "emails": "Emails with a slot",
-    "unplaced": "Emails without",
+    "emails": "EmailGroup with a slot",
+    "unplaced": "EmailGroup without",
     "late_follow_ups": "Late follow-ups",
     "slip_days": "Days late in all",
     "cost": "Cost",
     "lower_bound": "No plan costs less than",
-    "use": "Room used",
-    "moved": "Emails moved",
+    "use": "ResidualCapacity used",
+    "moved": "EmailGroup moved",
 }
 COLUMNS = {
     "finish_day": "Finished",

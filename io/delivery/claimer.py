@@ -22,7 +22,7 @@ from sendplan.io.delivery.thread_progress import NEXT_STEP
 from sendplan.io.delivery.transactions import Prepared
 from sendplan.io.messages.composing import Texts
 from sendplan.io.messages.message_ids import message_id
-from sendplan.planner.schema.scalar_dates import UNREADABLE, SendingDays, local_day, window
+from sendplan.planner.schema.scalar_dates import UNREADABLE, ScalarSendingDays, local_day, window
 from sendplan.planner.schema.vocabulary import (
     HOLDING_UP,
     IN_FLIGHT,
@@ -375,7 +375,7 @@ def _may_leave(row: Any, now: dt.datetime) -> bool:
 
 
 def _calendar_allows(row: Any, now: dt.datetime) -> bool:
-    days = SendingDays(tuple(row.send_days), row.holidays)
+    days = ScalarSendingDays(tuple(row.send_days), row.holidays)
     opens, closes = window(row.send_day, row.starts, row.ends, row.zone)
     if not opens <= now < closes or not days.is_sending_day(row.send_day):
         return False

@@ -10,7 +10,7 @@ from sendplan.io.delivery.capacity import Capacity, taken
 from sendplan.planner.schema.scalar_dates import (
     ONE_DAY,
     UNREADABLE,
-    SendingDays,
+    ScalarSendingDays,
     instant_at,
     local_day,
 )
@@ -186,7 +186,7 @@ def _make_row(cursor: "Cursor", enrollment_id: int, step_id: int, wait_days: int
         return
     mailbox_id, sent_at, zone, weekdays, country, unit, *limits = last
     capacity = Capacity(*limits)
-    days = SendingDays(tuple(weekdays), country)
+    days = ScalarSendingDays(tuple(weekdays), country)
     sent_day = local_day(sent_at, zone)
     first = day = days.after_wait(sent_day, wait_days, unit)
     while day is not None and taken(cursor, mailbox_id, day) >= capacity.on(day):

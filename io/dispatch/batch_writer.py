@@ -1,4 +1,4 @@
-"""A scribe: a thread that writes what others hand to it, all at once that has gathered."""
+"""A batch writer: a thread that writes what others hand to it, all at once that has gathered."""
 
 import logging
 import queue
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 Entry = TypeVar("Entry")
 
 
-class Scribe(Generic[Entry]):
+class BatchWriter(Generic[Entry]):
     """Writes entries in the order in which they come.
 
     Parameters
@@ -22,7 +22,7 @@ class Scribe(Generic[Entry]):
     name : str
         Of its thread.
     write : callable
-        Writes some entries; called in the scribe's thread only.
+        Writes some entries; called in the batch writer's thread only.
 
     Attributes
     ----------

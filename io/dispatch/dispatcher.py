@@ -29,8 +29,8 @@ from sendplan.io.delivery.overdue import hand_over
 from sendplan.io.delivery.recovery import recover
 from sendplan.io.delivery.transactions import Transactions
 from sendplan.io.dispatch.commands import DEFAULT_LEASE, DEFAULT_WORKERS
-from sendplan.io.dispatch.ledger import Ledger
-from sendplan.io.dispatch.mailbox_queue import MOST_IN_HAND, Line
+from sendplan.io.dispatch.mailbox_queue import MOST_IN_HAND, MailboxQueue
+from sendplan.io.dispatch.outcome_recorder import OutcomeRecorder
 from sendplan.io.dispatch.sender import Sender
 from sendplan.io.messages.outcomes import Outcome, Verdict
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
@@ -144,7 +144,7 @@ class _Dispatcher:
         self._in_hand = 0
         self._counting = threading.Lock()
         self._freed = threading.Event()
-        self._lines: dict[int, Line] = {}
+        self._lines: dict[int, MailboxQueue] = {}
         self._limit = max(3 * MOST_IN_HAND, 3 * settings.workers)
         self._recovered: dict[str, int] = {}
         self._upkeep = {
@@ -153,7 +153,7 @@ class _Dispatcher:
             self._rest: REST_EVERY,
         }
         self._next_upkeep = dict.fromkeys(self._upkeep, 0.0)
-        self._ledger = Ledger(engine, settings.lease, self._one_less)
+        self._ledger = OutcomeRecorder(engine, settings.lease, self._one_less)
 
     def run(self) -> Dispatched:
         installation = self._wait_for(self._installation)
@@ -241,10 +241,10 @@ class _Dispatcher:
             self._in_hand += len(claimed.claims) + len(claimed.exhausted)
         return claimed
 
-    def _line(self, mailbox_id: int) -> Line:
+    def _line(self, mailbox_id: int) -> MailboxQueue:
         line = self._lines.get(mailbox_id)
         if line is None:
-            line = self._lines[mailbox_id] = Line(self._pool, self._sender.send)
+            line = self._lines[mailbox_id] = MailboxQueue(self._pool, self._sender.send)
         return line
 
     def _one_less(self, claim: Claim) -> None:
@@ -299,5 +299,5 @@ class _Dispatcher:
                 self._sender.give_back(claim)
         self._pool.shutdown(wait=True)
         with ThreadPoolExecutor(self._settings.workers) as pool:
-            list(pool.map(Line.close, self._lines.values()))
+            list(pool.map(MailboxQueue.close, self._lines.values()))
         self._transactions.close()

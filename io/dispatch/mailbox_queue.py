@@ -18,7 +18,7 @@ MOST_IN_HAND = 20
 logger = logging.getLogger(__name__)
 
 
-class Line:
+class MailboxQueue:
     """A mailbox's way out; one thread at a time uses it.
 
     Parameters
@@ -38,7 +38,7 @@ class Line:
         Sessions in a row that could not be opened.
     """
 
-    def __init__(self, pool: Executor, work: Callable[["Line", "Claim"], None]) -> None:
+    def __init__(self, pool: Executor, work: Callable[["MailboxQueue", "Claim"], None]) -> None:
         self.transport: Transport | None = None
         self.reference: str | None = None
         self.failures = 0

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sendplan.io.delivery.claim import Claim
-from sendplan.io.dispatch.ledger import Ledger
-from sendplan.io.dispatch.mailbox_queue import Line
+from sendplan.io.dispatch.mailbox_queue import MailboxQueue
+from sendplan.io.dispatch.outcome_recorder import OutcomeRecorder
 from sendplan.io.errors import DataError
 from sendplan.io.messages.composing import SenderError, compose
 from sendplan.io.messages.outcomes import Outcome, Transport, Verdict
@@ -38,7 +38,7 @@ class Sender:
 
     Parameters
     ----------
-    ledger : Ledger
+    outcome recorder : Outcome recorder
     installation : UUID
         Part of every Message-ID.
     clock : callable
@@ -51,7 +51,7 @@ class Sender:
 
     def __init__(
         self,
-        ledger: Ledger,
+        recorder: OutcomeRecorder,
         installation: uuid.UUID,
         clock: Callable[[], dt.datetime],
         *,
@@ -59,7 +59,7 @@ class Sender:
         grace: dt.timedelta,
         outbox: Path | None,
     ) -> None:
-        self._ledger = ledger
+        self._ledger = recorder
         self._installation = installation
         self._clock = clock
         self._grace = grace
@@ -76,8 +76,8 @@ class Sender:
         now = time.monotonic()
         return [mailbox_id for mailbox_id, until in list(self._held.items()) if until > now]
 
-    def send(self, line: Line, claim: Claim) -> None:
-        """Send an email, and leave its outcome to the ledger."""
+    def send(self, line: MailboxQueue, claim: Claim) -> None:
+        """Send an email, and leave its outcome to the outcome recorder."""
         began = time.monotonic()
         outcome = self._outcome(line, claim)
         self._ledger.end(claim, outcome, self._clock())
@@ -90,7 +90,7 @@ class Sender:
         """Give back an email that is not to be sent from here."""
         self._ledger.end(claim, Outcome(Verdict.WITHDRAWN), self._clock())
 
-    def _outcome(self, line: Line, claim: Claim) -> Outcome:
+    def _outcome(self, line: MailboxQueue, claim: Claim) -> Outcome:
         """Try to send an email; what nobody thought of is an outcome, too."""
         begun = False
 
@@ -109,7 +109,7 @@ class Sender:
             verdict = Verdict.UNCERTAIN if begun else Verdict.TEMPORARY
             return Outcome(verdict, f"sendplan failed: {type(error).__name__}")
 
-    def _attempt(self, line: Line, claim: Claim, begin: Callable[[], bool]) -> Outcome:
+    def _attempt(self, line: MailboxQueue, claim: Claim, begin: Callable[[], bool]) -> Outcome:
         try:
             message = compose(claim.texts, self._installation, self._clock())
         except FlawedTemplateError as error:
@@ -124,7 +124,7 @@ class Sender:
             return Outcome(Verdict.UNREACHABLE, _line(error))
         return transport.deliver(message, begin)
 
-    def _transport(self, line: Line, claim: Claim) -> Transport:
+    def _transport(self, line: MailboxQueue, claim: Claim) -> Transport:
         """Return the line's transport, opened anew where the mailbox has got another one."""
         if self._outbox is not None:
             return self._outbox
@@ -147,7 +147,7 @@ class Sender:
             line.reference = claim.transport
         return line.transport
 
-    def _heed(self, line: Line, claim: Claim, outcome: Outcome) -> None:
+    def _heed(self, line: MailboxQueue, claim: Claim, outcome: Outcome) -> None:
         """Leave a mailbox alone for a while whose server cannot be reached, or takes nothing."""
         verdict = outcome.verdict
         if verdict is Verdict.WITHDRAWN:
@@ -167,7 +167,7 @@ class Sender:
         logger.warning("The mailbox is left alone for a while", extra=extra)
         self._give_back_waiting(line)
 
-    def _give_back_waiting(self, line: Line) -> None:
+    def _give_back_waiting(self, line: MailboxQueue) -> None:
         for waiting in line.withdraw():
             self.give_back(waiting)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sendplan.io.documents.toml_lines import TomlLines
-from sendplan.io.documents.toml_tables import Findings, TomlTable
+from sendplan.io.documents.toml_tables import FaultCollector, TomlTable
 from sendplan.io.errors import DataError
 from sendplan.planner.schema.errors import Fault
 
@@ -32,7 +32,7 @@ def toml_document(text: str, name: str) -> Iterator[TomlTable]:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DataError([_syntax_fault(error)], name) from None
-    root = TomlTable(document, "", Findings(TomlLines(text)))
+    root = TomlTable(document, "", FaultCollector(TomlLines(text)))
     yield root
     root.close()
     if root.findings.faults:

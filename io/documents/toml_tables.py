@@ -35,7 +35,7 @@ def described(value: object) -> str:
     return "a table" if isinstance(value, Mapping) else "a list"
 
 
-class Findings:
+class FaultCollector:
     """The faults and warnings of one document.
 
     Parameters
@@ -75,11 +75,11 @@ class TomlTable:
         The table.
     path : str
         Its path in the document; empty for the document itself.
-    findings : Findings
+    findings : FaultCollector
         Takes the faults.
     """
 
-    def __init__(self, values: Mapping[str, Any], path: str, findings: Findings) -> None:
+    def __init__(self, values: Mapping[str, Any], path: str, findings: FaultCollector) -> None:
         self._values = values
         self._known: list[str] = []
         self.path = path

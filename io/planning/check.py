@@ -15,7 +15,7 @@ from sendplan.planner.schema.vocabulary import EmailStatus
 
 
 @dataclass(frozen=True)
-class Findings:
+class CheckResult:
     """What `check` found.
 
     Parameters
@@ -67,7 +67,7 @@ CONTACT_RULE = """
 """
 
 
-def check(engine: Engine, now: dt.datetime) -> Findings:
+def check(engine: Engine, now: dt.datetime) -> CheckResult:
     """Verify every hard rule on the slots that are stored.
 
     Parameters
@@ -79,7 +79,7 @@ def check(engine: Engine, now: dt.datetime) -> Findings:
 
     Returns
     -------
-    Findings
+    CheckResult
         Empty for a sound plan.
     """
     with translated_errors("reading the plan's moment"), engine.connect() as connection:
@@ -95,4 +95,4 @@ def check(engine: Engine, now: dt.datetime) -> Findings:
     past = sends[sends["send_at"].to_numpy() < given.to_numpy()]
     past = past.assign(rule="past", detail="it lay in the past when it was planned")
     found = pd.concat([found[found["rule"] != "past"], past[found.columns]], ignore_index=True)
-    return Findings(as_of, len(sends), found)
+    return CheckResult(as_of, len(sends), found)

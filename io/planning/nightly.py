@@ -15,10 +15,10 @@ from sendplan.io.publish.run_records import OvertakenError, RunRecord
 from sendplan.io.publish.store import store, tidy
 from sendplan.io.snapshot.load import Snapshot, load
 from sendplan.io.snapshot.partition import PART_SIZE, divide
-from sendplan.planner.improve.task_pool import Progress
+from sendplan.planner.improve.task_pool import SearchProgress
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.schema.vocabulary import Stop
+from sendplan.planner.schema.vocabulary import Termination
 
 ATTEMPTS = 4
 """How often a run starts over when what it planned from has changed under it."""
@@ -33,7 +33,7 @@ def run_plan(
     workplace: Workplace | None = None,
     part_size: int = PART_SIZE,
     report: Report = lambda phase: None,
-    progress: Callable[[Progress], None] = lambda step: None,
+    progress: Callable[[SearchProgress], None] = lambda step: None,
     done: Callable[[int, int], None] = lambda done, total: None,
     keep: Callable[[Plan], bool] = lambda plan: False,
 ) -> Run:
@@ -110,7 +110,7 @@ def _at_once(
     now: dt.datetime,
     parameters: Parameters,
     clock: Clock,
-    progress: Callable[[Progress], None],
+    progress: Callable[[SearchProgress], None],
     keep: Callable[[Plan], bool],
 ) -> Run:
     """Plan everything as one, and publish it in one transaction."""
@@ -119,7 +119,7 @@ def _at_once(
         watch = WallClock(parameters, progress)
         snapshot = _loaded(engine, now, clock)
         problem, plan = planned(snapshot, now, parameters, clock, watch)
-        if plan.stopped == Stop.INTERRUPTED and not keep(plan):
+        if plan.stopped == Termination.INTERRUPTED and not keep(plan):
             return Run(plan.summary(), None, clock.total(), plan, discarded=True)
         clock.enter("store")
         try:

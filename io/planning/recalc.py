@@ -25,7 +25,7 @@ from sendplan.io.publish.run_records import OvertakenError, Published, RunRecord
 from sendplan.io.publish.store import Pace, store, tidy
 from sendplan.io.snapshot.load import Snapshot, load_requested
 from sendplan.io.snapshot.requests import Requests, pending_requests
-from sendplan.planner.improve.task_pool import Progress
+from sendplan.planner.improve.task_pool import SearchProgress
 from sendplan.planner.model.components import mailbox_components
 from sendplan.planner.plan.due_slots import held
 from sendplan.planner.problem.parameters import Parameters
@@ -88,7 +88,7 @@ def recalc(
     grace: float = GRACE_SECONDS,
     pace: Pace = DEFAULT_PACE,
     report: Report = lambda phase: None,
-    progress: Callable[[Progress], None] = lambda step: None,
+    progress: Callable[[SearchProgress], None] = lambda step: None,
     written: Callable[[int, int], None] = lambda done, total: None,
 ) -> Recalculation:
     """Work off the queued changes once.

@@ -9,13 +9,13 @@ from typing import Any
 from sendplan.io.errors import SendplanError
 from sendplan.io.publish.run_records import Published
 from sendplan.io.snapshot.load import Snapshot
-from sendplan.planner.improve.task_pool import Progress
+from sendplan.planner.improve.task_pool import SearchProgress
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.schema.vocabulary import Stop
+from sendplan.planner.schema.vocabulary import Termination
 from sendplan.planner.solver import plan_with
 
 SAFETY = 2.0
@@ -124,13 +124,13 @@ class WallClock:
         Told of each step.
     """
 
-    def __init__(self, parameters: Parameters, progress: Callable[[Progress], None]) -> None:
+    def __init__(self, parameters: Parameters, progress: Callable[[SearchProgress], None]) -> None:
         self.progress = progress
         self.steps: list[dict[str, Any]] = []
         self.begun: float | None = None
         self.longest = SAFETY * parameters.time_limit + SAFETY_MARGIN
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: SearchProgress) -> None:
         """Keep a step."""
         now = time.perf_counter()
         self.begun = now if self.begun is None else self.begun
@@ -146,10 +146,10 @@ class WallClock:
         )
         self.progress(progress)
 
-    def stop(self) -> Stop | None:
+    def stop(self) -> Termination | None:
         """Say whether it takes too long."""
         late = self.begun is not None and time.perf_counter() - self.begun > self.longest
-        return Stop.WALL_CLOCK if late else None
+        return Termination.WALL_CLOCK if late else None
 
 
 def planned(
@@ -193,7 +193,7 @@ def planned(
     problem = prepare(snapshot.problem(now))
     clock.leave("build")
     clock.enter("solve")
-    plan = plan_with(problem, parameters, watch=watch)
+    plan = plan_with(problem, parameters, callback=watch)
     clock.leave("solve")
     clock.enter("check")
     broken = violations(problem, plan.sends, one_a_day=parameters.one_a_day)

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from sendplan.io.documents.texts import CONTROL
-from sendplan.io.report.account import Account, Night
-from sendplan.planner.model.instance import Workload, workload
+from sendplan.io.report.data import Night, ReportData
+from sendplan.planner.model.instance import Instance, build_instance
 from sendplan.planner.plan.plan import Plan
-from sendplan.planner.problem.enrollment_state import progress
+from sendplan.planner.problem.enrollment_state import enrollment_state
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.problem.slots import has_slot
 from sendplan.planner.schema import dates
@@ -100,12 +100,12 @@ class Figures:
     as_of: dt.datetime
 
 
-def figures(account: Account) -> Figures:
+def figures(account: ReportData) -> Figures:
     """Work out what a report shows.
 
     Parameters
     ----------
-    account : Account
+    account : ReportData
         What the tables tell.
 
     Returns
@@ -114,7 +114,7 @@ def figures(account: Account) -> Figures:
         The same for the same account.
     """
     problem, plan = account.problem, account.plan
-    work = workload(problem)
+    work = build_instance(problem)
     follow_up = _is_follow_up(problem, plan.delays)
     sends = plan.sends.merge(plan.delays.assign(follow_up=follow_up), on=_EMAIL)
     sends["ideal_day"] = sends["send_day"] - pd.to_timedelta(sends["lateness"], unit="D")
@@ -183,12 +183,12 @@ def _contacts(problem: Problem, plan: Plan) -> int:
 
 def _is_follow_up(problem: Problem, delays: pd.DataFrame) -> np.ndarray:
     """Tell which rows are no first email of their enrollment; rows come in order of sending."""
-    begun = problem.enrollments["id"][progress(problem).received_any]
+    begun = problem.enrollments["id"][enrollment_state(problem).received_any]
     behind = delays.duplicated("enrollment_id") | delays["enrollment_id"].isin(begun)
     return np.asarray(behind)
 
 
-def _load(work: Workload, plan: Plan) -> pd.DataFrame:
+def _load(work: Instance, plan: Plan) -> pd.DataFrame:
     """Return what each mailbox has to do on each day, from today to the plan's last day."""
     origin, today = work.problem.horizon.origin, 1
     size = work.fleet.capacity.shape[1]
@@ -261,7 +261,7 @@ def _delays(sends: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _sequences(account: Account, sends: pd.DataFrame, unplaced: pd.DataFrame) -> pd.DataFrame:
+def _sequences(account: ReportData, sends: pd.DataFrame, unplaced: pd.DataFrame) -> pd.DataFrame:
     sequences = account.problem.sequences
     of_enrollment = account.problem.enrollments.set_index("id")["sequence_id"]
     planned, delays = sends.groupby("sequence_id"), account.plan.delays.groupby("sequence_id")
@@ -291,7 +291,7 @@ def _sequences(account: Account, sends: pd.DataFrame, unplaced: pd.DataFrame) ->
     return frame.fillna(dict.fromkeys((*_COUNTS, "cost"), 0)).astype(whole).reset_index(drop=True)
 
 
-def _mailboxes(account: Account, load: pd.DataFrame) -> pd.DataFrame:
+def _mailboxes(account: ReportData, load: pd.DataFrame) -> pd.DataFrame:
     mailboxes = account.problem.mailboxes
     planned, by_mailbox = account.plan.sends.groupby("mailbox_id"), load.groupby("mailbox_id")
     sent = account.sent_by_mailbox.set_index("mailbox_id")["emails"]
@@ -315,7 +315,7 @@ def _mailboxes(account: Account, load: pd.DataFrame) -> pd.DataFrame:
     return frame[~gone].reset_index(drop=True)
 
 
-def _bottlenecks(account: Account) -> Bottlenecks | None:
+def _bottlenecks(account: ReportData) -> Bottlenecks | None:
     if not len(account.plan.sends):
         return None
     how = account.parameters

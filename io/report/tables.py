@@ -115,7 +115,7 @@ def sequence_table(figures: Figures) -> Table:
         "status": ("Status", "text"),
         "contacts": ("Contacts", "count"),
         "sent": ("Sent", "count"),
-        "emails": ("Planned", "count"),
+        "emails": ("ReadPlan", "count"),
         "unplaced": ("Without a slot", "count"),
         "late_follow_ups": ("Late follow-ups", "count"),
         "cost": ("Cost", "count"),
@@ -162,7 +162,7 @@ def mailbox_table(figures: Figures) -> Table:
         "status": ("Status", "text"),
         "daily_capacity": ("Capacity a day", "count"),
         "sent": ("Sent", "count"),
-        "emails": ("Planned", "count"),
+        "emails": ("ReadPlan", "count"),
         "use": ("Use", "share"),
         "days": ("Sending days", "count"),
         "full_days": ("Full days", "count"),
@@ -209,8 +209,8 @@ def daily_table(figures: Figures) -> Table:
         columns[step] = (title, "count")
     columns |= {
         "sent": ("Sent", "count"),
-        "planned": ("Planned", "count"),
-        "room": ("Room", "count"),
+        "planned": ("ReadPlan", "count"),
+        "room": ("ResidualCapacity", "count"),
     }
     frame["room"] = frame["room"].astype("Int64")
     return _table("daily-table", "Emails a day", columns, frame)

@@ -86,7 +86,7 @@ def write_report(engine: Engine, path: Path, now: dt.datetime) -> Written:
         If the tables hold what cannot be planned.
     """
     require_drawing()
-    from sendplan.io.report.account import read_account
+    from sendplan.io.report.data import read_account
     from sendplan.io.report.figures import figures
     from sendplan.io.report.page import page
 

@@ -6,7 +6,7 @@ import pandas as pd
 from sendplan.planner.model.components import mailbox_components
 from sendplan.planner.model.instance import goes_on
 from sendplan.planner.model.mailbox_capacity import fleet_of
-from sendplan.planner.problem.enrollment_state import Progress, progress
+from sendplan.planner.problem.enrollment_state import EnrollmentState, enrollment_state
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.vocabulary import MailboxStatus
 
@@ -36,7 +36,7 @@ class Pools:
 
     def __init__(self, problem: Problem) -> None:
         self._ids = problem.sequences["id"].to_numpy()
-        state = progress(problem)
+        state = enrollment_state(problem)
         pools = fleet_of(problem, state).pools
         # The numbers that `sendplan.planner.studies.deadline` gives them, too.
         self.of_sequence = mailbox_components(pools)
@@ -71,7 +71,7 @@ class Pools:
         return chosen
 
 
-def _emails_left(problem: Problem, state: Progress) -> np.ndarray:
+def _emails_left(problem: Problem, state: EnrollmentState) -> np.ndarray:
     """Return how many emails each sequence has left to send, blocked ones included."""
     sequences = problem.sequences
     sequence = pd.Index(sequences["id"]).get_indexer(problem.enrollments["sequence_id"])

@@ -1,4 +1,4 @@
-"""The inquiry: a problem and the slots of a plan, laid out so that one email can be asked about."""
+"""The context: a problem and the slots of a plan, laid out so that one email can be asked about."""
 
 import datetime as dt
 from functools import cached_property
@@ -7,20 +7,20 @@ import holidays
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.model.instance import Workload, workload
-from sendplan.planner.model.limits import Rules, rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance, build_instance
+from sendplan.planner.model.limits import Limits, limits_of
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.plan.reading import email_numbers, planned
-from sendplan.planner.problem.enrollment_state import Progress, progress
+from sendplan.planner.problem.enrollment_state import EnrollmentState, enrollment_state
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.replanning.chain_insertion import Board
+from sendplan.planner.replanning.chain_insertion import ChainInsertion
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.readers import microseconds
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 
 
-class Inquiry:
+class ExplanationContext:
     """What is asked about.
 
     Parameters
@@ -35,7 +35,7 @@ class Inquiry:
 
     Attributes
     ----------
-    work, allowed, state
+    instance, limits, state
         The problem as methods see it.
     day : ndarray of int, shape (emails,)
         Day of each email, `NONE` where it has no slot.
@@ -49,35 +49,35 @@ class Inquiry:
 
     def __init__(self, problem: Problem, sends: pd.DataFrame, parameters: Parameters) -> None:
         self.problem, self.parameters = problem, parameters
-        self.work: Workload = workload(problem)
-        self.allowed: Rules = rules(self.work, parameters)
-        email = email_numbers(self.work, sends["enrollment_id"], sends["step_id"])
+        self.instance: Instance = build_instance(problem)
+        self.limits: Limits = limits_of(self.instance, parameters)
+        email = email_numbers(self.instance, sends["enrollment_id"], sends["step_id"])
         known = email != NONE
         grace = GRACE_SECONDS * dates.SECOND
         passed = known & (microseconds(sends["send_at"]) < problem.now - grace)
-        self.overdue = np.zeros(len(self.work.emails), dtype=bool)
+        self.overdue = np.zeros(len(self.instance.emails), dtype=bool)
         self.overdue[email[passed]] = True
-        found = planned(self.work, sends[known & ~passed])
+        found = planned(self.instance, sends[known & ~passed])
         self.placement, self.second = found.placement, found.at
         self.day, self.mailbox = found.placement.day, found.placement.mailbox
 
     @cached_property
-    def state(self) -> Progress:
+    def state(self) -> EnrollmentState:
         """Where each enrollment stands."""
-        return progress(self.problem)
+        return enrollment_state(self.problem)
 
     @cached_property
-    def board(self) -> Board:
+    def insertion(self) -> ChainInsertion:
         """The slots as a board, on which chains are taken up to see what else they could do.
 
         It must be left as it was found.
         """
-        return Board(self.work, self.allowed, self.parameters, self.placement)
+        return ChainInsertion(self.instance, self.limits, self.parameters, self.placement)
 
     @cached_property
     def planned(self) -> np.ndarray:
         """Slots by mailbox and day."""
-        return self.placement.load(self.work)
+        return self.placement.load(self.instance)
 
     @cached_property
     def positions(self) -> np.ndarray:
@@ -103,17 +103,17 @@ class Inquiry:
 
     def step(self, email: int) -> tuple[int, int]:
         """Return the id and the position of an email's step."""
-        place = int(self.work.stages.step[self.work.emails.stage[email]])
+        place = int(self.instance.stages.step[self.instance.emails.stage[email]])
         return int(self.problem.live_steps["id"].iloc[place]), int(self.positions[place])
 
     def enrollment_id(self, email: int) -> int:
         """Return the id of an email's enrollment."""
-        place = self.work.chains.enrollment[self.work.emails.chain[email]]
+        place = self.instance.chains.enrollment[self.instance.emails.chain[email]]
         return int(self.problem.enrollments["id"].iloc[int(place)])
 
     def sequence(self, email: int) -> int:
         """Return the place of an email's sequence."""
-        return int(self.work.stages.sequence[self.work.emails.stage[email]])
+        return int(self.instance.stages.sequence[self.instance.emails.stage[email]])
 
     def sequence_name(self, sequence: int) -> str:
         """Return what a sequence is called."""

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.changes.rows import row_of
-from sendplan.planner.explain.alternatives import Alternatives, Slots
-from sendplan.planner.explain.context import Inquiry
+from sendplan.planner.explain.alternatives import Alternatives, SlotOption
+from sendplan.planner.explain.context import ExplanationContext
 from sendplan.planner.explain.day_facts import Days
-from sendplan.planner.explain.facts import DayBetween, Exchange, Move, Ready, Sender
+from sendplan.planner.explain.facts import DayBetween, Exchange, Move, Ready, SenderChoice
 from sendplan.planner.explain.minute_facts import minute_facts
 from sendplan.planner.explain.ready_facts import ready_day, ready_facts
 from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.explain.unplaced_facts import obstruction
 from sendplan.planner.model.limits import horizon_end
 from sendplan.planner.model.objective import delays
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.reading import email_numbers
 from sendplan.planner.problem.parameters import Parameters
@@ -91,12 +91,12 @@ def explain_slots(
     told : str or None
         The reason that the plan gave if it has no slot; None if no plan has seen it.
     """
-    inquiry = Inquiry(problem, sends, parameters)
+    context = ExplanationContext(problem, sends, parameters)
     _require(problem, enrollment_id, step_id)
-    email = int(email_numbers(inquiry.work, np.array([enrollment_id]), np.array([step_id]))[0])
-    if email == NONE or inquiry.day[email] == NONE:
-        return _without_slot(inquiry, enrollment_id, step_id, email, told)
-    return _with_slot(inquiry, email)
+    email = int(email_numbers(context.instance, np.array([enrollment_id]), np.array([step_id]))[0])
+    if email == NONE or context.day[email] == NONE:
+        return _without_slot(context, enrollment_id, step_id, email, told)
+    return _with_slot(context, email)
 
 
 def _require(problem: Problem, enrollment_id: int, step_id: int) -> None:
@@ -113,81 +113,85 @@ def _require(problem: Problem, enrollment_id: int, step_id: int) -> None:
         )
 
 
-def _with_slot(inquiry: Inquiry, email: int) -> Explanation:
-    work = inquiry.work
-    chain, day = int(work.emails.chain[email]), int(inquiry.day[email])
-    mailbox = int(inquiry.mailbox[chain])
-    of_chain = slice(int(work.chains.offset[chain]), int(work.chains.offset[chain + 1]))
-    complete = bool((inquiry.day[of_chain] != NONE).all())
-    alternatives = Alternatives(inquiry, email) if complete else None
-    ready = ready_day(inquiry, email)
-    days = Days(inquiry, email, alternatives).between(ready, day) if ready != NONE else ()
-    end = horizon_end(inquiry.allowed, inquiry.parameters, inquiry.day)
-    delay = delays(work, inquiry.placement, end, inquiry.parameters)
-    sender = _sender(inquiry, email, alternatives)
-    step_id, _ = inquiry.step(email)
+def _with_slot(context: ExplanationContext, email: int) -> Explanation:
+    instance = context.instance
+    chain, day = int(instance.emails.chain[email]), int(context.day[email])
+    mailbox = int(context.mailbox[chain])
+    of_chain = slice(int(instance.chains.offset[chain]), int(instance.chains.offset[chain + 1]))
+    complete = bool((context.day[of_chain] != NONE).all())
+    alternatives = Alternatives(context, email) if complete else None
+    ready = ready_day(context, email)
+    days = Days(context, email, alternatives).between(ready, day) if ready != NONE else ()
+    end = horizon_end(context.limits, context.parameters, context.day)
+    delay = delays(instance, context.placement, end, context.parameters)
+    sender = _sender(context, email, alternatives)
+    step_id, _ = context.step(email)
     return Explanation(
-        **_identity(inquiry, inquiry.enrollment_id(email), step_id, email),
+        **_identity(context, context.enrollment_id(email), step_id, email),
         state="planned",
         mailbox_id=sender.mailbox_id,
-        mailbox=inquiry.mailbox_name(mailbox),
-        send_day=inquiry.date(day),
-        send_at=inquiry.moment(int(inquiry.second[email]) * SECOND),
+        mailbox=context.mailbox_name(mailbox),
+        send_day=context.date(day),
+        send_at=context.moment(int(context.second[email]) * SECOND),
         lateness=int(delay.lateness[email]),
         slip=int(delay.slip[email]),
         cost=float(delay.cost[email]),
-        ready=ready_facts(inquiry, email),
+        ready=ready_facts(context, email),
         days=days,
         sender=sender,
-        exchange=_exchange(inquiry, alternatives, days) if alternatives is not None else None,
-        minute=minute_facts(inquiry, email),
-        names=_names(inquiry, email),
+        exchange=_exchange(context, alternatives, days) if alternatives is not None else None,
+        minute=minute_facts(context, email),
+        names=_names(context, email),
     )
 
 
-def _identity(inquiry: Inquiry, enrollment_id: int, step_id: int, email: int) -> dict[str, Any]:
+def _identity(
+    context: ExplanationContext, enrollment_id: int, step_id: int, email: int
+) -> dict[str, Any]:
     """Return what an explanation says of the email itself."""
-    problem = inquiry.problem
+    problem = context.problem
     place = row_of(problem.enrollments, "enrollment", enrollment_id)
     sequence_id = int(problem.enrollments["sequence_id"].iloc[place])
     sequence = row_of(problem.sequences, "sequence", sequence_id)
     steps = problem.live_steps
     position = steps["position"].to_numpy()[(steps["id"] == step_id).to_numpy()]
-    follow_up = bool(inquiry.state.received_any[place])
+    follow_up = bool(context.state.received_any[place])
     if email != NONE:
-        follow_up = not inquiry.work.stages.is_first[inquiry.work.emails.stage[email]]
+        follow_up = not context.instance.stages.is_first[context.instance.emails.stage[email]]
     return {
         "enrollment_id": enrollment_id,
         "step_id": step_id,
         "sequence_id": sequence_id,
         "position": int(position[0]) if len(position) else None,
-        "sequence": inquiry.sequence_name(sequence),
+        "sequence": context.sequence_name(sequence),
         "follow_up": follow_up,
-        "timezone": str(inquiry.state.zones[place]),
+        "timezone": str(context.state.zones[place]),
     }
 
 
-def _names(inquiry: Inquiry, email: int) -> dict[int, str]:
+def _names(context: ExplanationContext, email: int) -> dict[int, str]:
     """Name the mailboxes that an explanation may speak of."""
-    pool = inquiry.work.fleet.pools[inquiry.sequence(email)].tolist()
-    own = int(inquiry.mailbox[inquiry.work.emails.chain[email]])
+    pool = context.instance.fleet.pools[context.sequence(email)].tolist()
+    own = int(context.mailbox[context.instance.emails.chain[email]])
     places = {*pool, own} - {NONE}
-    ids = inquiry.problem.mailboxes["id"].to_numpy()
-    return {int(ids[place]): inquiry.mailbox_name(place) for place in sorted(places)}
+    ids = context.problem.mailboxes["id"].to_numpy()
+    return {int(ids[place]): context.mailbox_name(place) for place in sorted(places)}
 
 
-def _sender(inquiry: Inquiry, email: int, alternatives: Alternatives | None) -> Sender:
-    work = inquiry.work
-    chain = int(work.emails.chain[email])
-    ids = inquiry.problem.mailboxes["id"].to_numpy()
-    mailbox = int(inquiry.mailbox[chain])
+def _sender(
+    context: ExplanationContext, email: int, alternatives: Alternatives | None
+) -> SenderChoice:
+    instance = context.instance
+    chain = int(instance.emails.chain[email])
+    ids = context.problem.mailboxes["id"].to_numpy()
+    mailbox = int(context.mailbox[chain])
     own = int(ids[mailbox])
-    if work.chains.mailbox[chain] != NONE:
-        return Sender(own, "bound")
-    if len(work.fleet.pools[inquiry.sequence(email)]) == 1:
-        return Sender(own, "only")
-    if work.emails.order[email] > 0:
-        return Sender(own, "thread")
+    if instance.chains.mailbox[chain] != NONE:
+        return SenderChoice(own, "bound")
+    if len(instance.fleet.pools[context.sequence(email)]) == 1:
+        return SenderChoice(own, "only")
+    if instance.emails.order[email] > 0:
+        return SenderChoice(own, "thread")
     others: list[tuple[int, float | None]] = []
     if alternatives is not None:
         least = alternatives.costs.min(axis=1)
@@ -195,11 +199,11 @@ def _sender(inquiry: Inquiry, email: int, alternatives: Alternatives | None) -> 
             if box != mailbox:
                 others.append((int(ids[box]), round(cost, 6) if np.isfinite(cost) else None))
         others.sort(key=lambda other: (other[1] is None, other[1] or 0.0, other[0]))
-    return Sender(own, "chosen", tuple(others))
+    return SenderChoice(own, "chosen", tuple(others))
 
 
 def _exchange(
-    inquiry: Inquiry, alternatives: Alternatives, days: tuple[DayBetween, ...]
+    context: ExplanationContext, alternatives: Alternatives, days: tuple[DayBetween, ...]
 ) -> Exchange | None:
     """Look for the cheapest exchange with one other email, on the first days that lack room."""
     crowded = [
@@ -207,10 +211,10 @@ def _exchange(
         for day in days
         if day.obstacles and set(day.obstacles) <= {"full", "min_gap", "max_new"}
     ][:EXCHANGES]
-    best: tuple[Slots, int, int] | None = None
+    best: tuple[SlotOption, int, int] | None = None
     best_day = None
     for date in crowded:
-        index = inquiry.index(date)
+        index = context.index(date)
         found = alternatives.in_exchange(index)
         if found is not None and (best is None or found[0].cost < best[0].cost - 1e-9):
             best, best_day = found, date
@@ -218,7 +222,7 @@ def _exchange(
         return None
     slots, other, might_yield = best
     moves = {
-        int(email): _move(inquiry, int(email), int(box), int(day))
+        int(email): _move(context, int(email), int(box), int(day))
         for email, box, day in zip(slots.email, slots.mailbox, slots.day, strict=True)
     }
     if other not in moves:
@@ -233,40 +237,40 @@ def _exchange(
     )
 
 
-def _move(inquiry: Inquiry, email: int, mailbox: int, day: int) -> Move:
-    ids = inquiry.problem.mailboxes["id"].to_numpy()
-    step_id, position = inquiry.step(email)
+def _move(context: ExplanationContext, email: int, mailbox: int, day: int) -> Move:
+    ids = context.problem.mailboxes["id"].to_numpy()
+    step_id, position = context.step(email)
     return Move(
-        enrollment_id=inquiry.enrollment_id(email),
+        enrollment_id=context.enrollment_id(email),
         step_id=step_id,
         position=position,
-        sequence=inquiry.sequence_name(inquiry.sequence(email)),
-        from_day=inquiry.date(int(inquiry.day[email])),
-        to_day=inquiry.date(day),
-        from_mailbox_id=int(ids[inquiry.mailbox[inquiry.work.emails.chain[email]]]),
+        sequence=context.sequence_name(context.sequence(email)),
+        from_day=context.date(int(context.day[email])),
+        to_day=context.date(day),
+        from_mailbox_id=int(ids[context.mailbox[context.instance.emails.chain[email]]]),
         to_mailbox_id=int(ids[mailbox]),
     )
 
 
 def _without_slot(
-    inquiry: Inquiry, enrollment_id: int, step_id: int, email: int, told: str | None
+    context: ExplanationContext, enrollment_id: int, step_id: int, email: int, told: str | None
 ) -> Explanation:
     """Explain why an email is not planned, and what would mend that."""
-    found = obstruction(inquiry, enrollment_id, step_id, email, told)
+    found = obstruction(context, enrollment_id, step_id, email, told)
     ready: Ready | None = None
     days: tuple[DayBetween, ...] = ()
     if email != NONE:
-        ready = ready_facts(inquiry, email)
+        ready = ready_facts(context, email)
         if found.reason == Reason.NO_ROOM:
-            begin, end = ready_day(inquiry, email), inquiry.allowed.last + 1
-            days = Days(inquiry, email, None).between(begin, end)
+            begin, end = ready_day(context, email), context.limits.last + 1
+            days = Days(context, email, None).between(begin, end)
     return Explanation(
-        **_identity(inquiry, enrollment_id, step_id, email),
+        **_identity(context, enrollment_id, step_id, email),
         state=found.state,
         reason=found.reason,
         why=found.text,
         remedy=found.remedy,
         ready=ready,
         days=days,
-        names=found.names if email == NONE else _names(inquiry, email),
+        names=found.names if email == NONE else _names(context, email),
     )

@@ -44,7 +44,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Emails:
+class EmailGroup:
     """Emails of one step that leave some mailboxes on one day.
 
     Parameters
@@ -160,7 +160,7 @@ class DayBetween:
         First emails of the sequence that day, and the most allowed.
     loads : tuple of Load
         The mailbox, or every mailbox that the thread might have had.
-    contents : tuple of Emails
+    contents : tuple of EmailGroup
         What the plan has there, the most first.
     alternative : Alternative or None
         What leaving then would cost, where nothing forbids it; None, too, in a thread of which
@@ -173,12 +173,12 @@ class DayBetween:
     contact_gets: str | None = None
     new: tuple[int, int] | None = None
     loads: tuple[Load, ...] = ()
-    contents: tuple[Emails, ...] = ()
+    contents: tuple[EmailGroup, ...] = ()
     alternative: Alternative | None = None
 
 
 @dataclass(frozen=True)
-class Sender:
+class SenderChoice:
     """Why an email leaves from its mailbox.
 
     Parameters

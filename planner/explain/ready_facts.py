@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from sendplan.planner.explain.context import Inquiry
+from sendplan.planner.explain.context import ExplanationContext
 from sendplan.planner.explain.facts import Ready
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.schema.dates import local_days, to_date
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import EmailStatus, WaitUnit
@@ -15,12 +15,12 @@ from sendplan.planner.schema.vocabulary import EmailStatus, WaitUnit
 ONE_DAY = dt.timedelta(days=1)
 
 
-def ready_facts(inquiry: Inquiry, email: int) -> Ready | None:
+def ready_facts(context: ExplanationContext, email: int) -> Ready | None:
     """Derive the ready day of an email.
 
     Parameters
     ----------
-    inquiry : Inquiry
+    context : ExplanationContext
         The plan.
     email : int
         The email.
@@ -30,78 +30,80 @@ def ready_facts(inquiry: Inquiry, email: int) -> Ready | None:
     Ready or None
         None behind an email without a slot.
     """
-    ready = ready_day(inquiry, email)
+    ready = ready_day(context, email)
     if ready == NONE:
         return None
-    if inquiry.work.emails.order[email] > 0:
-        before = inquiry.day[email - 1]
-        step_id, position = inquiry.step(email - 1)
-        return _after(inquiry, email, inquiry.date(before), ready, (step_id, position, "planned"))
-    return _at_first(inquiry, email, ready)
+    if context.instance.emails.order[email] > 0:
+        before = context.day[email - 1]
+        step_id, position = context.step(email - 1)
+        return _after(context, email, context.date(before), ready, (step_id, position, "planned"))
+    return _at_first(context, email, ready)
 
 
-def ready_day(inquiry: Inquiry, email: int) -> int:
+def ready_day(context: ExplanationContext, email: int) -> int:
     """Return the ready day of an email, `NONE` behind one without a slot."""
-    work = inquiry.work
-    if work.emails.order[email] == 0:
-        return int(work.chains.ready[work.emails.chain[email]])
-    before = inquiry.day[email - 1]
-    return NONE if before == NONE else int(work.stages.ready[work.emails.stage[email], before])
+    instance = context.instance
+    if instance.emails.order[email] == 0:
+        return int(instance.chains.ready[instance.emails.chain[email]])
+    before = context.day[email - 1]
+    return (
+        NONE if before == NONE else int(instance.stages.ready[instance.emails.stage[email], before])
+    )
 
 
-def _at_first(inquiry: Inquiry, email: int, ready: int) -> Ready:
+def _at_first(context: ExplanationContext, email: int, ready: int) -> Ready:
     """Derive the ready day of the first email that a thread has still to send."""
-    work, state = inquiry.work, inquiry.state
-    chain = work.emails.chain[email]
-    place = int(work.chains.enrollment[chain])
+    instance, state = context.instance, context.state
+    chain = instance.emails.chain[email]
+    place = int(instance.chains.enrollment[chain])
     previous = int(state.previous_day[place])
     if state.received_any[place] and previous != NULL:
-        return _after(inquiry, email, to_date(previous), ready, _received(inquiry, place))
-    enrolled_at = np.array([inquiry.problem.enrollments["enrolled_at"].iloc[place]])
+        return _after(context, email, to_date(previous), ready, _received(context, place))
+    enrolled_at = np.array([context.problem.enrollments["enrolled_at"].iloc[place]])
     enrolled = int(local_days(enrolled_at, str(state.zones[place]))[0])
-    window = work.chains.window[chain]
-    last = inquiry.problem.horizon.last
-    index = min(max(enrolled - inquiry.problem.horizon.origin, 0), last)
-    after_hours = bool(enrolled_at[0] >= work.windows.closes[window, index])
+    window = instance.chains.window[chain]
+    last = context.problem.horizon.last
+    index = min(max(enrolled - context.problem.horizon.origin, 0), last)
+    after_hours = bool(enrolled_at[0] >= instance.windows.closes[window, index])
     since = to_date(enrolled)
     start = since + after_hours * ONE_DAY
     if state.received_any[place]:
         # Nobody knows when the step before left, so that the wait runs from the enrolment.
-        return _after(inquiry, email, start, ready, (None, None, None))
-    return _floored(inquiry, email, ready, "enrolment", since, start, after_hours=after_hours)
+        return _after(context, email, start, ready, (None, None, None))
+    return _floored(context, email, ready, "enrolment", since, start, after_hours=after_hours)
 
 
-def _received(inquiry: Inquiry, place: int) -> tuple[int | None, int | None, str | None]:
+def _received(context: ExplanationContext, place: int) -> tuple[int | None, int | None, str | None]:
     """Return step, position and status of the newest email that an enrollment got."""
-    rows = inquiry.state.rows
+    rows = context.state.rows
     own = rows[(rows["enrollment"] == place).to_numpy()]
     if not len(own):
-        step_id = int(inquiry.problem.enrollments["current_step_id"].iloc[place])
+        step_id = int(context.problem.enrollments["current_step_id"].iloc[place])
         status = str(EmailStatus.SENT)
     else:
         step_id, status = int(own["step_id"].iloc[-1]), str(own["status"].iloc[-1])
-    steps = inquiry.problem.live_steps
+    steps = context.problem.live_steps
     position = steps["position"].to_numpy()[(steps["id"] == step_id).to_numpy()]
     known = None if step_id == NULL else step_id
     return known, int(position[0]) if len(position) else None, status
 
 
 def _after(
-    inquiry: Inquiry,
+    context: ExplanationContext,
     email: int,
     since: dt.date,
     ready: int,
     previous: tuple[int | None, int | None, str | None],
 ) -> Ready:
     """Derive a ready day that a wait gives."""
-    sequence = inquiry.sequence(email)
-    stage = inquiry.work.emails.stage[email]
-    step = inquiry.problem.live_steps.iloc[int(inquiry.work.stages.step[stage])]
-    unit, wait = str(inquiry.problem.sequences["wait_unit"].iloc[sequence]), int(step["wait_days"])
+    sequence = context.sequence(email)
+    stage = context.instance.emails.stage[email]
+    step = context.problem.live_steps.iloc[int(context.instance.stages.step[stage])]
+    unit, wait = str(context.problem.sequences["wait_unit"].iloc[sequence]), int(step["wait_days"])
     counted = unit == WaitUnit.SENDING and wait > 0
     start = since + (ONE_DAY if counted else wait * ONE_DAY)
     found = _floored(
-        inquiry, email, ready, "previous", since, start, left=wait - 1 if counted else 0
+        context, email, ready, "previous", since, start, left=wait - 1 if counted else 0
     )
     step_id, position, state = previous
     return replace(
@@ -115,7 +117,7 @@ def _after(
 
 
 def _floored(
-    inquiry: Inquiry,
+    context: ExplanationContext,
     email: int,
     ready: int,
     since: str,
@@ -130,11 +132,11 @@ def _floored(
     `left` sending days are counted before the ready day. A day before the first usable one is
     none: then the ready day comes from there.
     """
-    sequence, day = inquiry.sequence(email), inquiry.date(ready)
+    sequence, day = context.sequence(email), context.date(ready)
     closed: list[tuple[dt.date, str]] = []
     at = start
     while at < day:
-        why = inquiry.why_closed(sequence, at)
+        why = context.why_closed(sequence, at)
         if why is not None:
             closed.append((at, why))
         elif left:
@@ -145,8 +147,8 @@ def _floored(
     if at == day and not left:
         return Ready(day, since, since_day, after_hours, closed=tuple(closed))
     # The wait was over, or the enrolment was, before the first day that could still be used.
-    window = inquiry.work.chains.window[inquiry.work.emails.chain[email]]
-    first = inquiry.date(int(inquiry.work.windows.first_day[window]))
+    window = context.instance.chains.window[context.instance.emails.chain[email]]
+    first = context.date(int(context.instance.windows.first_day[window]))
     behind = [first + number * ONE_DAY for number in range((day - first).days)]
-    reasons = [(date, inquiry.why_closed(sequence, date) or "") for date in behind]
+    reasons = [(date, context.why_closed(sequence, date) or "") for date in behind]
     return Ready(day, "now", since_day, after_hours, closed=tuple(reasons))

@@ -14,7 +14,7 @@ from sendplan.planner.explain.facts import (
     Load,
     Minute,
     Ready,
-    Sender,
+    SenderChoice,
 )
 from sendplan.planner.schema.vocabulary import WaitUnit
 
@@ -59,7 +59,7 @@ class Explanation:
         Its ready day.
     days : tuple of DayBetween
         The days between; for an email without a slot up to the end of the horizon.
-    sender : Sender or None
+    sender : SenderChoice or None
         Why this mailbox.
     exchange : Exchange or None
         What an earlier day would take; None where no one email's yielding opens one.
@@ -89,7 +89,7 @@ class Explanation:
     cost: float | None = None
     ready: Ready | None = None
     days: tuple[DayBetween, ...] = ()
-    sender: Sender | None = None
+    sender: SenderChoice | None = None
     exchange: Exchange | None = None
     minute: Minute | None = None
     names: dict[int, str] = field(default_factory=dict)
@@ -309,7 +309,7 @@ def _exchange(exchange: Exchange, facts: Explanation) -> str:
     )
 
 
-def _sender(sender: Sender, facts: Explanation) -> str:
+def _sender(sender: SenderChoice, facts: Explanation) -> str:
     """Say why the mailbox is what it is."""
     name = facts.mailbox
     if sender.why == "bound":

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sendplan.planner.changes.rows import row_of
-from sendplan.planner.explain.context import Inquiry
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.explain.context import ExplanationContext
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import (
     OCCUPYING,
@@ -50,13 +50,13 @@ class Obstruction:
 
 
 def obstruction(
-    inquiry: Inquiry, enrollment_id: int, step_id: int, email: int, told: str | None
+    context: ExplanationContext, enrollment_id: int, step_id: int, email: int, told: str | None
 ) -> Obstruction:
     """Find what keeps an email from having a slot.
 
     Parameters
     ----------
-    inquiry : Inquiry
+    context : ExplanationContext
         The plan.
     enrollment_id, step_id : int
         The email.
@@ -66,26 +66,26 @@ def obstruction(
         The reason that the plan gave.
     """
     if email != NONE:
-        return _left_out(inquiry, email, told)
-    place = row_of(inquiry.problem.enrollments, "enrollment", enrollment_id)
+        return _left_out(context, email, told)
+    place = row_of(context.problem.enrollments, "enrollment", enrollment_id)
     return (
-        _step_is_over(inquiry, enrollment_id, place, step_id)
-        or _stopped(inquiry, place)
-        or _blocked(inquiry, place)
+        _step_is_over(context, enrollment_id, place, step_id)
+        or _stopped(context, place)
+        or _blocked(context, place)
         or Obstruction("idle", "passed", "The contact has passed this step, and does not get it.")
     )
 
 
-def _left_out(inquiry: Inquiry, email: int, told: str | None) -> Obstruction:
+def _left_out(context: ExplanationContext, email: int, told: str | None) -> Obstruction:
     """Tell why an email that might be planned has no slot."""
-    if inquiry.overdue[email]:
+    if context.overdue[email]:
         return Obstruction(
             "unplaced",
             OVERDUE,
             "Its slot has passed without its having left.",
             "The next plan gives it another one: `sendplan plan`.",
         )
-    behind = inquiry.work.emails.order[email] > 0 and inquiry.day[email - 1] == NONE
+    behind = context.instance.emails.order[email] > 0 and context.day[email - 1] == NONE
     if told is None:
         return Obstruction(
             "unplaced",
@@ -94,7 +94,7 @@ def _left_out(inquiry: Inquiry, email: int, told: str | None) -> Obstruction:
             "The next plan does: `sendplan plan`, or `sendplan recalc` where a change is queued.",
         )
     if behind:
-        position = inquiry.step(email - 1)[1]
+        position = context.step(email - 1)[1]
         return Obstruction(
             "unplaced",
             Reason.BEHIND_UNPLACED,
@@ -110,29 +110,29 @@ def _left_out(inquiry: Inquiry, email: int, told: str | None) -> Obstruction:
 
 
 def _step_is_over(
-    inquiry: Inquiry, enrollment_id: int, place: int, step_id: int
+    context: ExplanationContext, enrollment_id: int, place: int, step_id: int
 ) -> Obstruction | None:
     """Tell whether the email has left, is about to, or belongs to a removed step."""
-    rows = inquiry.problem.scheduled_emails
+    rows = context.problem.scheduled_emails
     own = rows[((rows["enrollment_id"] == enrollment_id) & (rows["step_id"] == step_id)).to_numpy()]
     status = [str(word) for word in own["status"] if word != EmailStatus.CANCELLED]
     if status and status[-1] in (*OCCUPYING, EmailStatus.FAILED):
         return Obstruction("idle", status[-1], f"The email is {status[-1]}.")
-    steps = inquiry.problem.steps
+    steps = context.problem.steps
     step = steps[(steps["id"] == step_id).to_numpy()]
     if int(step["removed_at"].iloc[0]) != NULL or int(step["position"].iloc[0]) == NULL:
         return Obstruction("idle", "step_removed", "The step was removed from its sequence.")
-    live = inquiry.problem.live_steps
+    live = context.problem.live_steps
     mine = live[(live["sequence_id"] == step["sequence_id"].iloc[0]).to_numpy()]
     ordinal = int(np.flatnonzero((mine["id"] == step_id).to_numpy())[0])
-    if inquiry.state.remaining[place] & (np.int64(1) << ordinal):
+    if context.state.remaining[place] & (np.int64(1) << ordinal):
         return None
     return Obstruction("idle", "passed", "The contact has received this step, or passed it.")
 
 
-def _stopped(inquiry: Inquiry, place: int) -> Obstruction | None:
+def _stopped(context: ExplanationContext, place: int) -> Obstruction | None:
     """Tell whether nothing more is to go to the contact."""
-    problem = inquiry.problem
+    problem = context.problem
     row = problem.enrollments.iloc[place]
     if row["status"] != EnrollmentStatus.ACTIVE:
         word = str(row["status"])
@@ -141,32 +141,32 @@ def _stopped(inquiry: Inquiry, place: int) -> Obstruction | None:
         return Obstruction("idle", "suppressed", "The contact is suppressed: nothing is sent.")
     sequence = row_of(problem.sequences, "sequence", row["sequence_id"])
     if problem.sequences["status"].iloc[sequence] != SequenceStatus.ACTIVE:
-        name = inquiry.sequence_name(sequence)
+        name = context.sequence_name(sequence)
         return Obstruction(
             "idle",
             "sequence_paused",
             f"The sequence {name} is paused.",
             f'Resume it: `sendplan sequence resume "{name}"`.',
         )
-    if inquiry.state.failed[place]:
+    if context.state.failed[place]:
         return Obstruction(
             "idle", "behind_failed", "An earlier email of the thread failed: it ends there."
         )
     return None
 
 
-def _blocked(inquiry: Inquiry, place: int) -> Obstruction | None:
+def _blocked(context: ExplanationContext, place: int) -> Obstruction | None:
     """Tell what keeps every plan from placing the email."""
-    blocked = inquiry.work.blocked
+    blocked = context.instance.blocked
     own = blocked[(blocked["enrollment"] == place).to_numpy()]
     if not len(own):
         return None
     reason = Reason(own["reason"].iloc[0])
-    problem = inquiry.problem
+    problem = context.problem
     if reason == Reason.MAILBOX_PAUSED:
-        mailbox_id = int(inquiry.state.mailbox_id[place])
+        mailbox_id = int(context.state.mailbox_id[place])
         box = row_of(problem.mailboxes, "mailbox", mailbox_id)
-        name = inquiry.mailbox_name(box)
+        name = context.mailbox_name(box)
         return Obstruction(
             "unplaced",
             reason,

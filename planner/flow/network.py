@@ -1,9 +1,10 @@
-"""Lanes: what one mailbox, or several taken as one, can send of emails with the same future.
+"""The flow network: chains as commodities that flow through resources and days.
 
 Two stages have the same future if their emails may leave on the same days, wait alike for what
 follows, and weigh the same; from then on their chains are interchangeable, whichever step it is
-that they send. A lane is such a future at a box, and a box is a mailbox or a group of mailboxes
-whose capacities are added up. Lanes are all that the exact methods and the bounds see of a problem.
+that they send. A commodity is such a future at a resource, and a resource is a mailbox or a group
+of mailboxes whose capacities are added up. Commodities are all that the exact methods and the
+bounds see of a problem.
 """
 
 from dataclasses import dataclass, replace
@@ -12,42 +13,42 @@ from functools import cached_property
 import numpy as np
 
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 
 
 @dataclass(frozen=True)
-class Lanes:
-    """Chains as quantities that flow from lane to lane.
+class FlowNetwork:
+    """Chains as quantities that flow from commodity to commodity.
 
     The last day is a sink: it takes everything that has not left before, at the cost of that day,
     so that no plan is cheaper than the cheapest flow.
 
     Parameters
     ----------
-    box, following, remaining : ndarray of int, shape (lanes,)
-        Where its emails leave from, the lane that its chains enter next (or `NONE`), and how many
-        emails they have left.
-    first : ndarray of bool, shape (lanes,)
+    resource, following, remaining : ndarray of int, shape (commodities,)
+        Where its emails leave from, the commodity that its chains enter next (or `NONE`), and how
+        many emails they have left.
+    first : ndarray of bool, shape (commodities,)
         Whether it sends the first emails of enrollments.
-    sequence : ndarray of int, shape (lanes,)
-        Row of `new_room`, for lanes that send first emails.
-    urgency : ndarray of float, shape (lanes,)
+    sequence : ndarray of int, shape (commodities,)
+        Row of `new_room`, for commodities that send first emails.
+    urgency : ndarray of float, shape (commodities,)
         What waiting one more day weighs.
-    sends : ndarray of bool, shape (lanes, days)
+    sends : ndarray of bool, shape (commodities, days)
         Whether its emails may leave on a day.
-    cost : ndarray of float, shape (lanes, days)
+    cost : ndarray of float, shape (commodities, days)
         What an email that leaves on a day adds to the objective, see `constant`.
-    onward : ndarray of int, shape (lanes, days)
+    onward : ndarray of int, shape (commodities, days)
         First day on which the chain's next email may leave.
-    arriving : ndarray of int, shape (lanes, days)
+    arriving : ndarray of int, shape (commodities, days)
         Chains that stand here, by the first day on which they may go on.
-    group : ndarray of int, shape (lanes,)
+    group : ndarray of int, shape (commodities,)
         Row of `waiting` whose chains may start here, or `NONE`.
     waiting : ndarray of int, shape (groups, days)
         Chains that may still choose their mailbox, by the first day on which they may go on.
-    contact : ndarray of int, shape (lanes,)
+    contact : ndarray of int, shape (commodities,)
         Contact of whose emails only one may leave a day, `NONE` where chains are many contacts'.
-    room : ndarray of int, shape (boxes, days)
+    room : ndarray of int, shape (resources, days)
         Emails that may leave.
     new_room : ndarray of int, shape (sequences, days)
         First emails that may leave.
@@ -55,7 +56,7 @@ class Lanes:
         What the objective has besides the emails' costs.
     """
 
-    box: np.ndarray
+    resource: np.ndarray
     following: np.ndarray
     remaining: np.ndarray
     first: np.ndarray
@@ -73,8 +74,8 @@ class Lanes:
     constant: float
 
     def __len__(self) -> int:
-        """Return the number of lanes."""
-        return len(self.box)
+        """Return the number of commodities."""
+        return len(self.resource)
 
     @property
     def sink(self) -> int:
@@ -83,7 +84,7 @@ class Lanes:
 
     @cached_property
     def levels(self) -> list[np.ndarray]:
-        """Return the lanes by number of emails left, the fewest first."""
+        """Return the commodities by number of emails left, the fewest first."""
         most = int(self.remaining.max(initial=0))
         return [np.flatnonzero(self.remaining == left) for left in range(1, most + 1)]
 
@@ -91,7 +92,8 @@ class Lanes:
     def open_days(self) -> tuple[np.ndarray, np.ndarray]:
         """Return on which days emails can be there to leave: bound chains, and starting ones.
 
-        Both of shape (lanes, days). No chain can be in a lane before the first that comes to it.
+        Both of shape (commodities, days). No chain can be in a commodity before the first that
+        comes to it.
         """
         days = np.arange(self.sink + 1)
         never = self.sink + 1
@@ -115,11 +117,11 @@ class Lanes:
         )
 
     def inflow(self, sends: np.ndarray) -> np.ndarray:
-        """Return the chains that come to each lane from the one before it, by day.
+        """Return the chains that come to each commodity from the one before it, by day.
 
         Parameters
         ----------
-        sends : ndarray, shape (lanes, days)
+        sends : ndarray, shape (commodities, days)
             Emails that leave.
         """
         result = np.zeros_like(sends)
@@ -135,7 +137,7 @@ class Lanes:
 
         Parameters
         ----------
-        sends : ndarray of int, shape (lanes, days)
+        sends : ndarray of int, shape (commodities, days)
             Emails that leave.
         """
         choosing = np.flatnonzero(self.group != NONE)
@@ -149,27 +151,27 @@ class Lanes:
         return result
 
     def value(self, sends: np.ndarray) -> float:
-        """Return the objective of emails by lane and day."""
+        """Return the objective of emails by commodity and day."""
         sent = sends > 0
         return float((self.cost[sent] * sends[sent]).sum()) + self.constant
 
     @cached_property
     def contacts(self) -> list[np.ndarray]:
-        """Return the lanes of each contact that is told apart."""
+        """Return the commodities of each contact that is told apart."""
         known = np.unique(self.contact[self.contact != NONE])
         return [np.flatnonzero(self.contact == contact) for contact in known]
 
     def meet(self, sends: np.ndarray) -> bool:
         """Tell whether two emails of a contact leave on one day."""
-        return any((sends[lanes, :-1].sum(axis=0) > 1).any() for lanes in self.contacts)
+        return any((sends[network, :-1].sum(axis=0) > 1).any() for network in self.contacts)
 
-    def settled(self, shares: np.ndarray) -> "Lanes":
-        """Give the chains that may choose to lanes.
+    def settled(self, shares: np.ndarray) -> "FlowNetwork":
+        """Give the chains that may choose to commodities.
 
         Parameters
         ----------
-        shares : ndarray of int, shape (lanes, days)
-            Chains of the groups, by lane and first possible day.
+        shares : ndarray of int, shape (commodities, days)
+            Chains of the groups, by commodity and first possible day.
         """
         return replace(
             self,
@@ -178,64 +180,64 @@ class Lanes:
             waiting=np.zeros((0, self.sink + 1), dtype=np.int64),
         )
 
-    def at(self, boxes: np.ndarray) -> "Lanes":
-        """Return the lanes of some boxes alone; their groups must have been settled.
+    def at(self, resources: np.ndarray) -> "FlowNetwork":
+        """Return the commodities of some resources alone; their groups must have been settled.
 
         Parameters
         ----------
-        boxes : ndarray of int
-            Boxes, ascending; those of the result are numbered in this order.
+        resources : ndarray of int
+            Resources, ascending; those of the result are numbered in this order.
         """
         place = np.full(len(self.room), NONE)
-        place[boxes] = np.arange(len(boxes))
-        lane = np.flatnonzero(place[self.box] != NONE)
+        place[resources] = np.arange(len(resources))
+        commodity = np.flatnonzero(place[self.resource] != NONE)
         number = np.full(len(self) + 1, NONE)
-        number[lane] = np.arange(len(lane))
-        first = self.first[lane]
-        rows, row = np.unique(self.sequence[lane[first]], return_inverse=True)
-        sequence = np.zeros(len(lane), dtype=np.int64)
+        number[commodity] = np.arange(len(commodity))
+        first = self.first[commodity]
+        rows, row = np.unique(self.sequence[commodity[first]], return_inverse=True)
+        sequence = np.zeros(len(commodity), dtype=np.int64)
         sequence[first] = row
         return replace(
             self,
-            box=place[self.box[lane]],
-            following=number[self.following[lane]],
-            remaining=self.remaining[lane],
+            resource=place[self.resource[commodity]],
+            following=number[self.following[commodity]],
+            remaining=self.remaining[commodity],
             first=first,
             sequence=sequence,
-            urgency=self.urgency[lane],
-            sends=self.sends[lane],
-            cost=self.cost[lane],
-            onward=self.onward[lane],
-            arriving=self.arriving[lane],
-            group=self.group[lane],
-            contact=self.contact[lane],
-            room=self.room[boxes],
+            urgency=self.urgency[commodity],
+            sends=self.sends[commodity],
+            cost=self.cost[commodity],
+            onward=self.onward[commodity],
+            arriving=self.arriving[commodity],
+            group=self.group[commodity],
+            contact=self.contact[commodity],
+            room=self.room[resources],
             new_room=self.new_room[rows],
             constant=0.0,
         )
 
-    def grouped(self, group_of: np.ndarray) -> "Lanes":
-        """Take boxes together; what this allows is never less.
+    def grouped(self, group_of: np.ndarray) -> "FlowNetwork":
+        """Take resources together; what this allows is never less.
 
         Parameters
         ----------
-        group_of : ndarray of int, shape (boxes,)
-            The new box of each box.
+        group_of : ndarray of int, shape (resources,)
+            The new resource of each resource.
         """
-        future, boxes = self.future, int(group_of.max(initial=0)) + 1
-        _, kept, lane = np.unique(
-            future * boxes + group_of[self.box], return_index=True, return_inverse=True
+        future, resources = self.future, int(group_of.max(initial=0)) + 1
+        _, kept, commodity = np.unique(
+            future * resources + group_of[self.resource], return_index=True, return_inverse=True
         )
         following = np.where(
-            self.following[kept] == NONE, NONE, np.append(lane, NONE)[self.following[kept]]
+            self.following[kept] == NONE, NONE, np.append(commodity, NONE)[self.following[kept]]
         )
         arriving = np.zeros((len(kept), self.sink + 1), dtype=np.int64)
-        np.add.at(arriving, lane, self.arriving)
-        room = np.zeros((boxes, self.sink + 1), dtype=np.int64)
+        np.add.at(arriving, commodity, self.arriving)
+        room = np.zeros((resources, self.sink + 1), dtype=np.int64)
         np.add.at(room, group_of, self.room)
         return replace(
             self,
-            box=group_of[self.box[kept]],
+            resource=group_of[self.resource[kept]],
             following=following,
             remaining=self.remaining[kept],
             first=self.first[kept],
@@ -252,19 +254,19 @@ class Lanes:
 
     @cached_property
     def future(self) -> np.ndarray:
-        """Number the lanes' futures: equal where lanes differ in nothing but their box."""
+        """Number futures: equal where commodities differ in nothing but their resource."""
         labels: dict[tuple[object, ...], int] = {}
         future = np.full(len(self) + 1, NONE)
-        for lane in np.argsort(self.remaining, kind="stable"):
+        for commodity in np.argsort(self.remaining, kind="stable"):
             key = (
-                future[self.following[lane]],
-                self.group[lane],
-                self.sequence[lane],
-                self.contact[lane],
-                bool(self.first[lane]),
-                self.cost[lane].tobytes(),
-                self.onward[lane].tobytes(),
-                self.sends[lane].tobytes(),
+                future[self.following[commodity]],
+                self.group[commodity],
+                self.sequence[commodity],
+                self.contact[commodity],
+                bool(self.first[commodity]),
+                self.cost[commodity].tobytes(),
+                self.onward[commodity].tobytes(),
+                self.sends[commodity].tobytes(),
             )
-            future[lane] = labels.setdefault(key, len(labels))
+            future[commodity] = labels.setdefault(key, len(labels))
         return future[:-1]

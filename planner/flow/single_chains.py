@@ -10,21 +10,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sendplan.planner.model.components import connected
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE, Stages
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE, Stages
 
 MOST_LANES = 1_500
-"""Lanes that the chains told apart in one component may have in all."""
+"""Commodities that the chains told apart in one component may have in all."""
 
 
 @dataclass(frozen=True)
-class Apart:
+class SingleChains:
     """The work with some chains told apart.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The same chains and emails, with more stages.
     contact : ndarray of int, shape (stages,)
         The contact whose days the stage's emails use up, `NONE` for counted ones.
@@ -34,77 +34,79 @@ class Apart:
         The email that is a stage's only one, `NONE` for counted ones.
     """
 
-    work: Workload
+    instance: Instance
     contact: np.ndarray
     component: np.ndarray
     email: np.ndarray
 
     def whole(self) -> np.ndarray:
         """Tell in which components every chain is told apart; shape (components,)."""
-        chains, stages = self.work.chains, self.work.stages
+        chains, stages = self.instance.chains, self.instance.stages
         whole = np.ones(int(self.component.max(initial=0)) + 1, dtype=bool)
         counted = chains.stage[self.email[chains.stage] == NONE]
         whole[self.component[stages.sequence[counted]]] = False
         return whole
 
 
-def told_apart(work: Workload, rules: Rules, *, everybody: bool = False) -> Apart:
+def told_apart(instance: Instance, limits: Limits, *, everybody: bool = False) -> SingleChains:
     """Give stages of their own to the chains that need them, component by component.
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     everybody : bool
         Whether all chains need them.
 
     Returns
     -------
-    Apart
+    SingleChains
         A component with too many such chains is left as it is.
     """
-    chains, stages, pools = work.chains, work.stages, work.fleet.pools
+    chains, stages, pools = instance.chains, instance.stages, instance.fleet.pools
     sequence = stages.sequence[chains.stage]
     mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
     linked = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
-    needs = np.ones(len(chains), dtype=bool) if everybody else _in_need(work, rules)
+    needs = np.ones(len(chains), dtype=bool) if everybody else _in_need(instance, limits)
     size = np.array([len(pool) for pool in pools], dtype=np.int64)
-    lanes = stages.remaining[chains.stage] * size[sequence]
+    network = stages.remaining[chains.stage] * size[sequence]
     while True:
         component = connected(
             len(pools), [(linked, mailbox), (sequence[needs], chains.contact[needs])]
         )
-        total = np.bincount(component[sequence], lanes * needs, int(component.max(initial=0)) + 1)
+        total = np.bincount(component[sequence], network * needs, int(component.max(initial=0)) + 1)
         crowded = (total > MOST_LANES)[component[sequence]] & needs
         if not crowded.any():
             break
         needs &= ~crowded
     if not needs.any():
         nobody = np.full(len(stages.step), NONE)
-        return Apart(work, nobody, component, nobody)
-    return _refined(work, rules, np.flatnonzero(needs), component)
+        return SingleChains(instance, nobody, component, nobody)
+    return _refined(instance, limits, np.flatnonzero(needs), component)
 
 
-def _in_need(work: Workload, rules: Rules) -> np.ndarray:
+def _in_need(instance: Instance, limits: Limits) -> np.ndarray:
     """Return the chains that share their contact's days, or a day on which they cannot send."""
-    chains = work.chains
-    days = np.arange(rules.busy.shape[1])
+    chains = instance.chains
+    days = np.arange(limits.busy.shape[1])
     several = np.bincount(chains.contact)[chains.contact] > 1
-    needs = several & (rules.shared != NONE)
-    unusable = ~np.pad(work.windows.usable, ((0, 0), (0, 1)), constant_values=True)
+    needs = several & (limits.shared != NONE)
+    unusable = ~np.pad(instance.windows.usable, ((0, 0), (0, 1)), constant_values=True)
     last_unusable = np.where(unusable, days, NONE).max(axis=1)
-    needs |= last_unusable[chains.window] > rules.first_release
-    last_busy = np.where(rules.busy, days, NONE).max(axis=1)
-    known = rules.shared != NONE
-    needs[known] |= last_busy[rules.shared[known]] > rules.first_release[known]
+    needs |= last_unusable[chains.window] > limits.first_release
+    last_busy = np.where(limits.busy, days, NONE).max(axis=1)
+    known = limits.shared != NONE
+    needs[known] |= last_busy[limits.shared[known]] > limits.first_release[known]
     return np.asarray(needs)
 
 
-def _refined(work: Workload, rules: Rules, apart: np.ndarray, component: np.ndarray) -> Apart:
-    stages, chains = work.stages, work.chains
+def _refined(
+    instance: Instance, limits: Limits, singles: np.ndarray, component: np.ndarray
+) -> SingleChains:
+    stages, chains = instance.stages, instance.chains
     before = len(stages.step)
-    length = stages.remaining[chains.stage[apart]]
-    chain = np.repeat(apart, length)
+    length = stages.remaining[chains.stage[singles]]
+    chain = np.repeat(singles, length)
     number = np.arange(len(chain)) - np.repeat(np.cumsum(length) - length, length)
     old = stages.path[chains.stage[chain], number] if len(chain) else chain
     new = before + np.arange(len(chain))
@@ -114,9 +116,9 @@ def _refined(work: Workload, rules: Rules, apart: np.ndarray, component: np.ndar
         there = number + ahead < np.repeat(length, length)
         path[there, ahead] = new[there] + ahead
     sends = stages.sends[old].copy()
-    sends[:, :-1] &= work.windows.usable[chains.window[chain]]
-    known = rules.shared[chain] != NONE
-    sends[known] &= ~rules.busy[rules.shared[chain[known]]]
+    sends[:, :-1] &= instance.windows.usable[chains.window[chain]]
+    known = limits.shared[chain] != NONE
+    sends[known] &= ~limits.busy[limits.shared[chain[known]]]
     refined = Stages(
         sequence=np.append(stages.sequence, stages.sequence[old]),
         step=np.append(stages.step, stages.step[old]),
@@ -129,19 +131,19 @@ def _refined(work: Workload, rules: Rules, apart: np.ndarray, component: np.ndar
     )
     stage = chains.stage.copy()
     stage[chain[number == 0]] = new[number == 0]
-    of_email = work.emails.stage.copy()
+    of_email = instance.emails.stage.copy()
     of_email[chains.offset[chain] + number] = new
     contact = np.full(before + len(chain), NONE)
-    several = (np.bincount(chains.contact)[chains.contact] > 1) & (rules.shared != NONE)
+    several = (np.bincount(chains.contact)[chains.contact] > 1) & (limits.shared != NONE)
     contact[new] = np.where(several[chain], chains.contact[chain], NONE)
     email = np.full(before + len(chain), NONE)
     email[new] = chains.offset[chain] + number
-    return Apart(
+    return SingleChains(
         replace(
-            work,
+            instance,
             stages=refined,
             chains=replace(chains, stage=stage),
-            emails=replace(work.emails, stage=of_email),
+            emails=replace(instance.emails, stage=of_email),
         ),
         contact,
         component,

@@ -1,37 +1,37 @@
-"""Pieces: parts of the work that share no mailbox, as lanes, and the way back to contacts."""
+"""Subproblems: parts of the instance that share no mailbox, as flow networks, and the way back."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.flow.network import Lanes
-from sendplan.planner.flow.single_chains import Apart
+from sendplan.planner.flow.network import FlowNetwork
+from sendplan.planner.flow.single_chains import SingleChains
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.counts import Counts, Demand, Pairs
 from sendplan.planner.model.disaggregation import assign, demand
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
 from sendplan.planner.model.objective import surcharge
-from sendplan.planner.model.step_classes import NONE, Stages
+from sendplan.planner.model.stages import NONE, Stages
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.readers import NULL
 
 
 @dataclass(frozen=True)
-class Piece:
+class Subproblem:
     """One part.
 
     Parameters
     ----------
     part : int
         The number of its component.
-    mailbox : ndarray of int, shape (boxes,)
-        Its mailboxes; each is a box of `lanes`.
-    stage : ndarray of int, shape (lanes,)
-        A stage whose emails the lane sends; the only one where chains may start.
+    mailbox : ndarray of int, shape (resources,)
+        Its mailboxes; each is a resource of `commodities`.
+    stage : ndarray of int, shape (commodities,)
+        A stage whose emails the commodity sends; the only one where chains may start.
     number : ndarray of int, shape (stages + 1, mailboxes)
-        The lane of each stage and mailbox, `NONE` outside the piece.
-    lanes : Lanes
+        The commodity of each stage and mailbox, `NONE` outside the subproblem.
+    commodities : Commodities
         What there is to decide.
     """
 
@@ -39,24 +39,24 @@ class Piece:
     mailbox: np.ndarray
     stage: np.ndarray
     number: np.ndarray
-    lanes: Lanes
+    network: FlowNetwork
 
 
-def pieces(
-    apart: Apart,
-    rules: Rules,
+def subproblems(
+    singles: SingleChains,
+    limits: Limits,
     parameters: Parameters,
     sink: np.ndarray,
     *,
     change_weight: float = 0.0,
-) -> list[Piece]:
+) -> list[Subproblem]:
     """Cut the work, nothing of it being placed, into its components.
 
     Parameters
     ----------
-    apart : Apart
+    singles : SingleChains
         The work.
-    rules : Rules
+    limits : Limits
         What it may use.
     parameters : Parameters
         How is planned.
@@ -71,15 +71,15 @@ def pieces(
     list of Piece
         In order of their numbers, those in which there is anything to send.
     """
-    work = apart.work
-    pairs = Pairs.build(work.stages, work.fleet.pools, rules.urgency)
-    wanted = demand(work, rules, Placement.empty(work), pairs)
-    component = apart.component
-    constant = _constants(work, component, parameters.slip_weight, sink)
+    instance = singles.instance
+    pairs = Pairs.build(instance.stages, instance.fleet.pools, limits.urgency)
+    wanted = demand(instance, limits, Placement.empty(instance), pairs)
+    component = singles.component
+    constant = _constants(instance, component, parameters.slip_weight, sink)
     return [
         _piece(
-            apart,
-            rules,
+            singles,
+            limits,
             parameters,
             int(sink[part]),
             pairs,
@@ -88,23 +88,23 @@ def pieces(
             float(constant[part]),
             change_weight=change_weight,
         )
-        for part in np.unique(component[work.stages.sequence[work.chains.stage]])
+        for part in np.unique(component[instance.stages.sequence[instance.chains.stage]])
     ]
 
 
 def _constants(
-    work: Workload, component: np.ndarray, slip_weight: float, sink: np.ndarray
+    instance: Instance, component: np.ndarray, slip_weight: float, sink: np.ndarray
 ) -> np.ndarray:
     """Return what each component's cost has besides the days of its emails.
 
     Lateness runs from the ideal day, and the slip of a chain's next email from its ready day.
     """
-    emails, chains, stages = work.emails, work.chains, work.stages
+    emails, chains, stages = instance.emails, instance.chains, instance.stages
     of_email = component[stages.sequence[emails.stage]]
     parts = len(sink)
     late = np.minimum(emails.ideal, sink[of_email])
     ideal = np.bincount(of_email, emails.priority * late, parts)
-    priority = work.problem.sequences["priority"].to_numpy()[stages.sequence[chains.stage]]
+    priority = instance.problem.sequences["priority"].to_numpy()[stages.sequence[chains.stage]]
     slips = np.where(stages.is_first[chains.stage], 0.0, slip_weight * priority)
     of_chain = component[stages.sequence[chains.stage]]
     ready = np.bincount(of_chain, slips * np.minimum(chains.ready, sink[of_chain]), parts)
@@ -112,8 +112,8 @@ def _constants(
 
 
 def _piece(
-    apart: Apart,
-    rules: Rules,
+    singles: SingleChains,
+    limits: Limits,
     parameters: Parameters,
     sink: int,
     pairs: Pairs,
@@ -122,17 +122,17 @@ def _piece(
     constant: float,
     *,
     change_weight: float,
-) -> Piece:
-    work, of_piece = apart.work, apart.component == part
-    stages, days = work.stages, sink + 1
+) -> Subproblem:
+    instance, of_piece = singles.instance, singles.component == part
+    stages, days = instance.stages, sink + 1
     mine = np.flatnonzero(of_piece[stages.sequence])
-    priority = work.problem.sequences["priority"].to_numpy()[stages.sequence]
+    priority = instance.problem.sequences["priority"].to_numpy()[stages.sequence]
     slip = priority * parameters.slip_weight
     ready = np.minimum(stages.ready[:, :days], sink)
-    release = np.minimum(rules.release[:, :days], sink)
+    release = np.minimum(limits.release[:, :days], sink)
     sends = stages.sends[:, :days].copy()
     sends[:, sink] = True
-    starts = wanted.free.any(axis=1) | stages.is_first | (apart.email != NONE)
+    starts = wanted.free.any(axis=1) | stages.is_first | (singles.email != NONE)
     future, kept = _futures(stages, mine, starts, priority, sends, ready, release)
 
     cost = (priority + np.where(stages.is_first, 0.0, slip))[:, None] * np.arange(days)
@@ -146,47 +146,49 @@ def _piece(
 
     pair = np.flatnonzero(of_piece[stages.sequence[pairs.stage]])
     mailbox = np.unique(pairs.mailbox[pair])
-    boxes = len(mailbox)
-    box = np.searchsorted(mailbox, pairs.mailbox[pair])
-    key, lane = np.unique(future[pairs.stage[pair]] * boxes + box, return_inverse=True)
-    stage, lane_box = kept[key // boxes], key % boxes
-    number = np.full((len(stages.step) + 1, len(rules.room)), NONE)
-    number[pairs.stage[pair], pairs.mailbox[pair]] = lane
-    # The lane's own stage may not be of a sequence that has this mailbox, but others of the same
-    # future are.
-    after_key = future[stages.following[stage]] * boxes + lane_box
+    resources = len(mailbox)
+    resource = np.searchsorted(mailbox, pairs.mailbox[pair])
+    key, commodity = np.unique(
+        future[pairs.stage[pair]] * resources + resource, return_inverse=True
+    )
+    stage, lane_box = kept[key // resources], key % resources
+    number = np.full((len(stages.step) + 1, len(limits.room)), NONE)
+    number[pairs.stage[pair], pairs.mailbox[pair]] = commodity
+    # The commodity's own stage may not be of a sequence that has this mailbox, but others of the
+    # same future are.
+    after_key = future[stages.following[stage]] * resources + lane_box
     following = np.where(stages.following[stage] == NONE, NONE, np.searchsorted(key, after_key))
 
     arriving = np.zeros((len(stage), days), dtype=np.int64)
-    np.add.at(arriving, lane, _until(wanted.bound[pair], sink))
+    np.add.at(arriving, commodity, _until(wanted.bound[pair], sink))
     groups = np.flatnonzero(wanted.free.any(axis=1) & of_piece[stages.sequence])
     group_of = np.full(len(stages.step), NONE)
     group_of[groups] = np.arange(len(groups))
-    lanes = Lanes(
-        box=lane_box,
+    network = FlowNetwork(
+        resource=lane_box,
         following=following,
         remaining=stages.remaining[stage],
         first=stages.is_first[stage],
         sequence=stages.sequence[stage],
-        urgency=rules.urgency[stage],
+        urgency=limits.urgency[stage],
         sends=sends[stage],
-        cost=cost[stage] + change_weight * _moves(apart, stage, mailbox[lane_box], days),
+        cost=cost[stage] + change_weight * _moves(singles, stage, mailbox[lane_box], days),
         onward=onward[stage],
         arriving=arriving,
         group=group_of[stage],
         waiting=_until(wanted.free[groups], sink),
-        contact=apart.contact[stage],
-        room=rules.room[mailbox, :days],
-        new_room=rules.new_room[:, :days],
+        contact=singles.contact[stage],
+        room=limits.room[mailbox, :days],
+        new_room=limits.new_room[:, :days],
         constant=constant,
     )
-    return Piece(part, mailbox, stage, number, lanes)
+    return Subproblem(part, mailbox, stage, number, network)
 
 
-def _moves(apart: Apart, stage: np.ndarray, mailbox: np.ndarray, days: int) -> np.ndarray:
+def _moves(singles: SingleChains, stage: np.ndarray, mailbox: np.ndarray, days: int) -> np.ndarray:
     """Tell on which days an email that is told apart leaves its existing slot."""
-    emails = apart.work.emails
-    email = apart.email[stage]
+    emails = singles.instance.emails
+    email = singles.email[stage]
     moves = np.zeros((len(stage), days), dtype=bool)
     if not len(emails):
         return moves
@@ -240,43 +242,45 @@ def _futures(
     return future, np.array(kept, dtype=np.int64)
 
 
-def counted(work: Workload, piece: Piece, placement: Placement) -> np.ndarray:
-    """Count a placement's emails by lane and day; what has no day leaves in the sink.
+def counted(instance: Instance, subproblem: Subproblem, placement: Placement) -> np.ndarray:
+    """Count a placement's emails by commodity and day; what has no day leaves in the sink.
 
     Parameters
     ----------
-    work : Workload
-        The work that the piece was cut from.
-    piece : Piece
+    instance : Instance
+        The work that the subproblem was cut from.
+    subproblem : Subproblem
         A part of it.
     placement : Placement
         Days and mailboxes.
 
     Returns
     -------
-    ndarray of int, shape (lanes, days)
-        Emails of chains without a mailbox are counted at the first of their lanes.
+    ndarray of int, shape (commodities, days)
+        Emails of chains without a mailbox are counted at the first of their commodities.
     """
-    emails, sink = work.emails, piece.lanes.sink
+    emails, sink = instance.emails, subproblem.network.sink
     mailbox = placement.mailbox[emails.chain]
-    any_mailbox = np.where(piece.number != NONE, 1, 0).argmax(axis=1)
+    any_mailbox = np.where(subproblem.number != NONE, 1, 0).argmax(axis=1)
     mailbox = np.where(mailbox == NONE, any_mailbox[emails.stage], mailbox)
-    lane = piece.number[emails.stage, mailbox]
+    commodity = subproblem.number[emails.stage, mailbox]
     day = np.where(placement.day == NONE, sink, np.minimum(placement.day, sink))
-    result = np.zeros((len(piece.lanes), sink + 1), dtype=np.int64)
-    mine = lane != NONE
-    np.add.at(result, (lane[mine], day[mine]), 1)
+    result = np.zeros((len(subproblem.network), sink + 1), dtype=np.int64)
+    mine = commodity != NONE
+    np.add.at(result, (commodity[mine], day[mine]), 1)
     return result
 
 
-def place(work: Workload, rules: Rules, parts: list[tuple[Piece, np.ndarray]]) -> Placement:
-    """Turn the emails of each lane and day into a placement, first in, first out.
+def place(
+    instance: Instance, limits: Limits, parts: list[tuple[Subproblem, np.ndarray]]
+) -> Placement:
+    """Turn the emails of each commodity and day into a placement, first in, first out.
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
-    parts : list of (Piece, ndarray of int, shape (lanes, days))
+    parts : list of (Subproblem, ndarray of int, shape (commodities, days))
         Emails that leave, bound chains and starting ones together; the sink's are left out.
 
     Returns
@@ -284,27 +288,27 @@ def place(work: Workload, rules: Rules, parts: list[tuple[Piece, np.ndarray]]) -
     Placement
         What found no day up to the sink has none.
     """
-    size = work.problem.horizon.size
-    number = np.full((len(work.stages.step) + 1, work.fleet.capacity.shape[0]), NONE)
+    size = instance.problem.horizon.size
+    number = np.full((len(instance.stages.step) + 1, instance.fleet.capacity.shape[0]), NONE)
     bound: list[np.ndarray] = [np.zeros((0, size), dtype=np.int64)]
     free: list[np.ndarray] = [np.zeros((0, size), dtype=np.int64)]
     stage: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
     mailbox: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
     lanes_before = 0
-    for piece, sends in parts:
-        lanes = piece.lanes
-        within = piece.number != NONE
-        number[within] = piece.number[within] + lanes_before
-        lanes_before += len(lanes)
-        stage.append(piece.stage)
-        mailbox.append(piece.mailbox[lanes.box])
-        of_bound = lanes.of_bound(sends)
+    for subproblem, sends in parts:
+        network = subproblem.network
+        within = subproblem.number != NONE
+        number[within] = subproblem.number[within] + lanes_before
+        lanes_before += len(network)
+        stage.append(subproblem.stage)
+        mailbox.append(subproblem.mailbox[network.resource])
+        of_bound = network.of_bound(sends)
         for table, counts in ((bound, of_bound), (free, sends - of_bound)):
-            padded = np.zeros((len(lanes), size), dtype=np.int64)
-            padded[:, : lanes.sink] = counts[:, : lanes.sink]
+            padded = np.zeros((len(network), size), dtype=np.int64)
+            padded[:, : network.sink] = counts[:, : network.sink]
             table.append(padded)
-    placement = Placement.empty(work)
+    placement = Placement.empty(instance)
     lane_stage = np.concatenate(stage)
     pairs = Pairs(lane_stage, np.concatenate(mailbox), np.full_like(lane_stage, NONE), number)
-    assign(work, rules, placement, pairs, Counts(np.concatenate(bound), np.concatenate(free)))
+    assign(instance, limits, placement, pairs, Counts(np.concatenate(bound), np.concatenate(free)))
     return placement

@@ -20,7 +20,7 @@ def interior(variables: int) -> float:
 
 
 def corner(variables: int) -> float:
-    """Return the work of the simplex method on a count model of one box."""
+    """Return the work of the simplex method on a count model of one resource."""
     return float(0.005 + 2.2e-5 * variables)
 
 

@@ -12,9 +12,9 @@ contacts, so that the time depends on stages, mailboxes and days only.
 
 import numpy as np
 
-from sendplan.planner.model.counts import Counts, Demand, Terrain, trajectories
+from sendplan.planner.model.counts import AggregatedInstance, Counts, Demand, trajectories
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 
 SLACK = (0.0, 0.1, 0.3, 1.0)
 """How far, as shares of a day's room, the follow-ups foreseen may exceed it to meet a target.
@@ -23,12 +23,14 @@ Mailboxes with room over the whole trajectory come first, then those with the sm
 """
 
 
-def decide(terrain: Terrain, demand: Demand, targets: np.ndarray | None = None) -> Counts:
+def decide(
+    aggregated: AggregatedInstance, demand: Demand, targets: np.ndarray | None = None
+) -> Counts:
     """Decide how many emails of each stage leave from each mailbox on each day.
 
     Parameters
     ----------
-    terrain : Terrain
+    aggregated instance : Terrain
         Room and rules.
     demand : Demand
         Chains to place.
@@ -39,23 +41,23 @@ def decide(terrain: Terrain, demand: Demand, targets: np.ndarray | None = None) 
     Returns
     -------
     Counts
-        What is not in it found no room up to ``terrain.last``.
+        What is not in it found no room up to ``aggregated instance.last``.
     """
-    return _Simulation(terrain, demand, targets).run()
+    return _Simulation(aggregated, demand, targets).run()
 
 
 class _Targets:
     """How much of what has become ready a relaxed plan has sent, by stage and day."""
 
-    def __init__(self, terrain: Terrain, demand: Demand, sends: np.ndarray) -> None:
-        stages, pairs = terrain.stages, terrain.pairs
+    def __init__(self, aggregated: AggregatedInstance, demand: Demand, sends: np.ndarray) -> None:
+        stages, pairs = aggregated.stages, aggregated.pairs
         self.days = sends.shape[1] - 1
         arriving = demand.free.astype(float)
         np.add.at(arriving, pairs.stage, demand.bound)
         last = arriving.shape[1] - 1
         for stage in np.flatnonzero(stages.following != NONE):
             after = stages.following[stage]
-            day = np.minimum(terrain.release[after, : sends.shape[1]], last)
+            day = np.minimum(aggregated.release[after, : sends.shape[1]], last)
             np.add.at(arriving[after], day, sends[stage])
         arrived = np.cumsum(arriving[:, : self.days], axis=1)
         self.sent = np.cumsum(sends[:, : self.days], axis=1)
@@ -65,12 +67,14 @@ class _Targets:
 class _Simulation:
     """The state of one pass over the days."""
 
-    def __init__(self, terrain: Terrain, demand: Demand, targets: np.ndarray | None) -> None:
-        self.terrain = terrain
-        self.stages, self.pairs = terrain.stages, terrain.pairs
-        self.targets = None if targets is None else _Targets(terrain, demand, targets)
-        self.mailboxes, self.days = terrain.room.shape
-        self.new_room = terrain.new_room.copy()
+    def __init__(
+        self, aggregated: AggregatedInstance, demand: Demand, targets: np.ndarray | None
+    ) -> None:
+        self.aggregated = aggregated
+        self.stages, self.pairs = aggregated.stages, aggregated.pairs
+        self.targets = None if targets is None else _Targets(aggregated, demand, targets)
+        self.mailboxes, self.days = aggregated.room.shape
+        self.new_room = aggregated.new_room.copy()
         self.arriving = demand.bound.copy()
         self.free_arriving = demand.free
         self.waiting = np.zeros(len(self.pairs.stage), dtype=np.int64)
@@ -78,7 +82,7 @@ class _Simulation:
         self.sent = np.zeros_like(self.waiting)
         self.free_waiting = np.zeros(len(self.stages.step), dtype=np.int64)
         self.started = np.zeros_like(self.free_waiting)
-        self.paths = trajectories(self.stages, terrain.release)
+        self.paths = trajectories(self.stages, aggregated.release)
         beyond = self.days - 1
         spans = np.where(self.paths < beyond, self.paths - np.arange(self.days)[:, None], 0)
         self.reach = int(spans.max(initial=0))
@@ -98,7 +102,7 @@ class _Simulation:
         demanded = demand.free.sum(axis=1)
         starters = np.flatnonzero(self.stages.is_first | (demanded > 0))
         # Follow-ups without a mailbox first, then by priority the sequences with most to start.
-        priority = terrain.urgency[starters] / self.stages.remaining[starters]
+        priority = aggregated.urgency[starters] / self.stages.remaining[starters]
         order = np.lexsort((-demanded[starters], -priority, self.stages.is_first[starters]))
         self.starters = starters[order]
         number = self.pairs.number
@@ -106,13 +110,13 @@ class _Simulation:
         self.pair_of = {stage: number[stage, mates] for stage, mates in self.mates.items()}
 
     def run(self) -> Counts:
-        for day in range(self.terrain.last + 1):
+        for day in range(self.aggregated.last + 1):
             if not self.left:
                 break
             self.waiting += self.arriving[:, day]
             self.arrived += self.arriving[:, day]
             self.free_waiting += self.free_arriving[:, day]
-            room = self.terrain.room[:, day].copy()
+            room = self.aggregated.room[:, day].copy()
             targeted = self.targets is not None and day < self.targets.days
             self._send_waiting(day, room, targeted=targeted)
             self._start(day, room, targeted=targeted)
@@ -158,7 +162,7 @@ class _Simulation:
         goes_on = following != NONE
         self.left -= int(sent[~goes_on].sum())
         following, sent = following[goes_on], sent[goes_on]
-        release = self.terrain.release[self.pairs.stage[following], day]
+        release = self.aggregated.release[self.pairs.stage[following], day]
         now = release == day
         if now.any():
             np.add.at(self.waiting, following[now], sent[now])
@@ -176,7 +180,7 @@ class _Simulation:
         if not starters:
             return
         spare = self._spare(day, room)
-        later = self.terrain.room[:, day + 1 : day + spare.shape[1]]
+        later = self.aggregated.room[:, day + 1 : day + spare.shape[1]]
         extra = np.zeros_like(later)
         for slack in SLACK if targeted else SLACK[:1]:
             more = (slack * later).astype(np.int64)
@@ -186,8 +190,8 @@ class _Simulation:
             starters = [
                 stage
                 for stage in starters
-                if (allowed := self._allowed(stage, day, targeted=targeted)) > 0
-                and not self._start_stage(stage, day, allowed, spare)
+                if (limits := self._allowed(stage, day, targeted=targeted)) > 0
+                and not self._start_stage(stage, day, limits, spare)
             ]
         room[:] = spare[:, 0]
 
@@ -198,7 +202,7 @@ class _Simulation:
         every later day and has room for all.
         """
         end = min(day + 1 + self.reach, self.days - 1)
-        excess = self.foreseen[:, day + 1 : end] - self.terrain.room[:, day + 1 : end]
+        excess = self.foreseen[:, day + 1 : end] - self.aggregated.room[:, day + 1 : end]
         total = np.cumsum(excess, axis=1)
         backlog = total - np.minimum(np.minimum.accumulate(total, axis=1), 0)
         spare = np.empty((self.mailboxes, end - day + 1), dtype=np.int64)
@@ -209,17 +213,17 @@ class _Simulation:
 
     def _allowed(self, stage: int, day: int, *, targeted: bool) -> int:
         """Return how many chains may start, their mailboxes' room aside."""
-        allowed = int(self.free_waiting[stage])
+        limits = int(self.free_waiting[stage])
         if not self.stages.is_first[stage]:
-            return allowed
-        allowed += int(self.waiting[self.pair_of[stage]].sum())
+            return limits
+        limits += int(self.waiting[self.pair_of[stage]].sum())
         if targeted and self.targets is not None:
             due = np.floor(self.targets.sent[stage, day] + 0.5) - self.started[stage]
-            allowed = min(allowed, int(due))
-        return min(allowed, int(self.new_room[self.stages.sequence[stage], day]))
+            limits = min(limits, int(due))
+        return min(limits, int(self.new_room[self.stages.sequence[stage], day]))
 
-    def _start_stage(self, stage: int, day: int, allowed: int, spare: np.ndarray) -> bool:
-        """Start up to `allowed` chains where there is room; tell whether all of them started."""
+    def _start_stage(self, stage: int, day: int, limits: int, spare: np.ndarray) -> bool:
+        """Start up to `limits` chains where there is room; tell whether all of them started."""
         mailbox, pair = self.mates[stage], self.pair_of[stage]
         path = self.paths[stage, day, : self.stages.remaining[stage]] - day
         path = np.minimum(path, spare.shape[1] - 1)
@@ -232,9 +236,9 @@ class _Simulation:
         else:
             limit = np.maximum(spare[mailbox, 0], 0)
         given = np.minimum(bound, limit)
-        if given.sum() > allowed:
-            given = np.diff(np.minimum(np.cumsum(given), allowed), prepend=0)
-        rest = min(int(self.free_waiting[stage]), allowed - int(given.sum()))
+        if given.sum() > limits:
+            given = np.diff(np.minimum(np.cumsum(given), limits), prepend=0)
+        rest = min(int(self.free_waiting[stage]), limits - int(given.sum()))
         taken = _shared(limit - given, rest)
         started = given + taken
         number = int(started.sum())
@@ -249,7 +253,7 @@ class _Simulation:
         self.started[stage] += number
         self._foresee(pair, np.full(len(pair), day), taken)
         np.subtract.at(spare, (mailbox[:, None], path), started[:, None])
-        return number == allowed
+        return number == limits
 
     def _carry_over(self, day: int) -> None:
         """Move what is still waiting, with all that follows, to the next sending day."""

@@ -3,16 +3,16 @@
 import numpy as np
 
 from sendplan.planner.greedy.admission import decide
-from sendplan.planner.greedy.reinsertion import Prices, reinsert
+from sendplan.planner.greedy.reinsertion import CostWeights, reinsert
 from sendplan.planner.greedy.volume_algorithm import Flow, relax
-from sendplan.planner.model.assignment import Placement, Room
+from sendplan.planner.model.assignment import Placement, ResidualCapacity
 from sendplan.planner.model.components import components, mailbox_components
-from sendplan.planner.model.counts import Counts, Demand, Pairs, Terrain, trajectories
+from sendplan.planner.model.counts import AggregatedInstance, Counts, Demand, Pairs, trajectories
 from sendplan.planner.model.disaggregation import assign, demand
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
 from sendplan.planner.model.objective import delays, surcharge
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 
 PASSES = 100
@@ -31,12 +31,14 @@ MARGIN = 21
 """Days looked at beyond the one on which capacity has caught up with demand."""
 
 
-def fill(work: Workload, rules: Rules, placement: Placement, parameters: Parameters) -> None:
+def construct(
+    instance: Instance, limits: Limits, placement: Placement, parameters: Parameters
+) -> None:
     """Place what a placement leaves open, as far as counts can tell.
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         Changed in place; what it holds already stays.
@@ -44,93 +46,103 @@ def fill(work: Workload, rules: Rules, placement: Placement, parameters: Paramet
         How is planned.
     """
     fixed = placement.day != NONE
-    pairs = Pairs.build(work.stages, work.fleet.pools, rules.urgency)
-    terrain = _terrain(work, rules, placement, pairs)
-    wanted = demand(work, rules, placement, pairs)
+    pairs = Pairs.build(instance.stages, instance.fleet.pools, limits.urgency)
+    aggregated = _terrain(instance, limits, placement, pairs)
+    wanted = demand(instance, limits, placement, pairs)
     if not wanted.bound.any() and not wanted.free.any():
         return
-    days = _days(work, terrain, wanted)
-    counts = _cheaper(work, terrain, wanted, parameters, days)
-    assign(work, rules, placement, pairs, counts)
+    days = _days(instance, aggregated, wanted)
+    counts = _cheaper(instance, aggregated, wanted, parameters, days)
+    assign(instance, limits, placement, pairs, counts)
     for _ in range(ROUNDS):
-        if not _improve(work, rules, placement, fixed, pairs, parameters, days):
+        if not _improve(instance, limits, placement, fixed, pairs, parameters, days):
             return
 
 
-def _terrain(work: Workload, rules: Rules, placement: Placement, pairs: Pairs) -> Terrain:
-    room = Room.beside(work, rules, placement)
+def _terrain(
+    instance: Instance, limits: Limits, placement: Placement, pairs: Pairs
+) -> AggregatedInstance:
+    room = ResidualCapacity.beside(instance, limits, placement)
     # Days are not filled beyond what their timetables are likely to hold.
-    room.mailbox -= rules.room - rules.expected_room
+    room.mailbox -= limits.room - limits.expected_room
     np.maximum(room.mailbox, 0, out=room.mailbox)
-    room.mailbox[:, rules.last + 1 :] = rules.room[:, rules.last + 1 :]
-    return Terrain(
-        work.stages, pairs, room.mailbox, room.new, rules.release, rules.urgency, rules.last
+    room.mailbox[:, limits.last + 1 :] = limits.room[:, limits.last + 1 :]
+    return AggregatedInstance(
+        instance.stages, pairs, room.mailbox, room.new, limits.release, limits.urgency, limits.last
     )
 
 
-def _days(work: Workload, terrain: Terrain, wanted: Demand) -> int:
+def _days(instance: Instance, aggregated: AggregatedInstance, wanted: Demand) -> int:
     """Return how many days matter: until capacity has caught up, and the last chains have ended."""
-    stages = work.stages
-    component = mailbox_components(work.fleet.pools)
+    stages = instance.stages
+    component = mailbox_components(instance.fleet.pools)
     count = int(component.max(initial=0)) + 1
     waiting = wanted.free.sum(axis=1).astype(float)
-    np.add.at(waiting, terrain.pairs.stage, wanted.bound.sum(axis=1))
+    np.add.at(waiting, aggregated.pairs.stage, wanted.bound.sum(axis=1))
     emails = np.bincount(component[stages.sequence], waiting * stages.remaining, count)
-    capacity = _pooled(terrain, component, work.fleet.pools)[:, : terrain.last + 1]
+    capacity = _pooled(aggregated, component, instance.fleet.pools)[:, : aggregated.last + 1]
     # Weekends and holidays have capacity that no sequence can use.
     sends = np.zeros(capacity.shape, dtype=bool)
-    np.logical_or.at(sends, component[stages.sequence], stages.sends[:, : terrain.last + 1])
+    np.logical_or.at(sends, component[stages.sequence], stages.sends[:, : aggregated.last + 1])
     caught_up = (np.cumsum(capacity * sends, axis=1) < emails[:, None]).sum(axis=1).max(initial=0)
-    caught_up = min(int(caught_up), terrain.last)
-    ends = trajectories(stages, terrain.release)[:, caught_up]
+    caught_up = min(int(caught_up), aggregated.last)
+    ends = trajectories(stages, aggregated.release)[:, caught_up]
     longest = np.where(stages.path != NONE, ends, 0).max(initial=0)
-    return min(int(longest) + MARGIN, terrain.last + 2)
+    return min(int(longest) + MARGIN, aggregated.last + 2)
 
 
-def _pooled(terrain: Terrain, component: np.ndarray, pools: list[np.ndarray]) -> np.ndarray:
+def _pooled(
+    aggregated: AggregatedInstance, component: np.ndarray, pools: list[np.ndarray]
+) -> np.ndarray:
     """Return the room of each component's mailboxes together."""
-    room = np.zeros((int(component.max(initial=0)) + 1, terrain.room.shape[1]))
+    room = np.zeros((int(component.max(initial=0)) + 1, aggregated.room.shape[1]))
     for place in range(len(room)):
         members = [pools[sequence] for sequence in np.flatnonzero(component == place)]
-        room[place] = terrain.room[np.unique(np.concatenate(members)).astype(np.int64)].sum(axis=0)
+        room[place] = aggregated.room[np.unique(np.concatenate(members)).astype(np.int64)].sum(
+            axis=0
+        )
     return room
 
 
-def _prices(work: Workload, parameters: Parameters) -> Prices:
-    priority = work.problem.sequences["priority"].to_numpy()[work.stages.sequence]
-    return Prices(priority, parameters.slip_weight)
+def _prices(instance: Instance, parameters: Parameters) -> CostWeights:
+    priority = instance.problem.sequences["priority"].to_numpy()[instance.stages.sequence]
+    return CostWeights(priority, parameters.slip_weight)
 
 
 def _cheaper(
-    work: Workload, terrain: Terrain, wanted: Demand, parameters: Parameters, days: int
+    instance: Instance,
+    aggregated: AggregatedInstance,
+    wanted: Demand,
+    parameters: Parameters,
+    days: int,
 ) -> Counts:
     """Decide with and without targets, and keep what costs less, component by component."""
-    prices = _prices(work, parameters)
-    component = mailbox_components(work.fleet.pools)
-    stages, pairs = work.stages, terrain.pairs
+    prices = _prices(instance, parameters)
+    component = mailbox_components(instance.fleet.pools)
+    stages, pairs = instance.stages, aggregated.pairs
     arriving = wanted.free.copy()
     np.add.at(arriving, pairs.stage, wanted.bound)
     cut = arriving[:, :days].copy()
     cut[:, -1] += arriving[:, days:].sum(axis=1)
-    capacity = _pooled(terrain, component, work.fleet.pools)[:, :days]
+    capacity = _pooled(aggregated, component, instance.fleet.pools)[:, :days]
     capacity[:, -1] = arriving.sum() * int(stages.remaining.max(initial=1))
     flow = Flow(
         stages,
         cut,
-        terrain.release,
+        aggregated.release,
         stages.ready,
         capacity,
         component[stages.sequence],
         prices.priority,
         CAUTION * prices.slip_weight,
     )
-    guided = decide(terrain, wanted, relax(flow, PASSES).sends)
-    plain = decide(terrain, wanted)
+    guided = decide(aggregated, wanted, relax(flow, PASSES).sends)
+    plain = decide(aggregated, wanted)
     of_pair = component[stages.sequence[pairs.stage]]
     costs = [
         np.bincount(
             of_pair,
-            _cost(terrain, counts, prices, surcharge(prices.priority, parameters)),
+            _cost(aggregated, counts, prices, surcharge(prices.priority, parameters)),
             len(capacity),
         )
         for counts in (plain, guided)
@@ -141,29 +153,31 @@ def _cheaper(
     )
 
 
-def _cost(terrain: Terrain, counts: Counts, prices: Prices, left_out: np.ndarray) -> np.ndarray:
+def _cost(
+    aggregated: AggregatedInstance, counts: Counts, prices: CostWeights, left_out: np.ndarray
+) -> np.ndarray:
     """Return the cost of each pair's emails, up to a constant of the demand.
 
     What found no room counts from the day after the horizon on, and `left_out` (by stage) on top.
     """
-    stages, pairs = terrain.stages, terrain.pairs
+    stages, pairs = aggregated.stages, aggregated.pairs
     sends = counts.bound + counts.free
     day = np.arange(sends.shape[1])
     slip = prices.priority * np.where(stages.is_first, 0.0, prices.slip_weight)
     weight = (prices.priority + slip)[pairs.stage]
     # Relative to leaving everything out, so that an email that was not placed costs nothing less.
-    cost = weight * (sends * (day - terrain.last - 1)).sum(axis=1)
+    cost = weight * (sends * (day - aggregated.last - 1)).sum(axis=1)
     cost -= left_out[pairs.stage] * sends.sum(axis=1)
     after = stages.following[pairs.stage]
     goes_on = after != NONE
-    ready = stages.ready[after[goes_on]] - terrain.last - 1
+    ready = stages.ready[after[goes_on]] - aggregated.last - 1
     cost[goes_on] -= slip[after[goes_on]] * (sends[goes_on] * np.minimum(ready, 0)).sum(axis=1)
     return np.asarray(cost)
 
 
 def _improve(
-    work: Workload,
-    rules: Rules,
+    instance: Instance,
+    limits: Limits,
     placement: Placement,
     fixed: np.ndarray,
     pairs: Pairs,
@@ -171,20 +185,26 @@ def _improve(
     days: int,
 ) -> bool:
     """Take out the chains that slip and give each its cheapest way; tell whether that helped."""
-    emails, chains = work.emails, work.chains
-    component = components(work)
-    delay = delays(work, placement, rules.last, parameters)
+    emails, chains = instance.emails, instance.chains
+    component = components(instance)
+    delay = delays(instance, placement, limits.last, parameters)
     slips = np.zeros(len(chains), dtype=bool)
     slips[emails.chain[(delay.slip > 0) & ~fixed]] = True
     new = np.flatnonzero(slips[emails.chain] & ~fixed)
     if not len(new):
         return False
     other = placement.copy()
-    other.cut(work, new)
-    terrain = _terrain(work, rules, other, pairs)
-    wanted = demand(work, rules, other, pairs)
-    assign(work, rules, other, pairs, reinsert(terrain, wanted, _prices(work, parameters), days))
-    after = delays(work, other, rules.last, parameters)
+    other.cut(instance, new)
+    aggregated = _terrain(instance, limits, other, pairs)
+    wanted = demand(instance, limits, other, pairs)
+    assign(
+        instance,
+        limits,
+        other,
+        pairs,
+        reinsert(aggregated, wanted, _prices(instance, parameters), days),
+    )
+    after = delays(instance, other, limits.last, parameters)
     saved = np.bincount(component[emails.chain], delay.cost - after.cost)
     better = saved > 1e-9 * delay.cost.sum()
     if not better.any():

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.counts import Counts, Demand, Terrain
+from sendplan.planner.model.counts import AggregatedInstance, Counts, Demand
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 
 _NEVER = 1e12
 """Cost of a day that cannot be used."""
@@ -25,7 +25,7 @@ A mailbox whose way is dear waits until those with cheap ones have taken what th
 
 
 @dataclass(frozen=True)
-class Prices:
+class CostWeights:
     """What a day costs, by stage.
 
     Parameters
@@ -38,16 +38,18 @@ class Prices:
     slip_weight: float
 
 
-def reinsert(terrain: Terrain, demand: Demand, prices: Prices, days: int) -> Counts:
+def reinsert(
+    aggregated: AggregatedInstance, demand: Demand, prices: CostWeights, days: int
+) -> Counts:
     """Place chains one group at a time where they cost least.
 
     Parameters
     ----------
-    terrain : Terrain
+    aggregated instance : Terrain
         Room that is left, and rules.
     demand : Demand
         Chains to place.
-    prices : Prices
+    prices : CostWeights
         What lateness and slip cost.
     days : int
         How many days to look at.
@@ -57,26 +59,28 @@ def reinsert(terrain: Terrain, demand: Demand, prices: Prices, days: int) -> Cou
     Counts
         What is not in it found no way within those days.
     """
-    return _Insertion(terrain, demand, prices, days).run()
+    return _Insertion(aggregated, demand, prices, days).run()
 
 
 class _Insertion:
     """Room and availability while groups are placed."""
 
-    def __init__(self, terrain: Terrain, demand: Demand, prices: Prices, days: int) -> None:
-        self.terrain, self.demand = terrain, demand
-        self.stages, self.pairs = terrain.stages, terrain.pairs
-        self.days = days = min(days, terrain.last + 1)
+    def __init__(
+        self, aggregated: AggregatedInstance, demand: Demand, prices: CostWeights, days: int
+    ) -> None:
+        self.aggregated, self.demand = aggregated, demand
+        self.stages, self.pairs = aggregated.stages, aggregated.pairs
+        self.days = days = min(days, aggregated.last + 1)
         self.day = np.arange(days)
-        self.room = terrain.room[:, :days].copy()
-        self.new_room = terrain.new_room[:, :days].copy()
+        self.room = aggregated.room[:, :days].copy()
+        self.new_room = aggregated.new_room[:, :days].copy()
         self.limited = np.asarray((self.new_room < UNLIMITED).any(axis=1))
         self.first = self.stages.is_first
         slip = prices.priority * np.where(self.first, 0.0, prices.slip_weight)
         sends = self.stages.sends[:, :days]
         self.cost = np.where(sends, (prices.priority + slip)[:, None] * self.day, _NEVER)
         # An email released beyond the days looked at finds none of them.
-        self.release = np.minimum(terrain.release[:, :days], days)
+        self.release = np.minimum(aggregated.release[:, :days], days)
         self.credit = slip[:, None] * self.stages.ready[:, :days]
         self.bound = np.zeros(demand.bound.shape, dtype=np.int32)
         self.free = np.zeros(demand.bound.shape, dtype=np.int32)
@@ -174,8 +178,8 @@ class _Insertion:
         key = sequence[starts] * self.days + day[starts]
         for place in np.unique(key):
             here = starts[key == place]
-            allowed = np.minimum(np.cumsum(result[here]), self.new_room.ravel()[place])
-            result[here] = np.diff(allowed, prepend=0)
+            limits = np.minimum(np.cumsum(result[here]), self.new_room.ravel()[place])
+            result[here] = np.diff(limits, prepend=0)
         return result
 
     def _place_bound(self) -> None:
@@ -183,7 +187,7 @@ class _Insertion:
         pair, day = np.nonzero(self.demand.bound[:, : self.days])
         left = self.demand.bound[pair, day].copy()
         mailbox, stage = self.pairs.mailbox[pair], self.pairs.stage[pair]
-        order = np.lexsort((day, -self.terrain.urgency[stage], mailbox))
+        order = np.lexsort((day, -self.aggregated.urgency[stage], mailbox))
         mailbox, stage, day, left = mailbox[order], stage[order], day[order], left[order]
         boxes = np.unique(mailbox)
         turn = np.searchsorted(mailbox, boxes)

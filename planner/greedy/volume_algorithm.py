@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.step_classes import NONE, Stages
+from sendplan.planner.model.stages import NONE, Stages
 
 _NEVER = 1e12
 """Cost of sending on a day on which a stage must not."""
@@ -84,10 +84,10 @@ def relax(flow: Flow, passes: int) -> Relaxation:
     Relaxation
         The same for the same input.
     """
-    return _Volume(flow).run(passes)
+    return _VolumeAlgorithm(flow).run(passes)
 
 
-class _Volume:
+class _VolumeAlgorithm:
     """Prices, step lengths and the running average, by component."""
 
     def __init__(self, flow: Flow) -> None:

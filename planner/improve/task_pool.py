@@ -1,4 +1,4 @@
-"""The crew: who works on parts of a problem side by side, and who may call it off."""
+"""The task pool: who works on subproblems of a problem side by side, and who may call it off."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sendplan.planner.plan.optimality_gap import relative_gap
-from sendplan.planner.schema.vocabulary import Stop
+from sendplan.planner.schema.vocabulary import Termination
 
 Result = TypeVar("Result")
 
 POLL = 0.2
-"""Seconds after which a waiting crew looks up."""
+"""Seconds after which a waiting task pool looks up."""
 
 
 @dataclass(frozen=True)
-class Progress:
+class SearchProgress:
     """How far a plan has come.
 
     Parameters
@@ -42,48 +42,48 @@ class Progress:
         return relative_gap(self.cost, self.lower_bound)
 
 
-class Watch(Protocol):
+class ProgressCallback(Protocol):
     """Somebody who looks on."""
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: SearchProgress) -> None:
         """Be told how far the plan has come."""
 
-    def stop(self) -> Stop | None:
+    def stop(self) -> Termination | None:
         """Say whether, and why, the plan so far is to be taken as it is."""
 
 
-class Nobody:
+class SilentCallback:
     """A watch that watches nothing."""
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: SearchProgress) -> None:
         """Be told, and do nothing."""
 
-    def stop(self) -> Stop | None:
+    def stop(self) -> Termination | None:
         """Let the work go on."""
         return None
 
 
-class Crew:
+class TaskPool:
     """Runs tasks on an executor, and stops where somebody says so.
 
     Parameters
     ----------
     executor : Executor
         Threads, processes or machines; tasks are pure functions of values that can be pickled.
-    watch : Watch
+    callback : ProgressCallback
         Asked every so often; Ctrl-C has the same effect.
     """
 
-    def __init__(self, executor: Executor, watch: Watch) -> None:
+    def __init__(self, executor: Executor, callback: ProgressCallback) -> None:
         self.executor = executor
-        self.watch = watch
-        self.stopped: Stop | None = None
+        self.callback = callback
+        self.stopped: Termination | None = None
 
     @classmethod
     @contextmanager
     def called(
-        cls, executor: Executor | None, workers: int, watch: Watch, prefix: str = ""
-    ) -> Iterator["Crew"]:
+        cls, executor: Executor | None, workers: int, callback: ProgressCallback, prefix: str = ""
+    ) -> Iterator["TaskPool"]:
         """Call together who works, and send them home afterwards.
 
         Parameters
@@ -92,14 +92,14 @@ class Crew:
             Who works; None for threads of our own.
         workers : int
             How many threads.
-        watch : Watch
+        callback : ProgressCallback
             Who looks on.
         prefix : str
             How the names of these threads begin.
         """
         pool = executor or ThreadPoolExecutor(workers, prefix)
         try:
-            yield cls(pool, watch)
+            yield cls(pool, callback)
         finally:
             if executor is None:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -130,11 +130,11 @@ class Crew:
             open_ones = set(futures)
             while open_ones:
                 _, open_ones = wait(open_ones, timeout=POLL, return_when=FIRST_COMPLETED)
-                self.stopped = self.watch.stop()
+                self.stopped = self.callback.stop()
                 if self.stopped is not None:
                     break
         except KeyboardInterrupt:
-            self.stopped = Stop.INTERRUPTED
+            self.stopped = Termination.INTERRUPTED
         for future in futures:
             future.cancel()
         ended = [future.done() and not future.cancelled() for future in futures]

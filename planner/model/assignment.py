@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 
 
 @dataclass
@@ -28,45 +28,45 @@ class Placement:
     mailbox: np.ndarray
 
     @classmethod
-    def empty(cls, work: Workload) -> "Placement":
+    def empty(cls, instance: Instance) -> "Placement":
         """Return a placement of nothing, with bound threads at their mailbox."""
-        return cls(np.full(len(work.emails), NONE), work.chains.mailbox.copy())
+        return cls(np.full(len(instance.emails), NONE), instance.chains.mailbox.copy())
 
     def copy(self) -> "Placement":
         """Return another one with the same days and mailboxes."""
         return Placement(self.day.copy(), self.mailbox.copy())
 
-    def placed(self, work: Workload) -> np.ndarray:
+    def placed(self, instance: Instance) -> np.ndarray:
         """Return how many emails of each chain have a day; shape (chains,)."""
-        return np.bincount(work.emails.chain[self.day != NONE], minlength=len(work.chains))
+        return np.bincount(instance.emails.chain[self.day != NONE], minlength=len(instance.chains))
 
-    def load(self, work: Workload) -> np.ndarray:
+    def load(self, instance: Instance) -> np.ndarray:
         """Return how many emails leave each mailbox on each day; shape (mailboxes, days)."""
-        result = np.zeros(work.fleet.capacity.shape, dtype=np.int64)
+        result = np.zeros(instance.fleet.capacity.shape, dtype=np.int64)
         email = np.flatnonzero(self.day != NONE)
-        np.add.at(result, (self.mailbox[work.emails.chain[email]], self.day[email]), 1)
+        np.add.at(result, (self.mailbox[instance.emails.chain[email]], self.day[email]), 1)
         return result
 
-    def cut(self, work: Workload, email: np.ndarray) -> None:
+    def cut(self, instance: Instance, email: np.ndarray) -> None:
         """Take emails out, with all that follow them in their chains.
 
         Parameters
         ----------
-        work : Workload
+        instance : Instance
             The work.
         email : ndarray of int
             Emails to take out.
         """
-        chains = work.chains
+        chains = instance.chains
         first = np.full(len(chains), np.iinfo(np.int64).max)
-        np.minimum.at(first, work.emails.chain[email], work.emails.order[email])
-        out = work.emails.order >= first[work.emails.chain]
+        np.minimum.at(first, instance.emails.chain[email], instance.emails.order[email])
+        out = instance.emails.order >= first[instance.emails.chain]
         self.day[out] = NONE
         self.mailbox[first == 0] = chains.mailbox[first == 0]
 
 
 @dataclass
-class Room:
+class ResidualCapacity:
     """What is left to use once a placement stands.
 
     Parameters
@@ -74,7 +74,7 @@ class Room:
     mailbox, new : ndarray of int
         Emails by mailbox and day, first emails by sequence and day, that may still leave.
     busy : ndarray of bool
-        Days used by shared contacts, see `Rules`.
+        Days used by shared contacts, see `Limits`.
     closed : ndarray of bool, shape (mailboxes, windows, days), or None
         Where min_gap_seconds leaves no room for one more email of a window; None: nowhere.
     """
@@ -85,29 +85,35 @@ class Room:
     closed: np.ndarray | None = None
 
     @classmethod
-    def beside(cls, work: Workload, rules: Rules, placement: Placement) -> "Room":
+    def beside(cls, instance: Instance, limits: Limits, placement: Placement) -> "ResidualCapacity":
         """Return the room that a placement leaves."""
-        room = cls(rules.room.copy(), rules.new_room.copy(), rules.busy.copy())
-        room.mailbox[:, rules.last + 1 :] = 0
-        room.take(work, rules, placement, np.flatnonzero(placement.day != NONE))
+        room = cls(limits.room.copy(), limits.new_room.copy(), limits.busy.copy())
+        room.mailbox[:, limits.last + 1 :] = 0
+        room.take(instance, limits, placement, np.flatnonzero(placement.day != NONE))
         return room
 
-    def take(self, work: Workload, rules: Rules, placement: Placement, email: np.ndarray) -> None:
+    def take(
+        self, instance: Instance, limits: Limits, placement: Placement, email: np.ndarray
+    ) -> None:
         """Use the room of emails that have just been placed."""
-        chain, stage, day = work.emails.chain[email], work.emails.stage[email], placement.day[email]
+        chain, stage, day = (
+            instance.emails.chain[email],
+            instance.emails.stage[email],
+            placement.day[email],
+        )
         np.subtract.at(self.mailbox, (placement.mailbox[chain], day), 1)
-        first = work.stages.is_first[stage]
-        np.subtract.at(self.new, (work.stages.sequence[stage[first]], day[first]), 1)
-        known = rules.shared[chain] != NONE
-        self.busy[rules.shared[chain[known]], day[known]] = True
+        first = instance.stages.is_first[stage]
+        np.subtract.at(self.new, (instance.stages.sequence[stage[first]], day[first]), 1)
+        known = limits.shared[chain] != NONE
+        self.busy[limits.shared[chain[known]], day[known]] = True
 
 
-def first_days(work: Workload, rules: Rules, placement: Placement) -> np.ndarray:
+def first_days(instance: Instance, limits: Limits, placement: Placement) -> np.ndarray:
     """Return the first day on which each chain's next unplaced email may leave.
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         What stands already; emails of a chain are placed from its beginning.
@@ -117,9 +123,9 @@ def first_days(work: Workload, rules: Rules, placement: Placement) -> np.ndarray
     ndarray of int, shape (chains,)
         Day indices; of no meaning for chains that are placed whole.
     """
-    placed = placement.placed(work)
-    result = rules.first_release.copy()
-    going = np.flatnonzero((placed > 0) & (placed < np.diff(work.chains.offset)))
-    email = work.chains.offset[going] + placed[going]
-    result[going] = rules.release[work.emails.stage[email], placement.day[email - 1]]
+    placed = placement.placed(instance)
+    result = limits.first_release.copy()
+    going = np.flatnonzero((placed > 0) & (placed < np.diff(instance.chains.offset)))
+    email = instance.chains.offset[going] + placed[going]
+    result[going] = limits.release[instance.emails.stage[email], placement.day[email - 1]]
     return result

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.instance import Instance
 
 
 def mailbox_components(pools: list[np.ndarray]) -> np.ndarray:
@@ -23,12 +23,12 @@ def mailbox_components(pools: list[np.ndarray]) -> np.ndarray:
     return connected(len(pools), [(sequence, mailbox)])
 
 
-def components(work: Workload) -> np.ndarray:
+def components(instance: Instance) -> np.ndarray:
     """Tell apart the parts of the work that share no mailbox and no contact.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The work.
 
     Returns
@@ -36,16 +36,20 @@ def components(work: Workload) -> np.ndarray:
     ndarray of int, shape (chains,)
         Number of each chain's component.
     """
-    sequence = work.stages.sequence[work.chains.stage] if len(work.chains) else work.chains.stage
-    return np.asarray(sequence_components(work)[sequence])
+    sequence = (
+        instance.stages.sequence[instance.chains.stage]
+        if len(instance.chains)
+        else instance.chains.stage
+    )
+    return np.asarray(sequence_components(instance)[sequence])
 
 
-def sequence_components(work: Workload) -> np.ndarray:
+def sequence_components(instance: Instance) -> np.ndarray:
     """Find the groups of sequences that share mailboxes or contacts.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The work.
 
     Returns
@@ -53,11 +57,15 @@ def sequence_components(work: Workload) -> np.ndarray:
     ndarray of int, shape (sequences,)
         Number of each sequence's component, from 0.
     """
-    sequence = work.stages.sequence[work.chains.stage] if len(work.chains) else work.chains.stage
-    pools = work.fleet.pools
+    sequence = (
+        instance.stages.sequence[instance.chains.stage]
+        if len(instance.chains)
+        else instance.chains.stage
+    )
+    pools = instance.fleet.pools
     mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
     linked = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
-    return connected(len(pools), [(linked, mailbox), (sequence, work.chains.contact)])
+    return connected(len(pools), [(linked, mailbox), (sequence, instance.chains.contact)])
 
 
 def connected(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

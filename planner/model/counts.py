@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.step_classes import NONE, Stages
+from sendplan.planner.model.stages import NONE, Stages
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Terrain:
+class AggregatedInstance:
     """What the greedy moves on; the last index of days is the horizon's `beyond`.
 
     Parameters
@@ -119,7 +119,7 @@ def trajectories(stages: Stages, release: np.ndarray) -> np.ndarray:
     stages : Stages
         The stages.
     release : ndarray of int, shape (stages, days)
-        See `Terrain`.
+        See `AggregatedInstance`.
 
     Returns
     -------

@@ -8,17 +8,17 @@ import numpy as np
 
 from sendplan.planner.model.assignment import Placement, first_days
 from sendplan.planner.model.counts import Counts, Demand, Pairs
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 
 
-def demand(work: Workload, rules: Rules, placement: Placement, pairs: Pairs) -> Demand:
+def demand(instance: Instance, limits: Limits, placement: Placement, pairs: Pairs) -> Demand:
     """Count the chains that a placement leaves unfinished, by where they stand.
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         What stands already.
@@ -30,26 +30,26 @@ def demand(work: Workload, rules: Rules, placement: Placement, pairs: Pairs) -> 
     Demand
         Chains by stage, mailbox and first possible day.
     """
-    size = work.problem.horizon.size
-    chain, stage = _unfinished(work, placement)
-    day = first_days(work, rules, placement)[chain]
+    size = instance.problem.horizon.size
+    chain, stage = _unfinished(instance, placement)
+    day = first_days(instance, limits, placement)[chain]
     mailbox = placement.mailbox[chain]
     given = mailbox != NONE
     bound = np.zeros((len(pairs.stage), size), dtype=np.int64)
     np.add.at(bound, (pairs.number[stage[given], mailbox[given]], day[given]), 1)
-    free = np.zeros((len(work.stages.step), size), dtype=np.int64)
+    free = np.zeros((len(instance.stages.step), size), dtype=np.int64)
     np.add.at(free, (stage[~given], day[~given]), 1)
     return Demand(bound, free)
 
 
 def assign(
-    work: Workload, rules: Rules, placement: Placement, pairs: Pairs, counts: Counts
+    instance: Instance, limits: Limits, placement: Placement, pairs: Pairs, counts: Counts
 ) -> None:
     """Give the counted places to chains.
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         What stood when the demand was counted; changed in place.
@@ -58,10 +58,10 @@ def assign(
     counts : Counts
         The decision.
     """
-    stages, chains = work.stages, work.chains
-    chain, stage = _unfinished(work, placement)
-    day = first_days(work, rules, placement)[chain]
-    email = chains.offset[chain] + placement.placed(work)[chain]
+    stages, chains = instance.stages, instance.chains
+    chain, stage = _unfinished(instance, placement)
+    day = first_days(instance, limits, placement)[chain]
+    email = chains.offset[chain] + placement.placed(instance)[chain]
     alive = np.ones(len(chain), dtype=bool)
     tables = (_by_stage(pairs, counts.free, len(stages.step)), _by_pair(counts.bound))
     for remaining in range(int(stages.remaining.max(initial=0)), 0, -1):
@@ -85,7 +85,7 @@ def assign(
             following = stages.following[stage[group]]
             alive[group[following == NONE]] = False
             group, following = group[following != NONE], following[following != NONE]
-            day[group] = rules.release[following, placement.day[email[group]]]
+            day[group] = limits.release[following, placement.day[email[group]]]
             stage[group] = following
             email[group] += 1
 
@@ -120,9 +120,9 @@ def _by_stage(pairs: Pairs, count: np.ndarray, stages: int) -> _Places:
     return _Places(begins, np.repeat(day, times), np.repeat(pairs.mailbox[pair], times))
 
 
-def _unfinished(work: Workload, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+def _unfinished(instance: Instance, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
     """Return the chains with emails left to place, and the stage at which each stands."""
-    placed = placement.placed(work)
-    chain = np.flatnonzero(placed < np.diff(work.chains.offset))
-    email = work.chains.offset[chain] + placed[chain]
-    return chain, work.emails.stage[email]
+    placed = placement.placed(instance)
+    chain = np.flatnonzero(placed < np.diff(instance.chains.offset))
+    email = instance.chains.offset[chain] + placed[chain]
+    return chain, instance.emails.stage[email]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.model.mailbox_capacity import UNLIMITED, Fleet, fleet_of
-from sendplan.planner.model.step_classes import NONE, Stages, calendars_of, stages_of
+from sendplan.planner.model.mailbox_capacity import UNLIMITED, MailboxCapacity, fleet_of
+from sendplan.planner.model.stages import NONE, Stages, calendars_of, stages_of
 from sendplan.planner.model.windows import Windows, windows_of
-from sendplan.planner.problem.enrollment_state import Progress, progress
+from sendplan.planner.problem.enrollment_state import EnrollmentState, enrollment_state
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.problem.slots import has_slot
 from sendplan.planner.schema import dates
@@ -98,7 +98,7 @@ class Emails:
 
 
 @dataclass(frozen=True)
-class Workload:
+class Instance:
     """Everything that a method needs to place emails.
 
     Parameters
@@ -120,7 +120,7 @@ class Workload:
     chains: Chains
     emails: Emails
     windows: Windows
-    fleet: Fleet
+    fleet: MailboxCapacity
     new_used: np.ndarray
     new_limit: np.ndarray
     contact_days: pd.DataFrame
@@ -135,7 +135,7 @@ class Workload:
         return result
 
 
-def workload(problem: Problem) -> Workload:
+def build_instance(problem: Problem) -> Instance:
     """Turn a problem into arrays.
 
     Parameters
@@ -145,10 +145,10 @@ def workload(problem: Problem) -> Workload:
 
     Returns
     -------
-    Workload
+    Instance
         Chains sorted by enrolment, so that a stable sort keeps older enrolments first.
     """
-    state = progress(problem)
+    state = enrollment_state(problem)
     enrollments = problem.enrollments
     sequence = pd.Index(problem.sequences["id"]).get_indexer(enrollments["sequence_id"])
     wanted = goes_on(problem, state, sequence) & (state.remaining != 0)
@@ -178,7 +178,7 @@ def workload(problem: Problem) -> Workload:
         not_before=state.in_flight_at[kept] + 1,
         offset=np.append(0, np.cumsum(length)),
     )
-    return Workload(
+    return Instance(
         problem=problem,
         stages=stages,
         chains=chains,
@@ -196,7 +196,7 @@ def workload(problem: Problem) -> Workload:
     )
 
 
-def goes_on(problem: Problem, state: Progress, sequence: np.ndarray) -> np.ndarray:
+def goes_on(problem: Problem, state: EnrollmentState, sequence: np.ndarray) -> np.ndarray:
     """Tell which enrollments are sent what they have still to get.
 
     Those that hard rules Not planned and Behind a row in flight leave out are not.
@@ -224,10 +224,10 @@ def goes_on(problem: Problem, state: Progress, sequence: np.ndarray) -> np.ndarr
 
 def _threads(
     problem: Problem,
-    state: Progress,
+    state: EnrollmentState,
     sequence: np.ndarray,
     order: np.ndarray,
-    fleet: Fleet,
+    fleet: MailboxCapacity,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each chain's bound mailbox, and why it is blocked (None where it is not)."""
     mailboxes = problem.mailboxes
@@ -253,7 +253,7 @@ def _threads(
 
 def _first_ready(
     problem: Problem,
-    state: Progress,
+    state: EnrollmentState,
     sequence: np.ndarray,
     order: np.ndarray,
     windows: Windows,
@@ -366,7 +366,7 @@ def _existing(
     return mailbox, day, at
 
 
-def _new_used(problem: Problem, state: Progress, sequence: np.ndarray) -> np.ndarray:
+def _new_used(problem: Problem, state: EnrollmentState, sequence: np.ndarray) -> np.ndarray:
     horizon = problem.horizon
     rows = state.rows[state.rows["first"].to_numpy()]
     day = rows["day"].to_numpy() - horizon.origin
@@ -376,7 +376,7 @@ def _new_used(problem: Problem, state: Progress, sequence: np.ndarray) -> np.nda
     return used
 
 
-def _contact_days(problem: Problem, state: Progress, contact: np.ndarray) -> pd.DataFrame:
+def _contact_days(problem: Problem, state: EnrollmentState, contact: np.ndarray) -> pd.DataFrame:
     horizon = problem.horizon
     rows = state.rows[(state.rows["enrollment"] >= 0).to_numpy()]
     elsewhere = problem.contact_days

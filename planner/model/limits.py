@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.spacing_capacity import gap_room
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.dates import SECOND
 
 
 @dataclass(frozen=True)
-class Rules:
+class Limits:
     """The hard rules as tables over days; the last index is the horizon's `beyond`.
 
     Parameters
@@ -49,58 +49,58 @@ class Rules:
     shared: np.ndarray
 
 
-def rules(work: Workload, parameters: Parameters) -> Rules:
+def limits_of(instance: Instance, parameters: Parameters) -> Limits:
     """Work out what a plan with these parameters may use.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The work to plan.
     parameters : Parameters
         How to plan.
 
     Returns
     -------
-    Rules
+    Limits
         Tables for any method.
     """
-    horizon, stages, chains = work.problem.horizon, work.stages, work.chains
+    horizon, stages, chains = instance.problem.horizon, instance.stages, instance.chains
     # Index 1 is today's UTC date.
     last = horizon.last if parameters.horizon_days is None else parameters.horizon_days + 1
-    room = np.zeros((work.fleet.capacity.shape[0], horizon.size), dtype=np.int64)
-    room[:, :-1] = np.maximum(work.fleet.capacity - work.fleet.used, 0)
-    gaps = gap_room(work)
+    room = np.zeros((instance.fleet.capacity.shape[0], horizon.size), dtype=np.int64)
+    room[:, :-1] = np.maximum(instance.fleet.capacity - instance.fleet.used, 0)
+    gaps = gap_room(instance)
     expected_room = room.copy()
     expected_room[:, :-1] = np.minimum(room[:, :-1], gaps.expected)
     room[:, :-1] = np.minimum(room[:, :-1], gaps.most)
     for table in (room, expected_room):
         table[:, last + 1 :] = UNLIMITED
-    new_room = np.full((len(work.new_limit), horizon.size), UNLIMITED, dtype=np.int64)
-    new_room[:, :-1] = np.maximum(work.new_limit[:, None] - work.new_used, 0)
+    new_room = np.full((len(instance.new_limit), horizon.size), UNLIMITED, dtype=np.int64)
+    new_room[:, :-1] = np.maximum(instance.new_limit[:, None] - instance.new_used, 0)
 
     next_day = stages.next_sending_day()
     release = stages.ready
     if parameters.one_a_day:
         tomorrow = np.minimum(np.arange(horizon.size) + 1, horizon.beyond)
         release = np.maximum(release, next_day[:, tomorrow])
-    priority = work.problem.sequences["priority"].to_numpy()[stages.sequence]
+    priority = instance.problem.sequences["priority"].to_numpy()[stages.sequence]
     # A follow-up that waits costs a day of slip, whichever it is; of two, the one whose chain ends
     # sooner goes first, since it leaves the queue for good.
     waiting = parameters.slip_weight * (1 + 1 / stages.remaining)
     urgency = priority * np.where(stages.is_first, stages.remaining, waiting)
 
-    busy, shared = _shared_contacts(work, parameters)
+    busy, shared = _shared_contacts(instance, parameters)
     first = chains.ready.copy()
     while len(first):
         taken = (shared != NONE) & busy[shared, first]
-        taken |= ~_open_beyond(work.windows.usable)[chains.window, first]
-        closes = _open_beyond(work.windows.closes)[chains.window, first]
+        taken |= ~_open_beyond(instance.windows.usable)[chains.window, first]
+        closes = _open_beyond(instance.windows.closes)[chains.window, first]
         taken |= (closes <= chains.not_before + SECOND) & (first <= horizon.last)
         if not taken.any():
             break
         after = np.minimum(first[taken] + 1, horizon.beyond)
         first[taken] = next_day[chains.stage[taken], after]
-    return Rules(last, room, expected_room, new_room, release, urgency, first, busy, shared)
+    return Limits(last, room, expected_room, new_room, release, urgency, first, busy, shared)
 
 
 def _open_beyond(table: np.ndarray) -> np.ndarray:
@@ -108,13 +108,13 @@ def _open_beyond(table: np.ndarray) -> np.ndarray:
     return np.pad(table, ((0, 0), (0, 1)), constant_values=1)
 
 
-def _shared_contacts(work: Workload, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
-    contact = work.chains.contact
-    size = work.problem.horizon.size
+def _shared_contacts(instance: Instance, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
+    contact = instance.chains.contact
+    size = instance.problem.horizon.size
     if not parameters.one_a_day or not len(contact):
         return np.zeros((1, size), dtype=bool), np.full(len(contact), NONE)
     chains_of = np.bincount(contact)
-    used = work.contact_days
+    used = instance.contact_days
     used = used[(used["contact"] < len(chains_of)).to_numpy()]
     concerns = chains_of > 1
     concerns[used["contact"].to_numpy()] = True
@@ -124,17 +124,17 @@ def _shared_contacts(work: Workload, parameters: Parameters) -> tuple[np.ndarray
     return busy, row[contact]
 
 
-def horizon_end(allowed: Rules, parameters: Parameters, day: np.ndarray) -> int:
+def horizon_end(limits: Limits, parameters: Parameters, day: np.ndarray) -> int:
     """Return the horizon's last day: the given one, or the last one needed.
 
     Parameters
     ----------
-    allowed, parameters
+    limits, parameters
         What may be used, and how is planned.
     day : ndarray of int, shape (emails,)
         Days of the emails, `NONE` where there is none.
     """
     if parameters.horizon_days is not None:
-        return allowed.last
+        return limits.last
     today = 1
     return int(day.max()) if (day != NONE).any() else today

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.problem.enrollment_state import Progress
+from sendplan.planner.problem.enrollment_state import EnrollmentState
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.problem.slots import has_slot
 from sendplan.planner.schema.dates import DAY, SECOND
@@ -17,7 +17,7 @@ UNLIMITED = np.iinfo(np.int32).max // 4
 
 
 @dataclass(frozen=True)
-class Fleet:
+class MailboxCapacity:
     """The mailboxes and what of them is used already.
 
     Parameters
@@ -42,19 +42,19 @@ class Fleet:
     planned: np.ndarray
 
 
-def fleet_of(problem: Problem, state: Progress) -> Fleet:
+def fleet_of(problem: Problem, state: EnrollmentState) -> MailboxCapacity:
     """Work out what the mailboxes may still send.
 
     Parameters
     ----------
     problem : Problem
         Mailboxes, links, and days already used.
-    state : Progress
+    state : EnrollmentState
         History.
 
     Returns
     -------
-    Fleet
+    MailboxCapacity
         With ramps applied; min_gap_seconds is not yet.
     """
     horizon = problem.horizon
@@ -105,4 +105,4 @@ def fleet_of(problem: Problem, state: Progress) -> Fleet:
     place = slots["send_day"].to_numpy() - horizon.origin
     within = (box >= 0) & (place >= 0) & (place <= horizon.last)
     np.add.at(planned, (box[within], place[within]), 1)
-    return Fleet(np.minimum(capacity, UNLIMITED), used, gap, pools, taken, planned)
+    return MailboxCapacity(np.minimum(capacity, UNLIMITED), used, gap, pools, taken, planned)

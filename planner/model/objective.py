@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS
@@ -32,12 +32,12 @@ class Delays:
     cost: np.ndarray
 
 
-def moved(work: Workload, placement: Placement) -> np.ndarray:
+def moved(instance: Instance, placement: Placement) -> np.ndarray:
     """Tell which emails leave their existing slot: another day, another mailbox, or none.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The work.
     placement : Placement
         Days and mailboxes.
@@ -47,7 +47,7 @@ def moved(work: Workload, placement: Placement) -> np.ndarray:
     ndarray of bool, shape (emails,)
         False where an email had no slot.
     """
-    emails = work.emails
+    emails = instance.emails
     stays = (
         (placement.day != NONE)
         & (emails.existing_day == placement.day)
@@ -79,12 +79,12 @@ def surcharge(priority: np.ndarray, parameters: Parameters) -> np.ndarray:
     return priority * MAX_HORIZON_DAYS * (1 + parameters.slip_weight)
 
 
-def delays(work: Workload, placement: Placement, end: int, parameters: Parameters) -> Delays:
+def delays(instance: Instance, placement: Placement, end: int, parameters: Parameters) -> Delays:
     """Compute the delay of every email.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The work.
     placement : Placement
         Days; an email without one counts as if it left the day after `end`.
@@ -98,11 +98,11 @@ def delays(work: Workload, placement: Placement, end: int, parameters: Parameter
     Delays
         By email.
     """
-    emails, stages = work.emails, work.stages
+    emails, stages = instance.emails, instance.stages
     left_out = placement.day == NONE
     day = np.where(left_out, end + 1, placement.day)
     before = np.roll(day, 1)
-    ready = work.chains.ready[emails.chain]
+    ready = instance.chains.ready[emails.chain]
     behind = emails.order > 0
     ready[behind] = stages.ready[emails.stage[behind], before[behind]]
     follow_up = ~stages.is_first[emails.stage] if len(emails) else left_out

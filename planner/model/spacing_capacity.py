@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.schema.dates import SECOND
 
 
 @dataclass(frozen=True)
-class GapRoom:
+class SpacingCapacity:
     """Emails that min_gap_seconds lets leave; `UNLIMITED` where there is none.
 
     Parameters
@@ -31,29 +31,29 @@ class GapRoom:
     expected: np.ndarray
 
 
-def gap_room(work: Workload) -> GapRoom:
+def gap_room(instance: Instance) -> SpacingCapacity:
     """Work out the room that min_gap_seconds leaves.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         Mailboxes, windows and the chains that wait.
 
     Returns
     -------
-    GapRoom
+    SpacingCapacity
         Both are exact where all windows of a mailbox are one.
     """
-    fleet, windows, chains = work.fleet, work.windows, work.chains
+    fleet, windows, chains = instance.fleet, instance.windows, instance.chains
     most = np.full(fleet.capacity.shape, UNLIMITED, dtype=np.int64)
     expected = most.copy()
     with_gap = np.flatnonzero(fleet.gap > 0)
     if not len(with_gap) or not len(chains):
-        return GapRoom(most, expected)
+        return SpacingCapacity(most, expected)
     sequence_of = np.full(len(windows.opens), NONE)
-    sequence_of[chains.window] = work.stages.sequence[chains.stage]
+    sequence_of[chains.window] = instance.stages.sequence[chains.stage]
     waiting = np.bincount(chains.window, np.diff(chains.offset), len(sequence_of))
-    opens = -(-np.maximum(windows.opens, work.problem.now) // SECOND)
+    opens = -(-np.maximum(windows.opens, instance.problem.now) // SECOND)
     closes = -(-windows.closes // SECOND) - 1
     for mailbox in with_gap:
         serves = np.array([mailbox in pool for pool in fleet.pools], dtype=bool)
@@ -67,7 +67,7 @@ def gap_room(work: Workload) -> GapRoom:
         for day in np.flatnonzero((first < taken.max(initial=0) + gap) & (final >= first)):
             places = _places(int(first[day]), int(final[day]), gap, taken)
             most[mailbox, day] = min(most[mailbox, day], places)
-    return GapRoom(most, np.minimum(most, expected))
+    return SpacingCapacity(most, np.minimum(most, expected))
 
 
 def _by_day(

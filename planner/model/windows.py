@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.problem.enrollment_state import Progress
+from sendplan.planner.problem.enrollment_state import EnrollmentState
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.dates import SECOND
@@ -32,7 +32,7 @@ class Windows:
 
 
 def windows_of(
-    problem: Problem, state: Progress, sequence: np.ndarray, order: np.ndarray
+    problem: Problem, state: EnrollmentState, sequence: np.ndarray, order: np.ndarray
 ) -> tuple[np.ndarray, Windows]:
     """Work out the windows of the enrollments to be planned.
 
@@ -40,7 +40,7 @@ def windows_of(
     ----------
     problem : Problem
         Daily windows, and the moment of planning.
-    state : Progress
+    state : EnrollmentState
         Time zones.
     sequence : ndarray of int, shape (enrollments,)
         Place of each enrollment's sequence.

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, Room
+from sendplan.planner.model.assignment import Placement, ResidualCapacity
 from sendplan.planner.model.components import components
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules, horizon_end
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits, horizon_end
 from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.placing.contact_conflicts import clashes
-from sendplan.planner.placing.day_swaps import exchange
+from sendplan.planner.placing.day_swaps import swap_days
 from sendplan.planner.placing.first_fit import insert
 from sendplan.planner.placing.spacing_repair import fit
 from sendplan.planner.problem.parameters import Parameters
@@ -32,8 +32,8 @@ class Candidate:
     at: np.ndarray
 
 
-def mended(
-    work: Workload, allowed: Rules, placement: Placement, fixed: np.ndarray | None = None
+def completed(
+    instance: Instance, limits: Limits, placement: Placement, fixed: np.ndarray | None = None
 ) -> Candidate:
     """Mend what counts cannot see, place what they have left out, give times.
 
@@ -41,28 +41,30 @@ def mended(
 
     Parameters
     ----------
-    work, allowed
+    instance, limits
         The work and what may be used.
     placement : Placement
         Changed in place.
     fixed : ndarray of bool, shape (emails,), optional
         Emails that keep their day before any other.
     """
-    exchange(work, allowed, placement, fixed)
-    placement.cut(work, clashes(work, allowed, placement, fixed))
-    insert(work, allowed, placement, Room.beside(work, allowed, placement))
-    return Candidate(placement, fit(work, allowed, placement))
+    swap_days(instance, limits, placement, fixed)
+    placement.cut(instance, clashes(instance, limits, placement, fixed))
+    insert(instance, limits, placement, ResidualCapacity.beside(instance, limits, placement))
+    return Candidate(placement, fit(instance, limits, placement))
 
 
-def cost_of(work: Workload, allowed: Rules, parameters: Parameters, placement: Placement) -> float:
+def cost_of(
+    instance: Instance, limits: Limits, parameters: Parameters, placement: Placement
+) -> float:
     """Return what a placement costs; moves do not count."""
-    end = horizon_end(allowed, parameters, placement.day)
-    return float(delays(work, placement, end, parameters).cost.sum())
+    end = horizon_end(limits, parameters, placement.day)
+    return float(delays(instance, placement, end, parameters).cost.sum())
 
 
 def cheaper(
-    work: Workload,
-    allowed: Rules,
+    instance: Instance,
+    limits: Limits,
     parameters: Parameters,
     known: Candidate,
     other: Candidate,
@@ -73,7 +75,7 @@ def cheaper(
 
     Parameters
     ----------
-    work, allowed, parameters
+    instance, limits, parameters
         The work, what may be used, and how is planned.
     known, other : Candidate
         What is compared: cost, and `change_weight` for each email moved; of two that are equal the
@@ -81,15 +83,15 @@ def cheaper(
     margin : float
         By which part the other must be better.
     """
-    component = components(work)
-    of_email = component[work.emails.chain]
+    component = components(instance)
+    of_email = component[instance.emails.chain]
     count = int(component.max(initial=0)) + 1
     days = np.append(known.placement.day, other.placement.day)
-    end = horizon_end(allowed, parameters, days)
+    end = horizon_end(limits, parameters, days)
     cost, moves = np.zeros((2, count)), np.zeros((2, count))
     for row, candidate in enumerate((known, other)):
-        each = delays(work, candidate.placement, end, parameters).cost
-        moves[row] = np.bincount(of_email, moved(work, candidate.placement), count)
+        each = delays(instance, candidate.placement, end, parameters).cost
+        moves[row] = np.bincount(of_email, moved(instance, candidate.placement), count)
         cost[row] = np.bincount(of_email, each, count) + parameters.change_weight * moves[row]
     tolerance = 1e-9 * np.maximum(cost[0], 1.0)
     better = cost[1] < cost[0] * (1 - margin) - tolerance
@@ -98,7 +100,7 @@ def cheaper(
     if not better.any():
         return known
     swap = better[component]
-    swap_email = swap[work.emails.chain]
+    swap_email = swap[instance.emails.chain]
     best = Placement(
         np.where(swap_email, other.placement.day, known.placement.day),
         np.where(swap, other.placement.mailbox, known.placement.mailbox),

@@ -7,19 +7,19 @@ it; the other is taken out, with what follows it in its chain, and inserted anew
 import numpy as np
 
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 
 
 def clashes(
-    work: Workload, rules: Rules, placement: Placement, fixed: np.ndarray | None = None
+    instance: Instance, limits: Limits, placement: Placement, fixed: np.ndarray | None = None
 ) -> np.ndarray:
     """Return the emails that may not leave on their day.
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         Days and mailboxes.
@@ -33,15 +33,15 @@ def clashes(
         keeping it, and emails on a date whose window does not exist.
     """
     email = np.flatnonzero(placement.day != NONE)
-    chain, day = work.emails.chain[email], placement.day[email]
-    unusable = email[~work.windows.usable[work.chains.window[chain], day]]
-    contact = rules.shared[chain]
+    chain, day = instance.emails.chain[email], placement.day[email]
+    unusable = email[~instance.windows.usable[instance.chains.window[chain], day]]
+    contact = limits.shared[chain]
     known = contact != NONE
     email, contact, day = email[known], contact[known], day[known]
-    history = rules.busy[contact, day]
-    key = contact * rules.busy.shape[1] + day
+    history = limits.busy[contact, day]
+    key = contact * limits.busy.shape[1] + day
     yields = np.zeros(len(email), dtype=bool) if fixed is None else ~fixed[email]
-    order = np.lexsort((email, -rules.urgency[work.emails.stage[email]], yields, key))
+    order = np.lexsort((email, -limits.urgency[instance.emails.stage[email]], yields, key))
     repeated = np.zeros(len(email), dtype=bool)
     repeated[order[1:]] = key[order][1:] == key[order][:-1]
     return np.union1d(unusable, email[history | repeated])

@@ -8,48 +8,52 @@ follow, and the other takes its own: no count changes, and neither does the cost
 import numpy as np
 
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.contact_conflicts import clashes
 
 REACH = 60
 """How many places before and behind are looked at."""
 
 
-def exchange(work: Workload, rules: Rules, placement: Placement, fixed: np.ndarray | None) -> None:
+def swap_days(
+    instance: Instance, limits: Limits, placement: Placement, fixed: np.ndarray | None
+) -> None:
     """Let emails that may not leave on their day change places with others.
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         Changed in place; what finds nobody to change with stays where it is.
     fixed : ndarray of bool, shape (emails,), or None
         Emails that keep their place.
     """
-    yielding = clashes(work, rules, placement, fixed)
+    yielding = clashes(instance, limits, placement, fixed)
     if not len(yielding):
         return
-    places = _Places(work, rules, placement, fixed)
+    places = _Places(instance, limits, placement, fixed)
     # The further back in its chain the change begins, the more places there are to choose from.
-    for back in range(int(work.stages.remaining.max(initial=1))):
+    for back in range(int(instance.stages.remaining.max(initial=1))):
         for mate in (False, True):
-            meeting = _mates(work, rules, placement, yielding) if mate else yielding
-            meeting = meeting[work.emails.order[meeting] >= back] - back
+            meeting = _mates(instance, limits, placement, yielding) if mate else yielding
+            meeting = meeting[instance.emails.order[meeting] >= back] - back
             if places.change(meeting):
-                yielding = clashes(work, rules, placement, fixed)
+                yielding = clashes(instance, limits, placement, fixed)
                 if not len(yielding):
                     return
 
 
-def _mates(work: Workload, rules: Rules, placement: Placement, email: np.ndarray) -> np.ndarray:
+def _mates(
+    instance: Instance, limits: Limits, placement: Placement, email: np.ndarray
+) -> np.ndarray:
     """Return the other emails of the same contacts and days."""
-    shared = rules.shared[work.emails.chain]
+    shared = limits.shared[instance.emails.chain]
     known = np.flatnonzero((shared != NONE) & (placement.day != NONE))
-    key = shared[known] * rules.busy.shape[1] + placement.day[known]
-    of_email = shared[email] * rules.busy.shape[1] + placement.day[email]
+    key = shared[known] * limits.busy.shape[1] + placement.day[known]
+    of_email = shared[email] * limits.busy.shape[1] + placement.day[email]
     return np.setdiff1d(known[np.isin(key, of_email)], email)
 
 
@@ -57,11 +61,11 @@ class _Places:
     """The places of each queue in order of days, and who has them."""
 
     def __init__(
-        self, work: Workload, rules: Rules, placement: Placement, fixed: np.ndarray | None
+        self, instance: Instance, limits: Limits, placement: Placement, fixed: np.ndarray | None
     ) -> None:
-        self.work, self.rules, self.placement = work, rules, placement
-        emails, chains = work.emails, work.chains
-        self.length = work.stages.remaining[emails.stage]
+        self.instance, self.limits, self.placement = instance, limits, placement
+        emails, chains = instance.emails, instance.chains
+        self.length = instance.stages.remaining[emails.stage]
         movable = placement.day != NONE
         if fixed is not None:
             movable &= ~fixed
@@ -70,9 +74,9 @@ class _Places:
         upto = np.append(0, np.cumsum(~movable))
         self.movable = upto[last] == upto[np.arange(len(emails))]
         free = (emails.order == 0) & (chains.mailbox[emails.chain] == NONE)
-        mailboxes = len(rules.room)
+        mailboxes = len(limits.room)
         mailbox = np.where(free, mailboxes, placement.mailbox[emails.chain])
-        self.days = rules.room.shape[1]
+        self.days = limits.room.shape[1]
         self.queue = emails.stage * (mailboxes + 1) + mailbox
         member = np.flatnonzero(self.movable)
         key = self.queue[member] * self.days + placement.day[member]
@@ -80,9 +84,9 @@ class _Places:
         self.key, self.holder = key[order], member[order]
         self.place = np.full(len(emails), NONE)
         self.place[self.holder] = np.arange(len(self.holder))
-        self.busy = rules.busy.astype(np.int16)
+        self.busy = limits.busy.astype(np.int16)
         placed = np.flatnonzero(placement.day != NONE)
-        row = rules.shared[emails.chain[placed]]
+        row = limits.shared[emails.chain[placed]]
         known = row != NONE
         np.add.at(self.busy, (row[known], placement.day[placed[known]]), 1)
 
@@ -121,16 +125,18 @@ class _Places:
 
     def _takes(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Tell whether the chain of `one` can take the places of `other` from there on."""
-        emails, rules = self.work.emails, self.rules
+        emails, limits = self.instance.emails, self.limits
         chain = emails.chain[one]
         head = emails.order[one] == 0
         before = self.placement.day[np.maximum(one - 1, 0)]
-        first = np.where(head, rules.first_release[chain], rules.release[emails.stage[one], before])
+        first = np.where(
+            head, limits.first_release[chain], limits.release[emails.stage[one], before]
+        )
         takes = self.placement.day[other] >= first
         gives, gets = self._tail(one), self._tail(other)
-        usable = np.pad(self.work.windows.usable, ((0, 0), (0, 1)), constant_values=True)
-        window = self.work.chains.window[chain]
-        row = rules.shared[chain]
+        usable = np.pad(self.instance.windows.usable, ((0, 0), (0, 1)), constant_values=True)
+        window = self.instance.chains.window[chain]
+        row = limits.shared[chain]
         for column in range(gets.shape[1]):
             day = gets[:, column]
             real = day != NONE
@@ -148,7 +154,7 @@ class _Places:
 
     def _apart(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Tell which pairs have no contact in common with each other or with a pair before."""
-        contact = self.work.chains.contact[self.work.emails.chain[np.append(one, other)]]
+        contact = self.instance.chains.contact[self.instance.emails.chain[np.append(one, other)]]
         _, first, name = np.unique(contact, return_index=True, return_inverse=True)
         pair = np.tile(np.arange(len(one)), 2)
         earliest = np.full(len(first), len(one))
@@ -158,14 +164,14 @@ class _Places:
         return np.asarray((mine != theirs) & (earliest[mine] == turn) & (earliest[theirs] == turn))
 
     def _swap(self, one: np.ndarray, other: np.ndarray) -> None:
-        placement, emails = self.placement, self.work.emails
+        placement, emails = self.placement, self.instance.emails
         chain, partner = emails.chain[one], emails.chain[other]
         for step in range(int(self.length[one].max(initial=0))):
             within = step < self.length[one]
             mine, theirs = one[within] + step, other[within] + step
             days = placement.day[mine], placement.day[theirs]
             for each, new, old in ((mine, days[1], days[0]), (theirs, days[0], days[1])):
-                row = self.rules.shared[emails.chain[each]]
+                row = self.limits.shared[emails.chain[each]]
                 known = row != NONE
                 np.subtract.at(self.busy, (row[known], old[known]), 1)
                 np.add.at(self.busy, (row[known], new[known]), 1)

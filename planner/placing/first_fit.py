@@ -6,14 +6,16 @@ for all.
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, Room, first_days
+from sendplan.planner.model.assignment import Placement, ResidualCapacity, first_days
 from sendplan.planner.model.grouping import rank
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 
 
-def insert(work: Workload, rules: Rules, placement: Placement, room: Room) -> None:
+def insert(
+    instance: Instance, limits: Limits, placement: Placement, room: ResidualCapacity
+) -> None:
     """Place what is not placed yet, each email on the first day that has room for it.
 
     Works in rounds over all chains at once: every chain names the first day that suits its next
@@ -22,33 +24,35 @@ def insert(work: Workload, rules: Rules, placement: Placement, room: Room) -> No
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         Changed in place.
-    room : Room
+    room : ResidualCapacity
         The room beside `placement`; changed in place.
     """
-    placed = placement.placed(work)
-    chain = np.flatnonzero(placed < np.diff(work.chains.offset))
-    day = first_days(work, rules, placement)[chain]
-    email = work.chains.offset[chain] + placed[chain]
+    placed = placement.placed(instance)
+    chain = np.flatnonzero(placed < np.diff(instance.chains.offset))
+    day = first_days(instance, limits, placement)[chain]
+    email = instance.chains.offset[chain] + placed[chain]
     while len(chain):
-        day = _first_open_day(work, rules, placement, room, chain, email, day)
-        fits = day <= rules.last
+        day = _first_open_day(instance, limits, placement, room, chain, email, day)
+        fits = day <= limits.last
         chain, email, day = chain[fits], email[fits], day[fits]
         if not len(chain):
             return
-        order = np.lexsort((chain, day, -rules.urgency[work.emails.stage[email]]))
-        won, mailbox = winners(work, rules, placement, room, chain[order], email[order], day[order])
+        order = np.lexsort((chain, day, -limits.urgency[instance.emails.stage[email]]))
+        won, mailbox = winners(
+            instance, limits, placement, room, chain[order], email[order], day[order]
+        )
         who = order[won]
         placement.mailbox[chain[who]] = mailbox
         placement.day[email[who]] = day[who]
-        room.take(work, rules, placement, email[who])
-        more = email[who] + 1 < work.chains.offset[chain[who] + 1]
+        room.take(instance, limits, placement, email[who])
+        more = email[who] + 1 < instance.chains.offset[chain[who] + 1]
         ended = who[~more]
         going = who[more]
-        day[going] = rules.release[work.emails.stage[email[going] + 1], day[going]]
+        day[going] = limits.release[instance.emails.stage[email[going] + 1], day[going]]
         email[going] += 1
         keep = np.ones(len(chain), dtype=bool)
         keep[ended] = False
@@ -56,20 +60,20 @@ def insert(work: Workload, rules: Rules, placement: Placement, room: Room) -> No
 
 
 def _first_open_day(
-    work: Workload,
-    rules: Rules,
+    instance: Instance,
+    limits: Limits,
     placement: Placement,
-    room: Room,
+    room: ResidualCapacity,
     chain: np.ndarray,
     email: np.ndarray,
     day: np.ndarray,
 ) -> np.ndarray:
     """Move each chain on to the first day from `day` on that suits its next email."""
-    stages = work.stages
-    stage = work.emails.stage[email]
+    stages = instance.stages
+    stage = instance.emails.stage[email]
     sequence = stages.sequence[stage]
-    window = work.chains.window[chain]
-    has_room, source = _open_days(work, room, placement.mailbox[chain], sequence, window)
+    window = instance.chains.window[chain]
+    has_room, source = _open_days(instance, room, placement.mailbox[chain], sequence, window)
     next_room = _next_true(has_room)
     next_day = stages.next_sending_day()
     day = day.copy()
@@ -77,13 +81,13 @@ def _first_open_day(
     while len(moving):
         at = next_room[source[moving], day[moving]]
         at = next_day[stage[moving], at]
-        within = at <= rules.last
+        within = at <= limits.last
         day[moving] = at
         moving, at = moving[within], at[within]
-        suits = has_room[source[moving], at] & work.windows.usable[window[moving], at]
+        suits = has_room[source[moving], at] & instance.windows.usable[window[moving], at]
         first = stages.is_first[stage[moving]]
         suits &= ~first | (room.new[sequence[moving], at] > 0)
-        contact = rules.shared[chain[moving]]
+        contact = limits.shared[chain[moving]]
         suits &= (contact == NONE) | ~room.busy[contact, at]
         moving = moving[~suits]
         day[moving] += 1
@@ -91,7 +95,11 @@ def _first_open_day(
 
 
 def _open_days(
-    work: Workload, room: Room, mailbox: np.ndarray, sequence: np.ndarray, window: np.ndarray
+    instance: Instance,
+    room: ResidualCapacity,
+    mailbox: np.ndarray,
+    sequence: np.ndarray,
+    window: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return, by kind of chain, the days on which there is room, and each chain's kind.
 
@@ -105,12 +113,12 @@ def _open_days(
     keys, kind = np.unique(key, return_inverse=True)
     has_room = np.zeros((len(keys), room.mailbox.shape[1]), dtype=bool)
     for row, (source, shape) in enumerate(zip(keys // windows, keys % windows, strict=True)):
-        pool = work.fleet.pools[source - mailboxes] if source >= mailboxes else [source]
+        pool = instance.fleet.pools[source - mailboxes] if source >= mailboxes else [source]
         has_room[row] = (_open_room(room, pool, shape) > 0).any(axis=0)
     return has_room, kind
 
 
-def _open_room(room: Room, pool: np.ndarray | list[int], window: int) -> np.ndarray:
+def _open_room(room: ResidualCapacity, pool: np.ndarray | list[int], window: int) -> np.ndarray:
     """Return the room of some mailboxes by day, nothing where it is closed to a window."""
     if room.closed is None:
         return room.mailbox[pool]
@@ -124,10 +132,10 @@ def _next_true(flags: np.ndarray) -> np.ndarray:
 
 
 def winners(
-    work: Workload,
-    rules: Rules,
+    instance: Instance,
+    limits: Limits,
     placement: Placement,
-    room: Room,
+    room: ResidualCapacity,
     chain: np.ndarray,
     email: np.ndarray,
     day: np.ndarray,
@@ -138,11 +146,11 @@ def winners(
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         Mailboxes of the chains that have one.
-    room : Room
+    room : ResidualCapacity
         The room there is.
     chain, email, day : ndarray of int, shape (candidates,)
         Who wants to send which email on which day; each would have room if it were alone.
@@ -153,23 +161,27 @@ def winners(
         Places of the winners among the candidates, and their mailboxes.
     """
     size = room.mailbox.shape[1]
-    stage = work.emails.stage[email]
-    sequence = work.stages.sequence[stage]
+    stage = instance.emails.stage[email]
+    sequence = instance.stages.sequence[stage]
     alive = np.arange(len(chain))
 
-    contact = rules.shared[chain]
+    contact = limits.shared[chain]
     key = np.where(contact == NONE, -1 - alive, contact * size + day)
     alive = alive[rank(key) == 0]
-    key = np.where(work.stages.is_first[stage[alive]], sequence[alive] * size + day[alive], NONE)
+    key = np.where(
+        instance.stages.is_first[stage[alive]], sequence[alive] * size + day[alive], NONE
+    )
     alive = alive[(key == NONE) | (rank(key) < room.new[sequence[alive], day[alive]])]
 
     mailbox = placement.mailbox[chain[alive]]
     free = mailbox == NONE
-    window = work.chains.window[chain[alive]] if room.closed is not None else np.zeros_like(alive)
-    key = (window * len(work.fleet.pools) + sequence[alive]) * size + day[alive]
+    window = (
+        instance.chains.window[chain[alive]] if room.closed is not None else np.zeros_like(alive)
+    )
+    key = (window * len(instance.fleet.pools) + sequence[alive]) * size + day[alive]
     for group in np.unique(key[free]):
         here = np.flatnonzero(free & (key == group))
-        pool = work.fleet.pools[sequence[alive[here[0]]]]
+        pool = instance.fleet.pools[sequence[alive[here[0]]]]
         open_room = _open_room(room, pool, window[here[0]])[:, day[alive[here[0]]]]
         mailbox[here] = _deal(pool, open_room, len(here))
     alive, mailbox = alive[mailbox != NONE], mailbox[mailbox != NONE]

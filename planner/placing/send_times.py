@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.even_spacing import Jobs, spread
 from sendplan.planner.schema.dates import SECOND
 
@@ -34,12 +34,12 @@ class Timetable:
     crowded: np.ndarray
 
 
-def timetable(work: Workload, placement: Placement) -> Timetable:
+def timetable(instance: Instance, placement: Placement) -> Timetable:
     """Give every placed email its minute.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The work.
     placement : Placement
         Days and mailboxes.
@@ -49,7 +49,7 @@ def timetable(work: Workload, placement: Placement) -> Timetable:
     Timetable
         Times that keep every window and gap.
     """
-    return _Board(work, placement).timetable()
+    return _Board(instance, placement).timetable()
 
 
 def evenly_spread(
@@ -78,23 +78,23 @@ def evenly_spread(
 class _Board:
     """Emails in the order in which each mailbox-day sends them."""
 
-    def __init__(self, work: Workload, placement: Placement) -> None:
-        self.work = work
-        emails = work.emails
+    def __init__(self, instance: Instance, placement: Placement) -> None:
+        self.instance = instance
+        emails = instance.emails
         email = np.flatnonzero(placement.day != NONE)
         chain = emails.chain[email]
         mailbox, day = placement.mailbox[chain], placement.day[email]
-        later = ~work.stages.is_first[emails.stage[email]]
+        later = ~instance.stages.is_first[emails.stage[email]]
         # Chains are sorted by enrolment, so that emails are too.
         order = np.lexsort((~later, day, mailbox))
         self.email, self.chain = email[order], chain[order]
         self.mailbox, self.day = mailbox[order], day[order]
-        self.now = work.problem.now
-        window = work.chains.window[self.chain]
-        self.opens = np.maximum(work.windows.opens[window, self.day], self.now)
-        self.opens = np.maximum(self.opens, work.chains.not_before[self.chain])
-        self.closes = work.windows.closes[window, self.day]
-        key = self.mailbox * work.problem.horizon.size + self.day
+        self.now = instance.problem.now
+        window = instance.chains.window[self.chain]
+        self.opens = np.maximum(instance.windows.opens[window, self.day], self.now)
+        self.opens = np.maximum(self.opens, instance.chains.not_before[self.chain])
+        self.closes = instance.windows.closes[window, self.day]
+        key = self.mailbox * instance.problem.horizon.size + self.day
         self.begins = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
         self.lengths = np.diff(np.append(self.begins, len(key)))
         self.group = np.repeat(np.arange(len(self.begins)), self.lengths)
@@ -108,7 +108,7 @@ class _Board:
         self._keep_today()
         self._keep_gaps()
         self._keep_step_order()
-        at = np.full(len(self.work.emails), NONE, dtype=np.int64)
+        at = np.full(len(self.instance.emails), NONE, dtype=np.int64)
         at[self.email] = self.time
         return Timetable(at, self.email[self.time == NONE])
 
@@ -153,13 +153,13 @@ class _Board:
         return opens, closes, counts, row[order]
 
     def _keep_gaps(self) -> None:
-        gap = self.work.fleet.gap
+        gap = self.instance.fleet.gap
         rows = np.flatnonzero(gap[self.mailbox] > 0)
         for mailbox in np.unique(self.mailbox[rows]):
             own = rows[self.mailbox[rows] == mailbox]
-            taken = self.work.fleet.taken[mailbox] // SECOND
+            taken = self.instance.fleet.taken[mailbox] // SECOND
             # A sent email may have left within a second: keep the gap from its end.
-            taken = np.concatenate([taken, -(-self.work.fleet.taken[mailbox] // SECOND)])
+            taken = np.concatenate([taken, -(-self.instance.fleet.taken[mailbox] // SECOND)])
             moments = np.concatenate([self.time[own], taken])
             ours = np.arange(len(moments)) < len(own)
             order = np.argsort(moments, kind="stable")
@@ -208,7 +208,7 @@ class _Board:
 
     def _keep_step_order(self) -> None:
         """Where a chain sends twice on a day, let the earlier step have the earlier time."""
-        size = self.work.problem.horizon.size
+        size = self.instance.problem.horizon.size
         key = self.chain * size + self.day
         order = np.lexsort((self.email, key))
         order = order[self.time[order] != NONE]
@@ -225,9 +225,9 @@ class _Board:
 
         Their spread began earlier than now, so that spreading them anew would move every one.
         """
-        emails, chains = self.work.emails, self.work.chains
+        emails, chains = self.instance.emails, self.instance.chains
         window = chains.window[self.chain]
-        begun = self.work.windows.opens[window, self.day] < self.now
+        begun = self.instance.windows.opens[window, self.day] < self.now
         existing_at = emails.existing_at[self.email] // SECOND
         stays = (
             (emails.existing_mailbox[self.email] == self.mailbox)
@@ -239,10 +239,10 @@ class _Board:
         for group in np.unique(self.group[begun]):
             rows = slice(self.begins[group], self.begins[group] + self.lengths[group])
             mailbox, day = self.mailbox[rows][0], self.day[rows][0]
-            planned = self.work.fleet.planned[mailbox, day]
+            planned = self.instance.fleet.planned[mailbox, day]
             keep[group] = stays[rows].all() and planned == self.lengths[group]
-            if keep[group] and self.work.fleet.gap[mailbox] > 0:
-                gap, taken = self.work.fleet.gap[mailbox], self.work.fleet.taken[mailbox]
+            if keep[group] and self.instance.fleet.gap[mailbox] > 0:
+                gap, taken = self.instance.fleet.gap[mailbox], self.instance.fleet.taken[mailbox]
                 moments = np.sort(existing_at[rows])
                 keep[group] = not (np.diff(moments) < gap).any() and not (
                     len(taken) > 0

@@ -9,21 +9,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, Room
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.assignment import Placement, ResidualCapacity
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.first_fit import insert
 from sendplan.planner.placing.send_times import Timetable, timetable
 from sendplan.planner.schema.dates import SECOND
 
 
-def fit(work: Workload, rules: Rules, placement: Placement) -> np.ndarray:
+def fit(instance: Instance, limits: Limits, placement: Placement) -> np.ndarray:
     """Give every placed email a minute, moving those for which there is none.
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         Changed in place where emails had to move.
@@ -33,57 +33,59 @@ def fit(work: Workload, rules: Rules, placement: Placement) -> np.ndarray:
     ndarray of int64, shape (emails,)
         Planned seconds since 1970-01-01 UTC; `NONE` for emails without a day.
     """
-    times = timetable(work, placement)
+    times = timetable(instance, placement)
     if not len(times.crowded):
         return times.at
     closed = np.zeros(
-        (len(work.fleet.gap), len(work.windows.opens), work.problem.horizon.size), dtype=bool
+        (len(instance.fleet.gap), len(instance.windows.opens), instance.problem.horizon.size),
+        dtype=bool,
     )
     while len(times.crowded):
-        chain = work.emails.chain[times.crowded]
+        chain = instance.emails.chain[times.crowded]
         day = placement.day[times.crowded]
-        closed[placement.mailbox[chain], work.chains.window[chain], day] = True
-        placement.cut(work, times.crowded)
-        room = replace(Room.beside(work, rules, placement), closed=closed)
-        insert(work, rules, placement, room)
-        times = timetable(work, placement)
-    return _fill(work, rules, placement, times).at
+        closed[placement.mailbox[chain], instance.chains.window[chain], day] = True
+        placement.cut(instance, times.crowded)
+        room = replace(ResidualCapacity.beside(instance, limits, placement), closed=closed)
+        insert(instance, limits, placement, room)
+        times = timetable(instance, placement)
+    return _fill(instance, limits, placement, times).at
 
 
-def _fill(work: Workload, rules: Rules, placement: Placement, times: Timetable) -> Timetable:
+def _fill(instance: Instance, limits: Limits, placement: Placement, times: Timetable) -> Timetable:
     """Use the days that were closed in passing and have a free second after all.
 
     One email a mailbox-day at a time, so that the second that was seen is still free for it.
     """
-    with_gap = np.flatnonzero(work.fleet.gap > 0)
+    with_gap = np.flatnonzero(instance.fleet.gap > 0)
     while (placement.day == NONE).any():
         room = replace(
-            Room.beside(work, rules, placement), closed=_without_second(work, placement, times)
+            ResidualCapacity.beside(instance, limits, placement),
+            closed=_without_second(instance, placement, times),
         )
         room.mailbox[with_gap] = np.minimum(room.mailbox[with_gap], 1)
         fuller = placement.copy()
-        insert(work, rules, fuller, room)
+        insert(instance, limits, fuller, room)
         if (fuller.day == placement.day).all():
             break
-        again = timetable(work, fuller)
+        again = timetable(instance, fuller)
         if len(again.crowded):
             break
         placement.day, placement.mailbox, times = fuller.day, fuller.mailbox, again
     return times
 
 
-def _without_second(work: Workload, placement: Placement, times: Timetable) -> np.ndarray:
+def _without_second(instance: Instance, placement: Placement, times: Timetable) -> np.ndarray:
     """Tell where no second is free for one more email.
 
     A second is free if it is `gap` away from every email of the mailbox. If any is, then either
     the opening of the window is, or the second that comes `gap` after some email.
     """
-    windows, fleet = work.windows, work.fleet
-    days = work.problem.horizon.size
+    windows, fleet = instance.windows, instance.fleet
+    days = instance.problem.horizon.size
     closed = np.zeros((len(fleet.gap), len(windows.opens), days), dtype=bool)
-    first = -(-np.maximum(windows.opens, work.problem.now) // SECOND)
+    first = -(-np.maximum(windows.opens, instance.problem.now) // SECOND)
     last = -(-windows.closes // SECOND) - 1
-    sender = placement.mailbox[work.emails.chain]
+    sender = placement.mailbox[instance.emails.chain]
     for mailbox in np.flatnonzero(fleet.gap > 0):
         gap = fleet.gap[mailbox]
         taken = fleet.taken[mailbox]

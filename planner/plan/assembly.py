@@ -4,41 +4,41 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules, horizon_end
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits, horizon_end
 from sendplan.planner.model.objective import delays, moved
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import dates
-from sendplan.planner.schema.vocabulary import PlanStatus, Reason, Stop
+from sendplan.planner.schema.vocabulary import PlanStatus, Reason, Termination
 
 
-def _usable_room(work: Workload, end: int) -> np.ndarray:
+def _usable_room(instance: Instance, end: int) -> np.ndarray:
     """Return each mailbox's room from today to `end`, on days that its sequences may send."""
     today = 1
     days = slice(today, end + 1)
-    room = np.maximum(work.fleet.capacity - work.fleet.used, 0)[:, days]
-    return np.asarray((room * work.sends()[:, days]).sum(axis=1))
+    room = np.maximum(instance.fleet.capacity - instance.fleet.used, 0)[:, days]
+    return np.asarray((room * instance.sends()[:, days]).sum(axis=1))
 
 
 def outcome(
-    work: Workload,
-    allowed: Rules,
+    instance: Instance,
+    limits: Limits,
     parameters: Parameters,
     placement: Placement,
     at: np.ndarray,
     *,
     method: str,
     lower_bound: float | None,
-    stopped: Stop | None,
+    stopped: Termination | None,
     untenable: int,
 ) -> Plan:
     """Turn a placement into frames.
 
     Parameters
     ----------
-    work, allowed, parameters
+    instance, limits, parameters
         The work, what may be used, and how was planned.
     placement : Placement
         Days and mailboxes.
@@ -48,7 +48,7 @@ def outcome(
         The method that made it.
     lower_bound : float or None
         What every plan costs at least.
-    stopped : Stop or None
+    stopped : Termination or None
         Why nothing better was looked for.
     untenable : int
         Emails whose existing slot could not stay.
@@ -58,10 +58,10 @@ def outcome(
     Plan
         The plan.
     """
-    problem, emails, chains = work.problem, work.emails, work.chains
+    problem, emails, chains = instance.problem, instance.emails, instance.chains
     horizon = problem.horizon
-    end = horizon_end(allowed, parameters, placement.day)
-    delay = delays(work, placement, end, parameters)
+    end = horizon_end(limits, parameters, placement.day)
+    delay = delays(instance, placement, end, parameters)
     enrollment_id = problem.enrollments["id"].to_numpy()
     steps = problem.live_steps
     step_id, position = steps["id"].to_numpy(), steps["position"].to_numpy()
@@ -72,13 +72,13 @@ def outcome(
     ids = pd.DataFrame(
         {
             "enrollment_id": enrollment_id[chains.enrollment[emails.chain[order]]],
-            "step_id": step_id[work.stages.step[emails.stage[order]]],
+            "step_id": step_id[instance.stages.step[emails.stage[order]]],
         }
     )
     placed = placement.day[order] != NONE
     email = order[placed]
     sends = ids[placed].assign(
-        position=position[work.stages.step[emails.stage[email]]],
+        position=position[instance.stages.step[emails.stage[email]]],
         mailbox_id=mailbox_id[placement.mailbox[emails.chain[email]]],
         send_day=dates.to_dates(placement.day[email] + horizon.origin).to_numpy(),
         send_at=dates.to_instants(at[email] * dates.SECOND).array,
@@ -90,9 +90,9 @@ def outcome(
     )
     blocked = pd.DataFrame(
         {
-            "enrollment_id": enrollment_id[work.blocked["enrollment"].to_numpy(dtype=np.int64)],
-            "step_id": step_id[work.blocked["step"].to_numpy(dtype=np.int64)],
-            "reason": work.blocked["reason"].map(str).astype(object),
+            "enrollment_id": enrollment_id[instance.blocked["enrollment"].to_numpy(dtype=np.int64)],
+            "step_id": step_id[instance.blocked["step"].to_numpy(dtype=np.int64)],
+            "reason": instance.blocked["reason"].map(str).astype(object),
         }
     )
     planned = np.bincount(placement.mailbox[emails.chain[email]], minlength=len(mailbox_id))
@@ -101,11 +101,11 @@ def outcome(
             "mailbox_id": mailbox_id,
             "email": problem.mailboxes["email"].to_numpy(),
             "planned": planned,
-            "capacity": _usable_room(work, end),
+            "capacity": _usable_room(instance, end),
         }
     )
     delay_frame = ids.assign(
-        sequence_id=sequence_id[work.stages.sequence[emails.stage[order]]],
+        sequence_id=sequence_id[instance.stages.sequence[emails.stage[order]]],
         lateness=delay.lateness[order],
         slip=delay.slip[order],
         late=delay.late[order],
@@ -121,7 +121,7 @@ def outcome(
         stopped=stopped,
         horizon_end=dates.to_date(end + horizon.origin),
         as_of=problem.now_at,
-        moved=int(moved(work, placement).sum()),
+        moved=int(moved(instance, placement).sum()),
         unavoidable=untenable,
         capacity=capacity,
         names=pd.Series(problem.sequences["name"].to_numpy(), index=sequence_id),

@@ -1,8 +1,8 @@
 """The checker: every hard rule, looked at on the finished plan, without any solver.
 
 Written apart from the methods: it starts from the frames and the slots, and shares with them only
-the calendar and the reading of history (`dates`, `progress`). Each rule is one function that
-returns what breaks it; `violations` is their table of contents.
+the calendar and the reading of history (`dates`, `enrollment_state`). Each rule is one function
+that returns what breaks it; `violations` is their table of contents.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.plan.plan import SENDS
-from sendplan.planner.problem.enrollment_state import Progress, progress
+from sendplan.planner.problem.enrollment_state import EnrollmentState, enrollment_state
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.dates import SECOND, SendingDays
@@ -55,7 +55,7 @@ def violations(problem: Problem, sends: pd.DataFrame, *, one_a_day: bool = True)
     if missing:
         raise ValueError(f"sends lacks the columns {', '.join(missing)}; pass Plan.sends")
     slots, lost = _slots(problem, sends)
-    case = _Case(problem, progress(problem), slots)
+    case = _Case(problem, enrollment_state(problem), slots)
     found = [frame for frame in _breaches(case, one_a_day) if len(frame)]
     return pd.concat([lost, *found], ignore_index=True)
 
@@ -87,7 +87,7 @@ class _Case:
     """
 
     problem: Problem
-    state: Progress
+    state: EnrollmentState
     slots: pd.DataFrame
 
     def broken(self, rule: str, mask: pd.Series | np.ndarray, detail: str) -> pd.DataFrame:

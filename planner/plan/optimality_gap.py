@@ -1,6 +1,6 @@
 """The gap: how far from the best a plan may be, and what that means in words."""
 
-from sendplan.planner.schema.vocabulary import Stop
+from sendplan.planner.schema.vocabulary import Termination
 
 
 def relative_gap(cost: float, lower_bound: float) -> float:
@@ -18,7 +18,7 @@ def verdict(cost: float, lower_bound: float | None, stopped: str | None) -> str:
     lower_bound : float or None
         What every plan costs at least.
     stopped : str or None
-        Why nothing better was looked for, a word of `Stop`.
+        Why nothing better was looked for, a word of `Termination`.
 
     Returns
     -------
@@ -40,10 +40,10 @@ def verdict(cost: float, lower_bound: float | None, stopped: str | None) -> str:
 
 _WHY: dict[str | None, str] = {
     None: "The greedy looks for nothing better; method auto does.",
-    Stop.GAP: "That is as close as was asked for.",
-    Stop.EXHAUSTED: "Everything that could be tried has been.",
-    Stop.TIME_LIMIT: "The time limit is spent; with a longer one it may come closer.",
-    Stop.WALL_CLOCK: "The wall clock stopped it as a safety measure, so that another run may end"
+    Termination.GAP: "That is as close as was asked for.",
+    Termination.EXHAUSTED: "Everything that could be tried has been.",
+    Termination.TIME_LIMIT: "The time limit is spent; with a longer one it may come closer.",
+    Termination.WALL_CLOCK: "The wall clock stopped it as a safety measure, so another run may end"
     " elsewhere; the machine was too busy for its time limit.",
-    Stop.INTERRUPTED: "It was interrupted.",
+    Termination.INTERRUPTED: "It was interrupted.",
 }

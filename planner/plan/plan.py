@@ -38,7 +38,7 @@ class Plan:
     lower_bound : float or None
         Proven bound on the cost of any plan; None when none was computed.
     stopped : str or None
-        Why nothing better was looked for, a word of `Stop`; None for the greedy.
+        Why nothing better was looked for, a word of `Termination`; None for the greedy.
     horizon_end : date
         The last day of the horizon.
     as_of : Timestamp

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.readers import microseconds
 
 
 @dataclass(frozen=True)
-class Planned:
+class ReadPlan:
     """Where a plan puts the emails of some work.
 
     Parameters
@@ -29,13 +29,13 @@ class Planned:
 
 
 def email_numbers(
-    work: Workload, enrollment_id: np.ndarray | pd.Series, step_id: np.ndarray | pd.Series
+    instance: Instance, enrollment_id: np.ndarray | pd.Series, step_id: np.ndarray | pd.Series
 ) -> np.ndarray:
     """Find emails of some work by their ids.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The work.
     enrollment_id, step_id : array of int, shape (rows,)
         Pairs of ids.
@@ -43,23 +43,23 @@ def email_numbers(
     Returns
     -------
     ndarray of int, shape (rows,)
-        Places in ``work.emails``, `NONE` where an email is not among them.
+        Places in ``instance.emails``, `NONE` where an email is not among them.
     """
-    problem, emails, chains = work.problem, work.emails, work.chains
+    problem, emails, chains = instance.problem, instance.emails, instance.chains
     enrollment = pd.Index(problem.enrollments["id"]).get_indexer(enrollment_id)
     step = pd.Index(problem.live_steps["id"]).get_indexer(step_id)
     width = len(problem.live_steps) + 1
-    key = chains.enrollment[emails.chain] * width + work.stages.step[emails.stage]
+    key = chains.enrollment[emails.chain] * width + instance.stages.step[emails.stage]
     wanted = np.where((enrollment >= 0) & (step >= 0), enrollment * width + step, NONE)
     return np.asarray(pd.Index(key).get_indexer(wanted))
 
 
-def planned(work: Workload, sends: pd.DataFrame) -> Planned:
+def planned(instance: Instance, sends: pd.DataFrame) -> ReadPlan:
     """Read slots as a placement.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The work that was planned.
     sends : DataFrame
         ``Plan.sends``.
@@ -69,7 +69,7 @@ def planned(work: Workload, sends: pd.DataFrame) -> Planned:
     ValueError
         If a slot belongs to no email of the work: the plan is of another problem.
     """
-    email = email_numbers(work, sends["enrollment_id"], sends["step_id"])
+    email = email_numbers(instance, sends["enrollment_id"], sends["step_id"])
     lost = email == NONE
     if lost.any():
         row = sends[lost].iloc[0]
@@ -78,11 +78,11 @@ def planned(work: Workload, sends: pd.DataFrame) -> Planned:
             f" enrollment {row['enrollment_id']}, step {row['step_id']}; pass the problem that the"
             " plan was made for"
         )
-    placement = Placement.empty(work)
+    placement = Placement.empty(instance)
     day = sends["send_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    placement.day[email] = day - work.problem.horizon.origin
-    mailbox = pd.Index(work.problem.mailboxes["id"]).get_indexer(sends["mailbox_id"])
-    placement.mailbox[work.emails.chain[email]] = mailbox
-    at = np.full(len(work.emails), NONE, dtype=np.int64)
+    placement.day[email] = day - instance.problem.horizon.origin
+    mailbox = pd.Index(instance.problem.mailboxes["id"]).get_indexer(sends["mailbox_id"])
+    placement.mailbox[instance.emails.chain[email]] = mailbox
+    at = np.full(len(instance.emails), NONE, dtype=np.int64)
     at[email] = microseconds(sends["send_at"]) // SECOND
-    return Planned(placement, at)
+    return ReadPlan(placement, at)

@@ -3,14 +3,14 @@
 import numpy as np
 
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import workload
-from sendplan.planner.model.limits import rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import build_instance
+from sendplan.planner.model.limits import limits_of
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.plan.assembly import outcome
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
-from sendplan.planner.replanning.incumbent import standing
+from sendplan.planner.replanning.incumbent import incumbent
 from sendplan.planner.schema.dates import SECOND
 
 
@@ -30,16 +30,16 @@ def stored_plan(problem: Problem, parameters: Parameters) -> Plan:
         Its method is ``"stored"`` and it has no lower bound. Emails that have no slot, or whose
         slot breaks a rule by now, are unplaced.
     """
-    work = workload(problem)
-    allowed = rules(work, parameters)
-    found = standing(work, allowed)
-    placement = Placement.empty(work) if found is None else found.placement
+    instance = build_instance(problem)
+    limits = limits_of(instance, parameters)
+    found = incumbent(instance, limits)
+    placement = Placement.empty(instance) if found is None else found.placement
     return outcome(
-        work,
-        allowed,
+        instance,
+        limits,
         parameters,
         placement,
-        np.where(placement.day == NONE, NONE, work.emails.existing_at // SECOND),
+        np.where(placement.day == NONE, NONE, instance.emails.existing_at // SECOND),
         method="stored",
         lower_bound=None,
         stopped=None,

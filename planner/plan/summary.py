@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sendplan.planner.plan.optimality_gap import relative_gap, verdict
-from sendplan.planner.schema.vocabulary import PlanStatus, Stop
+from sendplan.planner.schema.vocabulary import PlanStatus, Termination
 
 SUMMED = (
     "emails",
@@ -22,12 +22,12 @@ SUMMED = (
 """Headline figures of several plans that add up."""
 
 STOPS = (
-    Stop.INTERRUPTED,
-    Stop.WALL_CLOCK,
-    Stop.TIME_LIMIT,
-    Stop.EXHAUSTED,
-    Stop.GAP,
-    Stop.OPTIMAL,
+    Termination.INTERRUPTED,
+    Termination.WALL_CLOCK,
+    Termination.TIME_LIMIT,
+    Termination.EXHAUSTED,
+    Termination.GAP,
+    Termination.OPTIMAL,
 )
 """Of several reasons to look for nothing better, the first of these is told."""
 
@@ -43,7 +43,7 @@ class Summary:
     as_of : Timestamp
         The moment of planning.
     stopped : str or None
-        Why nothing better was looked for, a word of `Stop`; None for the greedy.
+        Why nothing better was looked for, a word of `Termination`; None for the greedy.
     sequences : DataFrame
         By sequence: name, contacts, emails, finish_day, late_follow_ups, cost.
     mailboxes : DataFrame

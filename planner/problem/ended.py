@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.problem.enrollment_state import progress
+from sendplan.planner.problem.enrollment_state import enrollment_state
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import HOLDING_UP, EmailStatus, EnrollmentStatus
@@ -26,7 +26,7 @@ def obsolete(problem: Problem) -> np.ndarray:
     """
     rows = problem.scheduled_emails
     people = problem.enrollments
-    state = progress(problem)
+    state = enrollment_state(problem)
     steps = problem.live_steps
     enrollment = pd.Index(people["id"]).get_indexer(rows["enrollment_id"])
     step = pd.Index(steps["id"]).get_indexer(rows["step_id"])
@@ -61,7 +61,7 @@ def finished(problem: Problem) -> np.ndarray:
         whose sequence has had steps and lost them all. As long as an email is in flight, or its
         fate uncertain, nothing has ended; a failed one ends the enrollment otherwise.
     """
-    people, state = problem.enrollments, progress(problem)
+    people, state = problem.enrollments, enrollment_state(problem)
     rows = problem.scheduled_emails
     open_rows = rows["status"].isin(HOLDING_UP)
     waits = people["id"].isin(rows["enrollment_id"][open_rows])

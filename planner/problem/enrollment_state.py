@@ -17,7 +17,7 @@ from sendplan.planner.schema.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus
 
 
 @dataclass(frozen=True)
-class Progress:
+class EnrollmentState:
     """One entry for every enrollment of the problem, in its order.
 
     Parameters
@@ -53,7 +53,7 @@ class Progress:
     rows: pd.DataFrame
 
 
-def progress(problem: Problem) -> Progress:
+def enrollment_state(problem: Problem) -> EnrollmentState:
     """Work out where every enrollment stands.
 
     Parameters
@@ -63,7 +63,7 @@ def progress(problem: Problem) -> Progress:
 
     Returns
     -------
-    Progress
+    EnrollmentState
         Aligned with ``problem.enrollments``. Worked out once for each problem, as whoever plans it,
         checks the plan and stores it asks for the same; its arrays cannot be written to.
     """
@@ -76,10 +76,10 @@ def progress(problem: Problem) -> Progress:
     return found
 
 
-_worked_out: WeakKeyDictionary[Problem, Progress] = WeakKeyDictionary()
+_worked_out: WeakKeyDictionary[Problem, EnrollmentState] = WeakKeyDictionary()
 
 
-def _progress(problem: Problem) -> Progress:
+def _progress(problem: Problem) -> EnrollmentState:
     enrollments = problem.enrollments
     count = len(enrollments)
     sequence = pd.Index(problem.sequences["id"]).get_indexer(enrollments["sequence_id"])
@@ -158,7 +158,7 @@ def _progress(problem: Problem) -> Progress:
 
     received_any = (current != NULL) | (last_sent_day != NULL)
     received_any[place] = True
-    return Progress(
+    return EnrollmentState(
         zones=zones,
         remaining=remaining,
         received_any=received_any,

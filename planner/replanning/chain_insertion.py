@@ -2,7 +2,7 @@
 
 Counts decide for all contacts at once and know nothing of the slots that they had. A change
 concerns few, and nobody else is to move. So the chains that it concerns are taken from the board
-one by one and put back on their cheapest way: start, mailbox and the days of all follow-ups are
+one by one and put back on their cheapest path: start, mailbox and the days of all follow-ups are
 chosen together, by one pass over the days from the last email to the first (a shortest path), in
 which a day other than the existing slot's costs `change_weight` more.
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, Room
+from sendplan.planner.model.assignment import Placement, ResidualCapacity
 from sendplan.planner.model.grouping import numbered
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.readers import NULL
 
@@ -27,7 +27,7 @@ MARGIN = 30
 
 
 @dataclass(frozen=True)
-class Way:
+class ChainPath:
     """A mailbox and a day for every email of a chain.
 
     Parameters
@@ -45,12 +45,12 @@ class Way:
     days: np.ndarray
 
 
-class Board:
+class ChainInsertion:
     """A placement that chains are taken from and put back on.
 
     Parameters
     ----------
-    work, rules, parameters
+    instance, limits, parameters
         The work, what it may use, and how is planned.
     placement : Placement
         Changed in place.
@@ -68,14 +68,14 @@ class Board:
     """
 
     def __init__(
-        self, work: Workload, rules: Rules, parameters: Parameters, placement: Placement
+        self, instance: Instance, limits: Limits, parameters: Parameters, placement: Placement
     ) -> None:
-        self.work, self.rules, self.placement = work, rules, placement
+        self.instance, self.limits, self.placement = instance, limits, placement
         self.change_weight = parameters.change_weight
-        self.room = Room.beside(work, rules, placement)
-        stages, chains, emails = work.stages, work.chains, work.emails
+        self.room = ResidualCapacity.beside(instance, limits, placement)
+        stages, chains, emails = instance.stages, instance.chains, instance.emails
         used = int(max(placement.day.max(initial=1), emails.existing_day.max(initial=1)))
-        self.days = min(rules.last + 1, used + MARGIN)
+        self.days = min(limits.last + 1, used + MARGIN)
         self.length = np.diff(chains.offset)
         self.first = stages.is_first[chains.stage]
         column = np.arange(int(self.length.max(initial=1)))
@@ -84,19 +84,19 @@ class Board:
         self.had_day = np.where(self.within, emails.existing_day[self.email], NONE)
         self.had_box = np.where(self.within, emails.existing_mailbox[self.email], NONE)
         self.had = self.within & (emails.existing_at[self.email] != NULL)
-        priority = work.problem.sequences["priority"].to_numpy()[stages.sequence]
+        priority = instance.problem.sequences["priority"].to_numpy()[stages.sequence]
         slip = priority * np.where(stages.is_first, 0.0, parameters.slip_weight)
         sends = stages.sends[:, : self.days]
         self._cost = np.where(sends, (priority + slip)[:, None] * np.arange(self.days), NEVER)
         self._credit = slip[:, None] * stages.ready[:, : self.days]
         # An email released beyond the days looked at finds none of them.
-        self._release = np.minimum(rules.release[:, : self.days], self.days)
+        self._release = np.minimum(limits.release[:, : self.days], self.days)
         late = np.where(self.within, emails.priority[self.email] * emails.ideal[self.email], 0.0)
         self._base = late.sum(axis=1) + slip[chains.stage] * chains.ready
 
     def complete(self) -> np.ndarray:
         """Return which chains have a day for every email; shape (chains,)."""
-        return np.asarray(self.placement.placed(self.work) == self.length)
+        return np.asarray(self.placement.placed(self.instance) == self.length)
 
     def days_of(self, chain: np.ndarray) -> np.ndarray:
         """Return the days of chains' emails, `NONE` where there is none or past the end."""
@@ -110,8 +110,8 @@ class Board:
         chain : ndarray of int
             The chains.
         """
-        day, within, stages = self.days_of(chain), self.within[chain], self.work.stages
-        path = stages.path[self.work.chains.stage[chain]]
+        day, within, stages = self.days_of(chain), self.within[chain], self.instance.stages
+        path = stages.path[self.instance.chains.stage[chain]]
         at = np.minimum(np.maximum(day, 0), self.days - 1)
         total = np.zeros(len(chain))
         for column in range(day.shape[1]):
@@ -138,7 +138,7 @@ class Board:
         """
         self._use(chain, -1)
         self.placement.day[self.email[chain][self.within[chain]]] = NONE
-        self.placement.mailbox[chain] = self.work.chains.mailbox[chain]
+        self.placement.mailbox[chain] = self.instance.chains.mailbox[chain]
 
     def put(self, chain: np.ndarray, mailbox: np.ndarray | int, days: np.ndarray) -> None:
         """Put chains that are off the board back.
@@ -160,27 +160,27 @@ class Board:
         self._use(chain, 1)
 
     def _use(self, chain: np.ndarray, sign: int) -> None:
-        day, stages = self.days_of(chain), self.work.stages
+        day, stages = self.days_of(chain), self.instance.stages
         row, column = np.nonzero(day != NONE)
         on = day[row, column]
         np.subtract.at(self.room.mailbox, (self.placement.mailbox[chain[row]], on), sign)
         starts = (column == 0) & self.first[chain[row]]
-        sequence = stages.sequence[self.work.chains.stage[chain[row[starts]]]]
+        sequence = stages.sequence[self.instance.chains.stage[chain[row[starts]]]]
         np.subtract.at(self.room.new, (sequence, on[starts]), sign)
-        contact = self.rules.shared[chain[row]]
+        contact = self.limits.shared[chain[row]]
         known = contact != NONE
         self.room.busy[contact[known], on[known]] = sign > 0
 
     def pool(self, chain: int) -> np.ndarray:
         """Return the mailboxes that a chain may leave from."""
-        bound = self.work.chains.mailbox[chain]
+        bound = self.instance.chains.mailbox[chain]
         if bound != NONE:
             return np.array([bound])
-        sequence = self.work.stages.sequence[self.work.chains.stage[chain]]
-        return np.asarray(self.work.fleet.pools[sequence])
+        sequence = self.instance.stages.sequence[self.instance.chains.stage[chain]]
+        return np.asarray(self.instance.fleet.pools[sequence])
 
-    def cheapest(self, chain: int) -> Way | None:
-        """Return the cheapest way of a chain that is off the board; None if there is none."""
+    def cheapest(self, chain: int) -> ChainPath | None:
+        """Return the cheapest path of a chain that is off the board; None if there is none."""
         boxes = self.pool(chain)
         if not len(boxes):
             return None
@@ -189,14 +189,14 @@ class Board:
         value = float(steps[0][row].min())
         if value >= NEVER / 2:
             return None
-        path = self.work.stages.path[self.work.chains.stage[chain]]
+        path = self.instance.stages.path[self.instance.chains.stage[chain]]
         days: list[int] = []
         begin = 0
         for column, step in enumerate(steps):
             if column:
                 begin = int(self._release[path[column], days[-1]])
             days.append(begin + int(step[row, begin:].argmin()))
-        return Way(value - float(self._base[chain]), int(boxes[row]), np.array(days))
+        return ChainPath(value - float(self._base[chain]), int(boxes[row]), np.array(days))
 
     def steps(self, chain: int, boxes: np.ndarray, is_open: np.ndarray) -> list[np.ndarray]:
         """Return what each email and all that follow it cost, by the day on which it leaves.
@@ -205,9 +205,9 @@ class Board:
         ----------
         chain : int
             A chain that is off the board.
-        boxes : ndarray of int, shape (ways,)
+        boxes : ndarray of int, shape (paths,)
             The mailboxes that it might leave from.
-        is_open : ndarray of bool, shape (ways, days)
+        is_open : ndarray of bool, shape (paths, days)
             Days on which that mailbox has room.
 
         Returns
@@ -217,11 +217,11 @@ class Board:
             first, less a constant of the chain (`constant`).
         """
         days = self.days
-        stage = self.work.stages.path[self.work.chains.stage[chain]][: self.length[chain]]
+        stage = self.instance.stages.path[self.instance.chains.stage[chain]][: self.length[chain]]
         shut = np.where(is_open, 0.0, NEVER)
-        window = self.work.chains.window[chain]
-        usable = self.work.windows.usable[window, :days]
-        contact = self.rules.shared[chain]
+        window = self.instance.chains.window[chain]
+        usable = self.instance.windows.usable[window, :days]
+        contact = self.limits.shared[chain]
         if contact != NONE:
             usable = usable & ~self.room.busy[contact, :days]
         if not usable.all():
@@ -239,9 +239,9 @@ class Board:
                 after = stage[column + 1]
                 cost += onward[:, self._release[after]] - self._credit[after]
             if column == 0:
-                cost[:, : self.rules.first_release[chain]] = 2 * NEVER
+                cost[:, : self.limits.first_release[chain]] = 2 * NEVER
                 if self.first[chain]:
-                    sequence = self.work.stages.sequence[stage[0]]
+                    sequence = self.instance.stages.sequence[stage[0]]
                     cost[:, self.room.new[sequence, :days] <= 0] = 2 * NEVER
             onward[:, :days] = np.minimum.accumulate(cost[:, ::-1], axis=1)[:, ::-1]
             result.insert(0, cost)
@@ -252,7 +252,7 @@ class Board:
         return float(self._base[chain])
 
     def settle(self, alike: np.ndarray) -> np.ndarray:
-        """Put chains of a kind that are off the board on their cheapest ways, one after another.
+        """Put chains of a kind that are off the board on their cheapest paths, one after another.
 
         Parameters
         ----------
@@ -266,22 +266,22 @@ class Board:
         """
         left = alike
         while len(left):
-            way = self.cheapest(int(left[0]))
-            if way is None:
+            path = self.cheapest(int(left[0]))
+            if path is None:
                 break
-            fitting = int(self.room.mailbox[way.mailbox, way.days].min())
-            if (np.diff(way.days) <= 0).any():
-                days, times = np.unique(way.days, return_counts=True)
-                fitting = int((self.room.mailbox[way.mailbox, days] // times).min())
+            fitting = int(self.room.mailbox[path.mailbox, path.days].min())
+            if (np.diff(path.days) <= 0).any():
+                days, times = np.unique(path.days, return_counts=True)
+                fitting = int((self.room.mailbox[path.mailbox, days] // times).min())
             if self.first[left[0]]:
-                sequence = self.work.stages.sequence[self.work.chains.stage[left[0]]]
-                fitting = min(fitting, int(self.room.new[sequence, way.days[0]]))
-            if self.rules.shared[left[0]] != NONE or fitting < 1:
+                sequence = self.instance.stages.sequence[self.instance.chains.stage[left[0]]]
+                fitting = min(fitting, int(self.room.new[sequence, path.days[0]]))
+            if self.limits.shared[left[0]] != NONE or fitting < 1:
                 # Two emails of a chain on one day may need more room than the day has.
                 fitting = min(fitting, 1)
             if fitting < 1:
                 break
-            self.put(left[:fitting], way.mailbox, way.days)
+            self.put(left[:fitting], path.mailbox, path.days)
             left = left[fitting:]
         return left
 
@@ -300,14 +300,14 @@ class Board:
         """
         if not len(chain):
             return []
-        chains = self.work.chains
+        chains = self.instance.chains
         number = numbered(
             [
                 chains.stage[chain],
-                self.rules.first_release[chain],
+                self.limits.first_release[chain],
                 chains.mailbox[chain],
                 chains.window[chain],
-                self.rules.shared[chain],
+                self.limits.shared[chain],
                 self.placement.mailbox[chain],
                 *self.days_of(chain).T,
                 *self.had_box[chain].T,

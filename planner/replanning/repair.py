@@ -1,6 +1,6 @@
 """Repair: an existing plan put right after a change, with as few emails moved as it is worth.
 
-1. Chains that cannot stay take their cheapest way through the room that is left, threads under
+1. Chains that cannot stay take their cheapest path through the room that is left, threads under
    way first.
 2. A chain that still slips, or found no way, takes the place of one that yields: a contact that
    has received nothing yet, and whose start is put off. Which one is chosen together with the way,
@@ -16,11 +16,11 @@ import numpy as np
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.components import components
 from sendplan.planner.model.grouping import numbered
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.replanning.chain_insertion import NEVER, Board
+from sendplan.planner.replanning.chain_insertion import NEVER, ChainInsertion
 
 TRIES = 400
 SHARE = 0.1
@@ -33,81 +33,83 @@ REFRESH = 10
 """Places that change hands before what yielding costs is worked out anew."""
 
 
-def repair(work: Workload, rules: Rules, parameters: Parameters, placement: Placement) -> None:
+def repair(
+    instance: Instance, limits: Limits, parameters: Parameters, placement: Placement
+) -> None:
     """Complete a placement that a change has left with gaps; others move only for its sake.
 
     Parameters
     ----------
-    work, rules, parameters
+    instance, limits, parameters
         The work, what it may use, and how is planned.
     placement : Placement
         The existing slots that can stay (`sendplan.planner.replanning.incumbent`); changed in
         place. What finds no way within the days in use is left open.
     """
-    if not len(work.chains):
+    if not len(instance.chains):
         return
-    board = Board(work, rules, parameters, placement)
-    displaced = ~board.complete()
-    _settle(board, np.flatnonzero(displaced))
+    insertion = ChainInsertion(instance, limits, parameters, placement)
+    displaced = ~insertion.complete()
+    _settle(insertion, np.flatnonzero(displaced))
     # Who has not begun waits for a start that suits, and makes nobody else move.
-    _ask_to_yield(board, displaced & ~board.first)
-    if _go_forward(board):
-        _go_forward(board)
+    _ask_to_yield(insertion, displaced & ~insertion.first)
+    if _go_forward(insertion):
+        _go_forward(insertion)
 
 
-def _settle(board: Board, displaced: np.ndarray) -> None:
-    """Put chains that lack days on their cheapest ways; what finds none keeps what it had."""
-    chains, rules = board.work.chains, board.rules
-    groups = board.alike(displaced)
+def _settle(insertion: ChainInsertion, displaced: np.ndarray) -> None:
+    """Put chains that lack days on their cheapest paths; what finds none keeps what it had."""
+    chains, limits = insertion.instance.chains, insertion.limits
+    groups = insertion.alike(displaced)
     heads = np.array([group[0] for group in groups], dtype=np.int64)
     order = np.lexsort(
         (
-            rules.first_release[heads],
-            board.had_day[heads, 0],
-            -rules.urgency[chains.stage[heads]],
-            board.first[heads],
+            limits.first_release[heads],
+            insertion.had_day[heads, 0],
+            -limits.urgency[chains.stage[heads]],
+            insertion.first[heads],
         )
     )
     for place in order:
-        _settle_anew(board, groups[place])
+        _settle_anew(insertion, groups[place])
 
 
-def _settle_anew(board: Board, alike: np.ndarray) -> None:
-    mailbox, days = board.placement.mailbox[alike], board.days_of(alike)
-    board.lift(alike)
-    left = board.settle(alike)
+def _settle_anew(insertion: ChainInsertion, alike: np.ndarray) -> None:
+    mailbox, days = insertion.placement.mailbox[alike], insertion.days_of(alike)
+    insertion.lift(alike)
+    left = insertion.settle(alike)
     kept = np.isin(alike, left)
-    board.put(left, mailbox[kept], days[kept])
+    insertion.put(left, mailbox[kept], days[kept])
 
 
-def _ask_to_yield(board: Board, may_ask: np.ndarray) -> None:
+def _ask_to_yield(insertion: ChainInsertion, may_ask: np.ndarray) -> None:
     """Let chains that slip, or have no way, take the place of some that have not begun."""
-    component = components(board.work)
+    component = components(insertion.instance)
     for part in np.unique(component[may_ask]):
         members = np.flatnonzero(component == part)
         tries = TRIES + int(SHARE * len(members))
         for _ in range(ROUNDS):
-            waiting = _waiting(board)
+            waiting = _waiting(insertion)
             asking = members[(waiting[members] > 0) & may_ask[members]]
             asking = asking[np.argsort(-waiting[asking], kind="stable")][:tries]
             tries -= len(asking)
-            if not len(asking) or not _Yielding(board, members).serve(asking):
+            if not len(asking) or not _Yielding(insertion, members).serve(asking):
                 break
 
 
-def _waiting(board: Board) -> np.ndarray:
+def _waiting(insertion: ChainInsertion) -> np.ndarray:
     """Return what the slip of each chain weighs; infinite for those without a whole way."""
-    waiting = np.bincount(board.work.emails.chain, _slip(board), len(board.length))
-    waiting[~board.complete()] = np.inf
+    waiting = np.bincount(insertion.instance.emails.chain, _slip(insertion), len(insertion.length))
+    waiting[~insertion.complete()] = np.inf
     return np.asarray(waiting)
 
 
-def _slip(board: Board) -> np.ndarray:
+def _slip(insertion: ChainInsertion) -> np.ndarray:
     """Return what the slip of each email weighs; 0 for those without a day."""
-    work, day = board.work, board.placement.day
-    emails, stages = work.emails, work.stages
+    instance, day = insertion.instance, insertion.placement.day
+    emails, stages = instance.emails, instance.stages
     before = np.roll(day, 1)
-    ready = work.chains.ready[emails.chain]
+    ready = instance.chains.ready[emails.chain]
     behind = emails.order > 0
     ready[behind] = stages.ready[emails.stage[behind], before[behind]]
     follows = ~stages.is_first[emails.stage] & (day != NONE)
@@ -117,31 +119,31 @@ def _slip(board: Board) -> np.ndarray:
 class _Yielding:
     """Chains that have not begun, in groups of one way, and what it costs to put them off."""
 
-    def __init__(self, board: Board, members: np.ndarray) -> None:
-        self.board, self.able = board, members[board.first[members]]
+    def __init__(self, insertion: ChainInsertion, members: np.ndarray) -> None:
+        self.insertion, self.able = insertion, members[insertion.first[members]]
         self._look()
 
     def _look(self) -> None:
-        board, chains = self.board, self.board.work.chains
-        able = (chains.mailbox[self.able] == NONE) & board.complete()[self.able]
-        self.members = board.alike(self.able[able])
+        insertion, chains = self.insertion, self.insertion.instance.chains
+        able = (chains.mailbox[self.able] == NONE) & insertion.complete()[self.able]
+        self.members = insertion.alike(self.able[able])
         self.head = np.array([group[0] for group in self.members], dtype=np.int64)
         self.used = np.zeros(len(self.head), dtype=np.int64)
         self.gone = np.zeros(len(self.head), dtype=bool)
-        self.box = board.placement.mailbox[self.head]
-        self.days = board.days_of(self.head)
+        self.box = insertion.placement.mailbox[self.head]
+        self.days = insertion.days_of(self.head)
         self.changes = 0
         self._estimate()
 
     def _estimate(self) -> None:
         """Work out what each group's next member costs more, elsewhere than where it stands."""
-        board, chains = self.board, self.board.work.chains
-        number = numbered([chains.stage[self.head], board.rules.first_release[self.head]])
+        insertion, chains = self.insertion, self.insertion.instance.chains
+        number = numbered([chains.stage[self.head], insertion.limits.first_release[self.head]])
         example = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
         example[number] = self.head
-        ways = [board.cheapest(int(chain)) for chain in example]
-        elsewhere = np.array([NEVER if way is None else way.value for way in ways])
-        self.extra = elsewhere[number] - board.value(self.head)
+        paths = [insertion.cheapest(int(chain)) for chain in example]
+        elsewhere = np.array([NEVER if path is None else path.value for path in paths])
+        self.extra = elsewhere[number] - insertion.value(self.head)
 
     def serve(self, asking: np.ndarray) -> bool:
         """Serve chains in turn; tell whether any got a better place."""
@@ -156,48 +158,48 @@ class _Yielding:
         return served
 
     def _serve(self, chain: int) -> bool:
-        board = self.board
+        insertion = self.insertion
         one = np.array([chain])
-        mailbox, days = board.placement.mailbox[one], board.days_of(one)
-        before = float(board.value(one)[0])
-        board.lift(one)
-        way = board.cheapest(chain)
-        alone = NEVER if way is None else way.value
+        mailbox, days = insertion.placement.mailbox[one], insertion.days_of(one)
+        before = float(insertion.value(one)[0])
+        insertion.lift(one)
+        path = insertion.cheapest(chain)
+        alone = NEVER if path is None else path.value
         group, shared = self._best_group(chain)
         if group == NONE or shared >= min(alone, before) - 1e-9:
-            if way is not None and alone < before - 1e-9 and not len(board.settle(one)):
+            if path is not None and alone < before - 1e-9 and not len(insertion.settle(one)):
                 return True
-            board.put(one, mailbox, days)
+            insertion.put(one, mailbox, days)
             return False
         other = self._next(group)
         if other == chain:
-            board.put(one, mailbox, days)
+            insertion.put(one, mailbox, days)
             return False
         two = np.array([other])
-        their_mailbox, their_days = board.placement.mailbox[two], board.days_of(two)
-        together = before + float(board.value(two)[0])
-        board.lift(two)
-        board.settle(one)
-        board.settle(two)
-        after = float(board.value(np.append(one, two)).sum())
+        their_mailbox, their_days = insertion.placement.mailbox[two], insertion.days_of(two)
+        together = before + float(insertion.value(two)[0])
+        insertion.lift(two)
+        insertion.settle(one)
+        insertion.settle(two)
+        after = float(insertion.value(np.append(one, two)).sum())
         if after < together - 1e-9:
             return True
-        board.lift(np.append(one, two))
-        board.put(two, their_mailbox, their_days)
-        board.put(one, mailbox, days)
+        insertion.lift(np.append(one, two))
+        insertion.put(two, their_mailbox, their_days)
+        insertion.put(one, mailbox, days)
         return False
 
     def _best_group(self, chain: int) -> tuple[int, float]:
         """Return the group whose yielding costs least with what the chain costs then."""
-        board = self.board
-        near = np.flatnonzero(np.isin(self.box, board.pool(chain)) & ~self.gone)
+        insertion = self.insertion
+        near = np.flatnonzero(np.isin(self.box, insertion.pool(chain)) & ~self.gone)
         if not len(near):
             return NONE, NEVER
-        room = board.room.mailbox[self.box[near], : board.days].copy()
+        room = insertion.room.mailbox[self.box[near], : insertion.days].copy()
         row, column = np.nonzero(self.days[near] != NONE)
         np.add.at(room, (row, self.days[near][row, column]), 1)
-        costs = board.steps(chain, self.box[near], room > 0)[0].min(axis=1)
-        costs += self.extra[near] - board.constant(chain)
+        costs = insertion.steps(chain, self.box[near], room > 0)[0].min(axis=1)
+        costs += self.extra[near] - insertion.constant(chain)
         best = int(costs.argmin())
         return int(near[best]), float(costs[best])
 
@@ -209,26 +211,26 @@ class _Yielding:
         return member
 
 
-def _go_forward(board: Board) -> bool:
+def _go_forward(insertion: ChainInsertion) -> bool:
     """Put late chains on cheaper ways, those first that gain most; tell whether any moved."""
-    chain = np.flatnonzero(board.complete())
-    value = np.zeros(len(board.length))
-    value[chain] = board.value(chain)
-    groups = board.alike(np.flatnonzero(value > 0))
-    groups.sort(key=lambda group: -value[group[0]] / board.length[group[0]])
+    chain = np.flatnonzero(insertion.complete())
+    value = np.zeros(len(insertion.length))
+    value[chain] = insertion.value(chain)
+    groups = insertion.alike(np.flatnonzero(value > 0))
+    groups.sort(key=lambda group: -value[group[0]] / insertion.length[group[0]])
     moved = False
     for group in groups:
-        mailbox, days = board.placement.mailbox[group], board.days_of(group)
-        board.lift(group)
-        board.settle(group)
-        stays = (board.placement.mailbox[group] == mailbox) & (board.days_of(group) == days).all(
-            axis=1
-        )
+        mailbox, days = insertion.placement.mailbox[group], insertion.days_of(group)
+        insertion.lift(group)
+        insertion.settle(group)
+        stays = (insertion.placement.mailbox[group] == mailbox) & (
+            insertion.days_of(group) == days
+        ).all(axis=1)
         if stays.all():
             continue
-        if float(board.value(group).sum()) < float(value[group].sum()) - 1e-9:
+        if float(insertion.value(group).sum()) < float(value[group].sum()) - 1e-9:
             moved = True
             continue
-        board.lift(group)
-        board.put(group, mailbox, days)
+        insertion.lift(group)
+        insertion.put(group, mailbox, days)
     return moved

@@ -8,15 +8,15 @@ import numpy as np
 
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.grouping import numbered, rank
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 
 _ELSEWHERE = -2
 """Stands for the mailbox of a chain whose slots are spread over several."""
 
 
-def match(work: Workload, rules: Rules, placement: Placement) -> None:
+def match(instance: Instance, limits: Limits, placement: Placement) -> None:
     """Give each chain of a cohort the way that shares most with its existing slots.
 
     Ways are told apart by the mailbox and as many days as they have in common from the first on:
@@ -25,24 +25,24 @@ def match(work: Workload, rules: Rules, placement: Placement) -> None:
 
     Parameters
     ----------
-    work, rules
+    instance, limits
         The work and what may be used.
     placement : Placement
         Changed in place; how many emails leave which mailbox on which day stays as it is.
     """
-    emails, chains = work.emails, work.chains
+    emails, chains = instance.emails, instance.chains
     if not (emails.existing_day != NONE).any():
         return
-    count, width = len(chains), work.stages.path.shape[1]
+    count, width = len(chains), instance.stages.path.shape[1]
     shape = (count, width)
     before, after = np.full(shape, NONE), np.full(shape, NONE)
     before[emails.chain, emails.order] = emails.existing_day
     after[emails.chain, emails.order] = placement.day
-    cohort = numbered([chains.stage, rules.first_release, chains.mailbox, chains.window])
+    cohort = numbered([chains.stage, limits.first_release, chains.mailbox, chains.window])
     # Whose days are not his alone is a cohort of his own.
-    alone = rules.shared != NONE
+    alone = limits.shared != NONE
     cohort[alone] = count + np.flatnonzero(alone)
-    sender = _sender(work)
+    sender = _sender(instance)
     taken = np.full(count, NONE)
     chain, way = np.arange(count), np.arange(count)
     both = np.append(cohort, cohort), np.append(sender, placement.mailbox)
@@ -61,9 +61,9 @@ def match(work: Workload, rules: Rules, placement: Placement) -> None:
     placement.day[:] = after[taken[emails.chain], emails.order]
 
 
-def _sender(work: Workload) -> np.ndarray:
+def _sender(instance: Instance) -> np.ndarray:
     """Return the mailbox of each chain's existing slots."""
-    emails, head = work.emails, work.chains.offset[:-1]
+    emails, head = instance.emails, instance.chains.offset[:-1]
     sender = emails.existing_mailbox[head].copy()
     known = emails.existing_mailbox != NONE
     differs = known & (emails.existing_mailbox != sender[emails.chain])

@@ -14,7 +14,7 @@ import holidays
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.schema import scalar_dates as single_days
+from sendplan.planner.schema import scalar_dates
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import DAY_SECONDS, MAX_HORIZON_DAYS, WaitUnit
 
@@ -76,7 +76,7 @@ def is_country(code: str) -> bool:
 def _holidays(country: str, first_year: int, last_year: int) -> tuple[int, ...]:
     epoch = dt.date(1970, 1, 1)
     years = range(first_year, last_year + 1)
-    free = (date for year in years for date in single_days.holidays_in(country, year))
+    free = (date for year in years for date in scalar_dates.holidays_in(country, year))
     return tuple(sorted((date - epoch).days for date in free))
 
 
@@ -196,7 +196,7 @@ def instants_at(days: np.ndarray, seconds: int, zone: str) -> np.ndarray:
     utc = aware.tz_convert("UTC").tz_localize(None)
     instants = np.asarray(utc.to_numpy().astype("datetime64[us]").astype(np.int64))
     for place in np.flatnonzero(instants == NULL):
-        end = single_days.end_of_gap(naive[int(place)].to_pydatetime(), zone)
+        end = scalar_dates.end_of_gap(naive[int(place)].to_pydatetime(), zone)
         instants[place] = int(end.timestamp()) * SECOND
     return instants
 

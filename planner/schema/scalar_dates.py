@@ -94,7 +94,7 @@ def holidays_in(country: str, year: int) -> frozenset[dt.date]:
     return frozenset(holidays.country_holidays(country, years=year))
 
 
-class SendingDays:
+class ScalarSendingDays:
     """The sending days of a sequence: weekdays less holidays.
 
     Parameters

@@ -91,7 +91,7 @@ class PlanStatus(StrEnum):
     EMPTY = "empty"
 
 
-class Stop(StrEnum):
+class Termination(StrEnum):
     """Why a method looked for nothing better."""
 
     OPTIMAL = "optimal"

@@ -7,75 +7,77 @@ at the number of emails that it lets through, which can but flatter these polici
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, Room
-from sendplan.planner.model.limits import Rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.assignment import Placement, ResidualCapacity
+from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.first_fit import winners
-from sendplan.planner.simulation.rollout import Course
+from sendplan.planner.simulation.rollout import Rollout
 
 
-def live_day_by_day(course: Course, rules: Rules, *, follow_ups_first: bool) -> None:
+def live_day_by_day(rollout: Rollout, limits: Limits, *, follow_ups_first: bool) -> None:
     """Live through one future without looking ahead.
 
     Parameters
     ----------
-    course : Course
+    rollout : Rollout
         At its beginning; changed in place.
-    rules : Rules
+    limits : Limits
         What may be used.
     follow_ups_first : bool
         Whether follow-ups go before first emails. Among equals whoever has waited longest goes
         first, then the older enrolment.
     """
-    work = course.work
-    chains = work.chains
-    room = Room.beside(work, rules, Placement.empty(work))
+    instance = rollout.instance
+    chains = instance.chains
+    room = ResidualCapacity.beside(instance, limits, Placement.empty(instance))
     # The same arrays as the course's: who has been sent something is bound from then on.
-    placement = Placement(course.day, course.mailbox)
+    placement = Placement(rollout.day, rollout.mailbox)
     since = chains.ready.copy()
     # The first night is that before day 1; until they come nobody knows of those to come.
-    night_seen = course.comes_in[chains.enrollment]
-    due = np.maximum(rules.first_release, np.where(night_seen > 0, night_seen + 1, 0))
-    for day in range(rules.last + 1):
-        if not course.unfinished.any():
+    night_seen = rollout.comes_in[chains.enrollment]
+    due = np.maximum(limits.first_release, np.where(night_seen > 0, night_seen + 1, 0))
+    for day in range(limits.last + 1):
+        if not rollout.unfinished.any():
             return
         night = max(day - 1, 0)
-        course.begin(night)
+        rollout.begin(night)
         rested = np.ones(len(chains), dtype=bool)
         while True:
-            chain = np.flatnonzero(course.unfinished & (due <= day) & rested)
-            chain = chain[_open(course, rules, room, chain, day)]
+            chain = np.flatnonzero(rollout.unfinished & (due <= day) & rested)
+            chain = chain[_open(rollout, limits, room, chain, day)]
             if not len(chain):
                 break
-            first = work.stages.is_first[work.emails.stage[course.next_email(chain)]]
+            first = instance.stages.is_first[instance.emails.stage[rollout.next_email(chain)]]
             rank = first if follow_ups_first else np.zeros(len(chain), dtype=bool)
             chain = chain[np.lexsort((chain, since[chain], rank))]
-            email = course.next_email(chain)
+            email = rollout.next_email(chain)
             today = np.full(len(chain), day)
-            won, mailbox = winners(work, rules, placement, room, chain, email, today)
-            sent = course.attempt(email[won], mailbox, today[won], night)
+            won, mailbox = winners(instance, limits, placement, room, chain, email, today)
+            sent = rollout.attempt(email[won], mailbox, today[won], night)
             rested[chain[won][~sent]] = False
             gone = won[sent]
-            room.take(work, rules, placement, email[gone])
-            more = gone[course.unfinished[chain[gone]]]
-            following = work.emails.stage[email[more] + 1]
-            due[chain[more]] = rules.release[following, day]
-            since[chain[more]] = work.stages.ready[following, day]
+            room.take(instance, limits, placement, email[gone])
+            more = gone[rollout.unfinished[chain[gone]]]
+            following = instance.emails.stage[email[more] + 1]
+            due[chain[more]] = limits.release[following, day]
+            since[chain[more]] = instance.stages.ready[following, day]
 
 
-def _open(course: Course, rules: Rules, room: Room, chain: np.ndarray, day: int) -> np.ndarray:
+def _open(
+    rollout: Rollout, limits: Limits, room: ResidualCapacity, chain: np.ndarray, day: int
+) -> np.ndarray:
     """Tell for which chains nothing but others' precedence is in the way today."""
-    work = course.work
-    stage = work.emails.stage[course.next_email(chain)]
-    sequence = work.stages.sequence[stage]
+    instance = rollout.instance
+    stage = instance.emails.stage[rollout.next_email(chain)]
+    sequence = instance.stages.sequence[stage]
     has_room = room.mailbox[:, day] > 0
-    pooled = np.array([has_room[pool].any() for pool in work.fleet.pools], dtype=bool)
-    mailbox = course.mailbox[chain]
-    contact = rules.shared[chain]
+    pooled = np.array([has_room[pool].any() for pool in instance.fleet.pools], dtype=bool)
+    mailbox = rollout.mailbox[chain]
+    contact = limits.shared[chain]
     return np.asarray(
-        work.stages.sends[stage, day]
-        & work.windows.usable[work.chains.window[chain], day]
+        instance.stages.sends[stage, day]
+        & instance.windows.usable[instance.chains.window[chain], day]
         & np.where(mailbox == NONE, pooled[sequence], has_room[mailbox])
-        & (~work.stages.is_first[stage] | (room.new[sequence, day] > 0))
+        & (~instance.stages.is_first[stage] | (room.new[sequence, day] > 0))
         & ((contact == NONE) | ~room.busy[contact, day])
     )

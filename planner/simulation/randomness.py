@@ -13,7 +13,7 @@ from numbers import Real
 import numpy as np
 
 from sendplan.planner.changes import Arrivals
-from sendplan.planner.model.instance import Workload
+from sendplan.planner.model.instance import Instance
 from sendplan.planner.problem.parameters import MAX_SEED
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.errors import MethodError
@@ -92,7 +92,7 @@ def _within(name: str, value: object, most: float) -> None:
 
 
 @dataclass(frozen=True)
-class Draws:
+class Samples:
     """What will become of each email of a workload, if it is sent.
 
     Parameters
@@ -111,12 +111,12 @@ class Draws:
     reply_delay: np.ndarray
 
 
-def draw(work: Workload, rates: Rates, seed: int, run: int) -> Draws:
+def draw(instance: Instance, rates: Rates, seed: int, run: int) -> Samples:
     """Draw what becomes of the emails.
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         The emails.
     rates : Rates
         How likely what is.
@@ -126,13 +126,15 @@ def draw(work: Workload, rates: Rates, seed: int, run: int) -> Draws:
 
     Returns
     -------
-    Draws
-        Aligned with ``work.emails``.
+    Samples
+        Aligned with ``instance.emails``.
     """
-    enrollment = work.chains.enrollment[work.emails.chain]
-    ordinal = work.problem.live_steps.groupby("sequence_id").cumcount().to_numpy()
-    ordinal = ordinal[work.stages.step[work.emails.stage]] if len(enrollment) else enrollment
-    people = len(work.problem.enrollments)
+    enrollment = instance.chains.enrollment[instance.emails.chain]
+    ordinal = instance.problem.live_steps.groupby("sequence_id").cumcount().to_numpy()
+    ordinal = (
+        ordinal[instance.stages.step[instance.emails.stage]] if len(enrollment) else enrollment
+    )
+    people = len(instance.problem.enrollments)
 
     def uniform(stream: _Stream) -> np.ndarray:
         """One number an email, which steps added behind it do not change."""
@@ -148,7 +150,9 @@ def draw(work: Workload, rates: Rates, seed: int, run: int) -> Draws:
     failures = np.sum([failing < failure**n for n in range(1, MOST_ATTEMPTS + 1)], axis=0)
     bounced = uniform(_Stream.BOUNCE) < rates.at("bounce", ordinal)
     replied = (uniform(_Stream.REPLY) < rates.at("reply", ordinal)) & ~bounced
-    return Draws(failures, bounced, replied, _delay(uniform(_Stream.REPLY_DELAY), rates.reply_days))
+    return Samples(
+        failures, bounced, replied, _delay(uniform(_Stream.REPLY_DELAY), rates.reply_days)
+    )
 
 
 def _delay(uniform: np.ndarray, mean: float) -> np.ndarray:

@@ -10,12 +10,12 @@ import pandas as pd
 
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.objective import delays
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.simulation.randomness import Rates
-from sendplan.planner.simulation.rollout import Course
+from sendplan.planner.simulation.rollout import Rollout
 
 QUANTILES = (0.1, 0.5, 0.9)
 FIGURES = (
@@ -25,7 +25,7 @@ FIGURES = (
 
 
 @dataclass(frozen=True)
-class Run:
+class SimulatedRun:
     """One simulated future, in figures.
 
     Parameters
@@ -65,41 +65,43 @@ class Run:
     count: np.ndarray
 
 
-def run_of(course: Course) -> Run:
+def run_of(rollout: Rollout) -> SimulatedRun:
     """Put a future that has been lived through into figures.
 
     Parameters
     ----------
-    course : Course
+    rollout : Rollout
         At its end.
 
     Returns
     -------
-    Run
+    SimulatedRun
         Slip runs from the days on which emails really left.
     """
-    work, day = course.work, course.day
-    emails, stages, origin = work.emails, work.stages, work.problem.horizon.origin
+    instance, day = rollout.instance, rollout.day
+    emails, stages, origin = instance.emails, instance.stages, instance.problem.horizon.origin
     sent = np.flatnonzero(day != NONE)
-    delay = delays(work, Placement(day, course.mailbox), work.problem.horizon.last, Parameters())
-    positions = work.problem.live_steps["position"].to_numpy()
+    delay = delays(
+        instance, Placement(day, rollout.mailbox), instance.problem.horizon.last, Parameters()
+    )
+    positions = instance.problem.live_steps["position"].to_numpy()
     position = positions[stages.step[emails.stage[sent]]] if len(sent) else sent
     pairs, count = np.unique(np.stack([day[sent] + origin, position]), axis=1, return_counts=True)
-    open_ones = course.unfinished
-    left = course.length - course.done
-    return Run(
+    open_ones = rollout.unfinished
+    left = rollout.length - rollout.done
+    return SimulatedRun(
         finish=int(day[sent].max()) + origin if len(sent) else None,
         emails=len(sent),
-        replies=course.replies,
-        bounces=course.bounces,
-        failures=course.failures,
-        given_up=course.given_up,
+        replies=rollout.replies,
+        bounces=rollout.bounces,
+        failures=rollout.failures,
+        given_up=rollout.given_up,
         late_follow_ups=int(delay.late[sent].sum()),
         slip_days=int(delay.slip[sent].sum()),
         lateness_days=int(delay.lateness[sent].sum()),
         spared=int(left[~open_ones].sum()),
         unsent=int(left[open_ones].sum()),
-        nights_planned=course.nights_planned,
+        nights_planned=rollout.nights_planned,
         day=pairs[0],
         position=pairs[1],
         count=count,
@@ -121,7 +123,7 @@ class Simulation:
         Seed of all chance.
     rates : Rates
         How likely replies, bounces and failures were, and who came.
-    runs : tuple of Run
+    runs : tuple of SimulatedRun
         The futures.
     room : Series
         Emails that all mailboxes together may send, by day.
@@ -130,12 +132,12 @@ class Simulation:
     policy: str
     seed: int
     rates: Rates
-    runs: tuple[Run, ...]
+    runs: tuple[SimulatedRun, ...]
     room: pd.Series
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """One row a future: run, finish_day, and the figures of `Run`."""
+        """One row a future: run, finish_day, and the figures of `SimulatedRun`."""
         rows = [[getattr(run, name) for name in FIGURES] for run in self.runs]
         frame = pd.DataFrame(rows, columns=list(FIGURES))
         finish = [

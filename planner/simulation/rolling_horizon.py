@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.reading import planned
 from sendplan.planner.problem.parameters import Parameters
@@ -25,7 +25,7 @@ from sendplan.planner.schema.vocabulary import (
     EmailStatus,
     EnrollmentStatus,
 )
-from sendplan.planner.simulation.rollout import Course
+from sendplan.planner.simulation.rollout import Rollout
 from sendplan.planner.solver import plan_with
 
 STILL_COUNTS = 3 * DAY
@@ -35,28 +35,28 @@ _RUN = 1
 """The plan_run_id of slots; any number makes them the planner's own."""
 
 
-def live_looking_ahead(course: Course, parameters: Parameters) -> None:
+def live_looking_ahead(rollout: Rollout, parameters: Parameters) -> None:
     """Live through one future, re-planning every night.
 
     Parameters
     ----------
-    course : Course
+    rollout : Rollout
         At its beginning; changed in place.
     parameters : Parameters
         How to plan.
     """
-    _LookAhead(course, parameters).run()
+    _LookAhead(rollout, parameters).run()
 
 
 class _LookAhead:
     """One future, and the slots of its emails as last planned."""
 
-    def __init__(self, course: Course, parameters: Parameters) -> None:
-        self.course, self.parameters = course, parameters
-        work = course.work
-        self.now = work.problem.now
-        self.diary = Diary(course)
-        emails = len(work.emails)
+    def __init__(self, rollout: Rollout, parameters: Parameters) -> None:
+        self.rollout, self.parameters = rollout, parameters
+        instance = rollout.instance
+        self.now = instance.problem.now
+        self.snapshots = NightlySnapshots(rollout)
+        emails = len(instance.emails)
         self.slot_day = np.full(emails, NONE)
         self.slot_mailbox = np.full(emails, NONE)
         self.slot_at = np.full(emails, NULL)
@@ -65,69 +65,73 @@ class _LookAhead:
         upset = True
         for night in range(MAX_HORIZON_DAYS + 1):
             now = self.now + night * DAY
-            upset |= self.course.begin(night)
-            upset |= bool((self.course.comes_in == night).any())
+            upset |= self.rollout.begin(night)
+            upset |= bool((self.rollout.comes_in == night).any())
             if upset and (night == 0 or self._may_send(now)):
                 plan = plan_with(self._problem(night), self.parameters)
                 self._take(plan)
-                self.course.nights_planned += 1
+                self.rollout.nights_planned += 1
                 # What a given horizon was too short for has another chance tomorrow.
                 rolls = self.parameters.horizon_days is not None
                 upset = rolls and len(plan.unplaced) > plan.blocked
             upset |= self._send_until(now + DAY, night)
-            if not upset and not self._waiting().any() and not (self.course.comes_in > night).any():
+            if (
+                not upset
+                and not self._waiting().any()
+                and not (self.rollout.comes_in > night).any()
+            ):
                 return
 
     def _waiting(self) -> np.ndarray:
         """Tell which slots are still to be used."""
-        course, emails = self.course, self.course.work.emails
-        open_chain = course.unfinished[emails.chain]
-        return np.asarray(open_chain & (course.day == NONE) & (self.slot_at != NULL))
+        rollout, emails = self.rollout, self.rollout.instance.emails
+        open_chain = rollout.unfinished[emails.chain]
+        return np.asarray(open_chain & (rollout.day == NONE) & (self.slot_at != NULL))
 
     def _may_send(self, now: int) -> bool:
         """Tell whether any window opens before the next night."""
-        work = self.course.work
-        windows, chains = work.windows, work.chains
+        instance = self.rollout.instance
+        windows, chains = instance.windows, instance.chains
         open_then = (windows.opens < now + DAY) & (windows.closes > now)
         stage_of = np.zeros(len(windows.opens), dtype=np.int64)
         stage_of[chains.window] = chains.stage
-        return bool((open_then & work.stages.sends[stage_of, :-1]).any())
+        return bool((open_then & instance.stages.sends[stage_of, :-1]).any())
 
     def _problem(self, night: int) -> Problem:
-        return self.diary.problem(night, self.slot_mailbox, self.slot_day, self.slot_at)
+        return self.snapshots.problem(night, self.slot_mailbox, self.slot_day, self.slot_at)
 
     def _take(self, plan: Plan) -> None:
         """Take over the slots of a plan."""
-        found, emails = planned(self.course.work, plan.sends), self.course.work.emails
+        found, emails = planned(self.rollout.instance, plan.sends), self.rollout.instance.emails
         self.slot_day = found.placement.day
         self.slot_mailbox = found.placement.mailbox[emails.chain]
         self.slot_at = np.where(found.at == NONE, NULL, found.at * SECOND)
 
     def _send_until(self, moment: int, night: int) -> bool:
         """Send what is due before a moment; tell whether anything went otherwise than planned."""
-        course, failed = self.course, False
-        within = self.slot_day <= course.work.problem.horizon.last
+        rollout, failed = self.rollout, False
+        within = self.slot_day <= rollout.instance.problem.horizon.last
         due = self._waiting() & (self.slot_at < moment) & within
         while due.any():
             # Of a chain with several emails due, the later ones wait for the earlier.
             email = np.flatnonzero(due)
-            email = email[course.next_email(course.work.emails.chain[email]) == email]
+            email = email[rollout.next_email(rollout.instance.emails.chain[email]) == email]
             if not len(email):
                 return failed
-            sent = course.attempt(email, self.slot_mailbox[email], self.slot_day[email], night)
-            self.diary.sent_at[email[sent]] = self.slot_at[email[sent]]
+            sent = rollout.attempt(email, self.slot_mailbox[email], self.slot_day[email], night)
+            self.snapshots.sent_at[email[sent]] = self.slot_at[email[sent]]
             self.slot_at[email[~sent]] = NULL
             failed |= not sent.all()
             due[email] = False
         return failed
 
 
-class Diary:
+class NightlySnapshots:
     """What a database would hold on a night.
 
     Parameters
     ----------
-    course : Course
+    rollout : Rollout
         What has happened.
 
     Attributes
@@ -136,13 +140,13 @@ class Diary:
         When each email left, in microseconds; `NULL` if it has not.
     """
 
-    def __init__(self, course: Course) -> None:
-        self.course = course
-        self.problem_then = problem = course.work.problem
-        self.sent_at = np.full(len(course.work.emails), NULL)
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout
+        self.problem_then = problem = rollout.instance.problem
+        self.sent_at = np.full(len(rollout.instance.emails), NULL)
         self._history = _history(problem)
-        emails, chains = course.work.emails, course.work.chains
-        step = course.work.stages.step[emails.stage] if len(emails) else emails.stage
+        emails, chains = rollout.instance.emails, rollout.instance.chains
+        step = rollout.instance.stages.step[emails.stage] if len(emails) else emails.stage
         self._step_id = problem.live_steps["id"].to_numpy()[step]
         self._enrollment = chains.enrollment[emails.chain]
 
@@ -163,15 +167,15 @@ class Diary:
             with nothing to come and emails too old to stand in the way of any are left out.
         """
         then = self.problem_then
-        seen = self.course.comes_in <= night
+        seen = self.rollout.comes_in <= night
         if night == 0:
             if seen.all():
                 return then
             return replace(then, enrollments=then.enrollments[seen].reset_index(drop=True))
         now = then.now + night * DAY
-        course = self.course
+        rollout = self.rollout
         unfinished = np.zeros(len(then.enrollments), dtype=bool)
-        unfinished[course.work.chains.enrollment[course.unfinished]] = True
+        unfinished[rollout.instance.chains.enrollment[rollout.unfinished]] = True
         rows = pd.concat([self._history, self._rows(mailbox, day, at, now)], ignore_index=True)
         place = pd.Index(then.enrollments["id"]).get_indexer(rows["enrollment_id"])
         moment = np.maximum(rows["sent_at"].to_numpy(), rows["send_at"].to_numpy())
@@ -189,36 +193,40 @@ class Diary:
 
     def _people(self) -> pd.DataFrame:
         """Return the enrollments as they stand by now."""
-        course, people = self.course, self.problem_then.enrollments
-        chains = course.work.chains
+        rollout, people = self.rollout, self.problem_then.enrollments
+        chains = rollout.instance.chains
         columns = {
             name: people[name].to_numpy().copy()
             for name in ("status", "current_step_id", "last_sent_day", "mailbox_id")
         }
-        columns["status"][chains.enrollment[~course.going]] = str(EnrollmentStatus.STOPPED)
-        begun = np.flatnonzero(course.done)
-        newest = chains.offset[begun] + course.done[begun] - 1
+        columns["status"][chains.enrollment[~rollout.going]] = str(EnrollmentStatus.STOPPED)
+        begun = np.flatnonzero(rollout.done)
+        newest = chains.offset[begun] + rollout.done[begun] - 1
         who = chains.enrollment[begun]
         origin = self.problem_then.horizon.origin
         columns["current_step_id"][who] = self._step_id[newest]
-        columns["last_sent_day"][who] = course.day[newest] + origin
-        columns["mailbox_id"][who] = self._mailbox_id(course.mailbox[begun])
+        columns["last_sent_day"][who] = rollout.day[newest] + origin
+        columns["mailbox_id"][who] = self._mailbox_id(rollout.mailbox[begun])
         return people.assign(**columns)
 
     def _rows(self, mailbox: np.ndarray, day: np.ndarray, at: np.ndarray, now: int) -> pd.DataFrame:
         """Return the emails sent so far, and the slots still to come."""
-        course, then = self.course, self.problem_then
-        sent = course.day != NONE
-        waits = ~sent & course.unfinished[course.work.emails.chain] & (at != NULL) & (at >= now)
+        rollout, then = self.rollout, self.problem_then
+        sent = rollout.day != NONE
+        waits = (
+            ~sent & rollout.unfinished[rollout.instance.emails.chain] & (at != NULL) & (at >= now)
+        )
         email = np.flatnonzero(sent | waits)
         gone = sent[email]
-        sender = np.where(gone, course.mailbox[course.work.emails.chain[email]], mailbox[email])
+        sender = np.where(
+            gone, rollout.mailbox[rollout.instance.emails.chain[email]], mailbox[email]
+        )
         status = np.where(gone, str(EmailStatus.SENT), str(EmailStatus.PENDING)).astype(object)
         values = {
             "enrollment_id": then.enrollments["id"].to_numpy()[self._enrollment[email]],
             "step_id": self._step_id[email],
             "mailbox_id": self._mailbox_id(sender),
-            "send_day": np.where(gone, course.day[email], day[email]) + then.horizon.origin,
+            "send_day": np.where(gone, rollout.day[email], day[email]) + then.horizon.origin,
             "send_at": np.where(gone, self.sent_at[email], at[email]),
             "sent_at": self.sent_at[email],
             "plan_run_id": np.full(len(email), _RUN),

@@ -3,15 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.schema import dates
-from sendplan.planner.simulation.randomness import MOST_ATTEMPTS, Draws
+from sendplan.planner.simulation.randomness import MOST_ATTEMPTS, Samples
 
 NEVER = np.iinfo(np.int64).max
 
 
-class Course:
+class Rollout:
     """What has happened so far; nights are counted from 0, days are indices of the horizon.
 
     An answer, or a bounce, becomes known in the night after it comes, and the contact gets nothing
@@ -19,9 +19,9 @@ class Course:
 
     Parameters
     ----------
-    work : Workload
+    instance : Instance
         All that can be sent, contacts to come included.
-    draws : Draws
+    draws : Samples
         What will become of each email.
 
     Attributes
@@ -43,19 +43,19 @@ class Course:
         Nights on which was planned.
     """
 
-    def __init__(self, work: Workload, draws: Draws) -> None:
-        self.work, self.draws = work, draws
-        chains = len(work.chains)
-        enrolled_at = work.problem.enrollments["enrolled_at"].to_numpy()
-        self.comes_in = np.maximum(-((work.problem.now - enrolled_at) // dates.DAY), 0)
-        self.length = np.diff(work.chains.offset)
+    def __init__(self, instance: Instance, draws: Samples) -> None:
+        self.instance, self.draws = instance, draws
+        chains = len(instance.chains)
+        enrolled_at = instance.problem.enrollments["enrolled_at"].to_numpy()
+        self.comes_in = np.maximum(-((instance.problem.now - enrolled_at) // dates.DAY), 0)
+        self.length = np.diff(instance.chains.offset)
         self.done = np.zeros(chains, dtype=np.int64)
         self.going = np.ones(chains, dtype=bool)
-        self.day = np.full(len(work.emails), NONE)
-        self.mailbox = work.chains.mailbox.copy()
+        self.day = np.full(len(instance.emails), NONE)
+        self.mailbox = instance.chains.mailbox.copy()
         self.failures = self.given_up = self.bounces = self.replies = 0
         self.nights_planned = 0
-        self._attempts = np.zeros(len(work.emails), dtype=np.int64)
+        self._attempts = np.zeros(len(instance.emails), dtype=np.int64)
         self._ends_in = np.full(chains, NEVER)
 
     @property
@@ -65,7 +65,7 @@ class Course:
 
     def next_email(self, chain: np.ndarray) -> np.ndarray:
         """Return the next email of unfinished chains."""
-        return np.asarray(self.work.chains.offset[chain] + self.done[chain])
+        return np.asarray(self.instance.chains.offset[chain] + self.done[chain])
 
     def begin(self, night: int) -> bool:
         """Take note of who has replied or bounced; tell whether that leaves emails unsent."""
@@ -90,7 +90,7 @@ class Course:
         ndarray of bool
             Which of them were sent; the others are to be tried on another day, unless given up.
         """
-        chain = self.work.emails.chain[email]
+        chain = self.instance.emails.chain[email]
         fails = self._attempts[email] < self.draws.failures[email]
         self._attempts[email[fails]] += 1
         self.failures += int(fails.sum())
@@ -112,7 +112,7 @@ class Course:
         answers = tomorrow + self.draws.reply_delay[email[replied]]
         np.minimum.at(self._ends_in, chain[replied], answers)
         if bounced.any():
-            contact = self.work.chains.contact
+            contact = self.instance.chains.contact
             gone = np.isin(contact, contact[chain[bounced]])
             self._ends_in[gone] = np.minimum(self._ends_in[gone], tomorrow)
 
@@ -125,13 +125,13 @@ class Course:
             enrollment_id, step_id, position, mailbox_id and send_day, by enrollment and in order
             of sending.
         """
-        work, problem = self.work, self.work.problem
+        instance, problem = self.instance, self.instance.problem
         email = np.flatnonzero(self.day != NONE)
-        chain = work.emails.chain[email]
-        enrollment_id = problem.enrollments["id"].to_numpy()[work.chains.enrollment[chain]]
+        chain = instance.emails.chain[email]
+        enrollment_id = problem.enrollments["id"].to_numpy()[instance.chains.enrollment[chain]]
         order = np.lexsort((email, enrollment_id))
         email, chain = email[order], chain[order]
-        step = problem.live_steps.iloc[work.stages.step[work.emails.stage[email]]]
+        step = problem.live_steps.iloc[instance.stages.step[instance.emails.stage[email]]]
         return pd.DataFrame(
             {
                 "enrollment_id": enrollment_id[order],

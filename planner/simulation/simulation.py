@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.changes import Arrivals
-from sendplan.planner.model.instance import workload
-from sendplan.planner.model.limits import rules
+from sendplan.planner.model.instance import build_instance
+from sendplan.planner.model.limits import limits_of
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
@@ -18,9 +18,9 @@ from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import DEFAULT_WORKERS
 from sendplan.planner.simulation.dispatch_rules import live_day_by_day
 from sendplan.planner.simulation.randomness import ByStep, Rates, check_seed, draw, with_arrivals
-from sendplan.planner.simulation.results import Run, Simulation, run_of
+from sendplan.planner.simulation.results import SimulatedRun, Simulation, run_of
 from sendplan.planner.simulation.rolling_horizon import live_looking_ahead
-from sendplan.planner.simulation.rollout import Course
+from sendplan.planner.simulation.rollout import Rollout
 from sendplan.planner.studies.study_pool import study_workers
 
 REPLY_RATE = 0.03
@@ -119,7 +119,7 @@ def simulate(
     how = parameters or Parameters(method="greedy")
     room = _room(with_arrivals(problem, who, seed, 0), how)
     jobs = [(0, Policy(policy), rates, how, seed, run) for run in range(runs)]
-    done: dict[int, Run] = {}
+    done: dict[int, SimulatedRun] = {}
     with study_workers(executor, min(workers, runs), [problem]) as pool:
         for run, lived_through in pool.done(_run, jobs):
             done[run] = lived_through
@@ -129,7 +129,7 @@ def simulate(
 
 def lived(
     problem: Problem, policy: Policy, rates: Rates, parameters: Parameters, seed: int, run: int
-) -> Course:
+) -> Rollout:
     """Live through one future.
 
     Parameters
@@ -141,35 +141,35 @@ def lived(
 
     Returns
     -------
-    Course
-        At its end; `Course.sends` has every email.
+    Rollout
+        At its end; `Rollout.sends` has every email.
     """
-    work = workload(with_arrivals(problem, rates.arrivals, seed, run))
-    course = Course(work, draw(work, rates, seed, run))
+    instance = build_instance(with_arrivals(problem, rates.arrivals, seed, run))
+    rollout = Rollout(instance, draw(instance, rates, seed, run))
     if policy is Policy.LOOK_AHEAD:
-        live_looking_ahead(course, parameters)
+        live_looking_ahead(rollout, parameters)
     else:
         # What is decided day by day knows no horizon.
         endless = replace(parameters, horizon_days=None)
         first = policy is Policy.FOLLOW_UPS_FIRST
-        live_day_by_day(course, rules(work, endless), follow_ups_first=first)
-    return course
+        live_day_by_day(rollout, limits_of(instance, endless), follow_ups_first=first)
+    return rollout
 
 
 def _run(
     problem: Problem, policy: Policy, rates: Rates, parameters: Parameters, seed: int, run: int
-) -> Run:
+) -> SimulatedRun:
     return run_of(lived(problem, policy, rates, parameters, seed, run))
 
 
 def _room(problem: Problem, parameters: Parameters) -> pd.Series:
     """Return what all mailboxes together may send, by day, on days on which they may send."""
-    work = workload(problem)
+    instance = build_instance(problem)
     today, horizon = 1, problem.horizon
     days = slice(today, horizon.last + 1)
-    room = rules(work, replace(parameters, horizon_days=None)).room[:, days]
+    room = limits_of(instance, replace(parameters, horizon_days=None)).room[:, days]
     return pd.Series(
-        (room * work.sends()[:, days]).sum(axis=0),
+        (room * instance.sends()[:, days]).sum(axis=0),
         index=dates.to_dates(horizon.origin + np.arange(horizon.last + 1)[days]),
         name="capacity",
     )

@@ -17,21 +17,21 @@ import pandas as pd
 
 from sendplan.planner.changes import ScaleCapacities
 from sendplan.planner.flow.lagrangian import lagrangian
-from sendplan.planner.improve.task_pool import Crew, Nobody
+from sendplan.planner.improve.task_pool import SilentCallback, TaskPool
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.components import sequence_components
-from sendplan.planner.model.instance import Workload, workload
-from sendplan.planner.model.limits import Rules, horizon_end, rules
+from sendplan.planner.model.instance import Instance, build_instance
+from sendplan.planner.model.limits import Limits, horizon_end, limits_of
 from sendplan.planner.model.mailbox_capacity import fleet_of
 from sendplan.planner.model.objective import delays
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.plan.reading import planned
-from sendplan.planner.problem.enrollment_state import progress
+from sendplan.planner.problem.enrollment_state import enrollment_state
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.solver import plan_with
-from sendplan.planner.studies.shadow_prices import PricedPiece, priced, room_prices
+from sendplan.planner.studies.shadow_prices import PricedSubproblem, priced, room_prices
 
 MATTERS = 0.01
 """Price from which room counts as short; below, it is the solver's noise."""
@@ -152,29 +152,29 @@ def bottlenecks(
     )
     if plan is None:
         plan = plan_with(problem, parameters)
-    work = workload(problem)
-    allowed = rules(work, parameters)
-    placement = planned(work, plan.sends).placement
-    pool_of = _pools(work, by_mailbox=by_mailbox)
-    with Crew.called(executor, workers, Nobody()) as crew:
-        found = room_prices(work, allowed, parameters, placement, pool_of, crew)
-        study = _Study(work, allowed, parameters, placement, found)
+    instance = build_instance(problem)
+    limits = limits_of(instance, parameters)
+    placement = planned(instance, plan.sends).placement
+    pool_of = _pools(instance, by_mailbox=by_mailbox)
+    with TaskPool.called(executor, workers, SilentCallback()) as task_pool:
+        found = room_prices(instance, limits, parameters, placement, pool_of, task_pool)
+        study = _Study(instance, limits, parameters, placement, found)
         return Bottlenecks(
-            study.pools(crew),
+            study.pools(task_pool),
             study.days(),
             study.new_emails(),
             cost=float(study.cost.sum()),
-            lower_bound=float(sum(piece.bound for piece in found)),
+            lower_bound=float(sum(subproblem.bound for subproblem in found)),
         )
 
 
-def _pools(work: Workload, *, by_mailbox: bool) -> np.ndarray:
+def _pools(instance: Instance, *, by_mailbox: bool) -> np.ndarray:
     """Return the pool of each mailbox: equal where they serve the same sequences."""
-    count = len(work.problem.mailboxes)
+    count = len(instance.problem.mailboxes)
     if by_mailbox:
         return np.arange(count)
-    serves = np.zeros((count, len(work.fleet.pools)), dtype=bool)
-    for sequence, members in enumerate(work.fleet.pools):
+    serves = np.zeros((count, len(instance.fleet.pools)), dtype=bool)
+    for sequence, members in enumerate(instance.fleet.pools):
         serves[members, sequence] = True
     _, first, number = np.unique(serves, axis=0, return_index=True, return_inverse=True)
     # Numbered in the order of the mailboxes.
@@ -186,51 +186,53 @@ class _Study:
 
     def __init__(
         self,
-        work: Workload,
-        allowed: Rules,
+        instance: Instance,
+        limits: Limits,
         parameters: Parameters,
         placement: Placement,
-        found: list[PricedPiece],
+        found: list[PricedSubproblem],
     ) -> None:
-        self.work, self.allowed, self.parameters = work, allowed, parameters
+        self.instance, self.limits, self.parameters = instance, limits, parameters
         self.found = found
-        self.component = sequence_components(work)
+        self.component = sequence_components(instance)
         self.components = int(self.component.max(initial=0)) + 1
-        emails = work.emails
-        end = horizon_end(allowed, parameters, placement.day)
-        cost = delays(work, placement, end, parameters).cost
+        emails = instance.emails
+        end = horizon_end(limits, parameters, placement.day)
+        cost = delays(instance, placement, end, parameters).cost
         self.cost = np.bincount(
-            self.component[work.stages.sequence[emails.stage]], cost, self.components
+            self.component[instance.stages.sequence[emails.stage]], cost, self.components
         )
-        self.load = placement.load(work)
+        self.load = placement.load(instance)
 
-    def _component(self, piece: PricedPiece) -> int:
-        """Return the component that a piece, or several that share contacts, make up."""
-        return int(self.component[piece.sequence[0]])
+    def _component(self, subproblem: PricedSubproblem) -> int:
+        """Return the component that a subproblem, or several that share contacts, make up."""
+        return int(self.component[subproblem.sequence[0]])
 
-    def pools(self, crew: Crew) -> pd.DataFrame:
+    def pools(self, task_pool: TaskPool) -> pd.DataFrame:
         """Return the frame of pools, each raised by itself."""
         short = [
-            (piece, box)
-            for piece in self.found
-            for box in range(len(piece.pool))
-            if (piece.prices.room[box, :-1] > MATTERS).any()
+            (subproblem, resource)
+            for subproblem in self.found
+            for resource in range(len(subproblem.pool))
+            if (subproblem.prices.room[resource, :-1] > MATTERS).any()
         ]
         bound = np.zeros(self.components)
-        for piece in self.found:
-            bound[self._component(piece)] += piece.bound
+        for subproblem in self.found:
+            bound[self._component(subproblem)] += subproblem.bound
         room = self._more_room()
-        wide = [piece.widened(box, room) for piece, box in short]
-        solved = crew.run(priced, [(lanes,) for lanes in wide])
+        wide = [subproblem.widened(resource, room) for subproblem, resource in short]
+        solved = task_pool.run(priced, [(network,) for network in wide])
         rows = []
-        for (piece, box), lanes, again in zip(short, wide, solved, strict=True):
+        for (subproblem, resource), network, again in zip(short, wide, solved, strict=True):
             # The prices of before prove something of more room, too.
-            less = lagrangian(lanes, piece.prices)
+            less = lagrangian(network, subproblem.prices)
             less = max(less, again[1]) if again else less
-            saving = max(piece.bound - less, 0.0)
-            place = self._component(piece)
-            at_most = self.cost[place] - bound[place] + piece.bound - less
-            rows.append((*self._pool(piece, box), saving, np.nan, max(float(at_most), 0.0)))
+            saving = max(subproblem.bound - less, 0.0)
+            place = self._component(subproblem)
+            at_most = self.cost[place] - bound[place] + subproblem.bound - less
+            rows.append(
+                (*self._pool(subproblem, resource), saving, np.nan, max(float(at_most), 0.0))
+            )
         frame = pd.DataFrame(rows, columns=list(POOLS))
         order = ["saving", "one_more_a_day"]
         frame = frame.sort_values(order, ascending=False, kind="stable", ignore_index=True)
@@ -239,7 +241,7 @@ class _Study:
 
     def _plan_with_more(self, frame: pd.DataFrame) -> None:
         """Fill in what is saved at least, by plans in which one pool of each component has more."""
-        problem = self.work.problem
+        problem = self.instance.problem
         place = pd.Index(problem.sequences["id"]).get_indexer(
             [ids[0] for ids in frame["sequence_ids"]]
         )
@@ -258,22 +260,22 @@ class _Study:
 
     def _more_room(self) -> np.ndarray:
         """Return the room of mailboxes with raised daily_capacity."""
-        problem = self.work.problem
+        problem = self.instance.problem
         larger = problem.with_(ScaleCapacities(1 + MORE))
-        fleet = fleet_of(larger, progress(larger))
-        tight = self.allowed.room[:, :-1]
-        added = np.maximum(fleet.capacity, 0) - self.work.fleet.capacity
+        fleet = fleet_of(larger, enrollment_state(larger))
+        tight = self.limits.room[:, :-1]
+        added = np.maximum(fleet.capacity, 0) - self.instance.fleet.capacity
         # min_gap_seconds, where it is what binds, lets no more leave.
-        capped = tight < np.maximum(self.work.fleet.capacity - self.work.fleet.used, 0)
+        capped = tight < np.maximum(self.instance.fleet.capacity - self.instance.fleet.used, 0)
         return np.where(capped, tight, tight + added)
 
-    def _pool(self, piece: PricedPiece, box: int) -> tuple[object, ...]:
-        problem = self.work.problem
-        price = piece.prices.room[box, :-1]
-        members = piece.mailbox[box]
-        served = [len(np.intersect1d(pool, members)) > 0 for pool in self.work.fleet.pools]
+    def _pool(self, subproblem: PricedSubproblem, resource: int) -> tuple[object, ...]:
+        problem = self.instance.problem
+        price = subproblem.prices.room[resource, :-1]
+        members = subproblem.mailbox[resource]
+        served = [len(np.intersect1d(pool, members)) > 0 for pool in self.instance.fleet.pools]
         return (
-            int(piece.pool[box]),
+            int(subproblem.pool[resource]),
             tuple(problem.sequences["id"].to_numpy()[served].tolist()),
             tuple(problem.mailboxes["id"].to_numpy()[members].tolist()),
             *self._span(price),
@@ -288,21 +290,21 @@ class _Study:
         return self._date(int(binds[0])), self._date(int(binds[-1])), len(binds)
 
     def _date(self, day: int) -> pd.Timestamp:
-        return pd.Timestamp(dates.to_date(day + self.work.problem.horizon.origin))
+        return pd.Timestamp(dates.to_date(day + self.instance.problem.horizon.origin))
 
     def days(self) -> pd.DataFrame:
         """Return the frame of days that bind."""
         rows: list[tuple[object, ...]] = []
-        for piece in self.found:
-            box, day = np.nonzero(piece.prices.room[:, :-1] > MATTERS)
-            for place, at in zip(box.tolist(), day.tolist(), strict=True):
+        for subproblem in self.found:
+            resource, day = np.nonzero(subproblem.prices.room[:, :-1] > MATTERS)
+            for place, at in zip(resource.tolist(), day.tolist(), strict=True):
                 rows.append(
                     (
-                        int(piece.pool[place]),
+                        int(subproblem.pool[place]),
                         self._date(at),
-                        int(piece.lanes.room[place, at]),
-                        int(self.load[piece.mailbox[place], at].sum()),
-                        float(piece.prices.room[place, at]),
+                        int(subproblem.network.room[place, at]),
+                        int(self.load[subproblem.mailbox[place], at].sum()),
+                        float(subproblem.prices.room[place, at]),
                     )
                 )
         frame = pd.DataFrame(rows, columns=list(DAYS))
@@ -310,11 +312,11 @@ class _Study:
 
     def new_emails(self) -> pd.DataFrame:
         """Return the frame of sequences that may start too few contacts a day."""
-        ids = self.work.problem.sequences["id"].to_numpy()
+        ids = self.instance.problem.sequences["id"].to_numpy()
         rows = []
-        for piece in self.found:
-            for sequence in np.flatnonzero((piece.prices.new[:, :-1] > MATTERS).any(axis=1)):
-                price = piece.prices.new[sequence, :-1]
+        for subproblem in self.found:
+            for sequence in np.flatnonzero((subproblem.prices.new[:, :-1] > MATTERS).any(axis=1)):
+                price = subproblem.prices.new[sequence, :-1]
                 mean = float(price[price > MATTERS].mean())
                 rows.append((int(ids[sequence]), *self._span(price), mean, float(price.sum())))
         frame = pd.DataFrame(rows, columns=list(NEW_EMAILS))

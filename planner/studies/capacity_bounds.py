@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.instance import Workload, workload
-from sendplan.planner.model.limits import Rules, rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.instance import Instance, build_instance
+from sendplan.planner.model.limits import Limits, limits_of
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
@@ -38,17 +38,17 @@ class Target:
 
     @property
     def weights(self) -> Weights:
-        """What falling short weighs; a plan does if it falls short by `allowed` at most."""
+        """What falling short weighs; a plan does if it falls short by `limits` at most."""
         return Weights.of(self.max_late)
 
     @property
-    def allowed(self) -> int:
+    def limits(self) -> int:
         """By how much a plan may fall short."""
         return self.max_late or 0
 
     def missed(self, short: float) -> bool:
         """Tell whether what every plan falls short by is too much."""
-        return short > self.allowed + ROUNDING * max(short, 1.0)
+        return short > self.limits + ROUNDING * max(short, 1.0)
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,15 @@ def least_mailboxes(
     daily_capacity : int
         Of a new mailbox.
     """
-    work = workload(problem)
-    allowed = rules(work, parameters)
-    whole = deadline(work, allowed, target.last)
+    instance = build_instance(problem)
+    limits = limits_of(instance, parameters)
+    whole = deadline(instance, limits, target.last)
     pools = [whole.at(pool) for pool in range(len(whole.room))]
     new = np.full(whole.days, daily_capacity)
     cuts: list[list[Cut]] = [[] for _ in pools]
     threads: dict[int, float] = {}
     of_threads = np.zeros(len(pools))
-    for pool, box, alone in bound_threads(work, allowed, whole):
+    for pool, box, alone in bound_threads(instance, limits, whole):
         short = least_shortfall(alone, target.weights, new).short
         if short > ROUNDING:
             threads[box] = short
@@ -167,9 +167,9 @@ def shortfall(problem: Problem, parameters: Parameters, target: Target) -> float
     problem, parameters, target
         What is to be planned, how, and what is to be reached.
     """
-    work = workload(problem)
-    allowed = rules(work, parameters)
-    whole = deadline(work, allowed, target.last)
+    instance = build_instance(problem)
+    limits = limits_of(instance, parameters)
+    whole = deadline(instance, limits, target.last)
     nothing = np.zeros(whole.days, dtype=np.int64)
     pooled = np.array(
         [
@@ -178,7 +178,7 @@ def shortfall(problem: Problem, parameters: Parameters, target: Target) -> float
         ]
     )
     own = np.zeros(len(pooled))
-    for pool, _, alone in bound_threads(work, allowed, whole):
+    for pool, _, alone in bound_threads(instance, limits, whole):
         if target.missed(np.maximum(pooled, own).sum()):
             break
         own[pool] += least_shortfall(alone, target.weights, nothing).short
@@ -218,16 +218,16 @@ def obstacle(
 
 def waits_alone(problem: Problem, parameters: Parameters, target: Target) -> Obstacle | None:
     """Name the chain that ends last if there were room for everything, if that is too late."""
-    work = workload(problem)
-    allowed = rules(work, parameters)
-    ends = _earliest_ends(work, allowed)
+    instance = build_instance(problem)
+    limits = limits_of(instance, parameters)
+    ends = _earliest_ends(instance, limits)
     if not len(ends) or ends.max() <= target.last:
         return None
     chain = int(ends.argmax())
-    row = problem.enrollments.iloc[work.chains.enrollment[chain]]
+    row = problem.enrollments.iloc[instance.chains.enrollment[chain]]
     sequence = problem.sequences[problem.sequences["id"] == row["sequence_id"]].iloc[0]
     name = sequence["name"] or f"sequence {sequence['id']}"
-    left = int(work.stages.remaining[work.chains.stage[chain]])
+    left = int(instance.stages.remaining[instance.chains.stage[chain]])
     emails = "1 email" if left == 1 else f"{left} emails"
     if ends[chain] > problem.horizon.last:
         end = "ends more than a year from now"
@@ -242,13 +242,13 @@ def waits_alone(problem: Problem, parameters: Parameters, target: Target) -> Obs
     return Obstacle("waits", text)
 
 
-def _earliest_ends(work: Workload, allowed: Rules) -> np.ndarray:
+def _earliest_ends(instance: Instance, limits: Limits) -> np.ndarray:
     """Return the day of each chain's last email if there were room for everything."""
-    day = allowed.first_release.copy()
-    for column in range(1, work.stages.path.shape[1]):
+    day = limits.first_release.copy()
+    for column in range(1, instance.stages.path.shape[1]):
         if not len(day):
             break
-        stage = work.stages.path[work.chains.stage, column]
+        stage = instance.stages.path[instance.chains.stage, column]
         goes_on = stage != NONE
-        day[goes_on] = allowed.release[stage[goes_on], day[goes_on]]
+        day[goes_on] = limits.release[stage[goes_on], day[goes_on]]
     return np.asarray(day)

@@ -105,8 +105,8 @@ def fewest_mailboxes(
     if least.by_pool is None:
         found = obstacle(problem, how, target, least.threads)
         return replace(answer, obstacle=found)
-    with study_workers(executor, workers, [problem]) as crew:
-        search = _MailboxSearch(problem, how, target, size, least, crew, workers, told)
+    with study_workers(executor, workers, [problem]) as task_pool:
+        search = _MailboxSearch(problem, how, target, size, least, task_pool, workers, told)
         count = search.run()
     fewest = int(least.by_pool.sum())
     if count is None:
@@ -139,14 +139,14 @@ class _MailboxSearch:
         target: Target,
         daily_capacity: int,
         least: LeastMailboxes,
-        crew: StudyWorkers[Problem],
+        task_pool: StudyWorkers[Problem],
         abreast: int,
         told: Callable[[str], None],
     ) -> None:
         assert least.by_pool is not None
         self.problem, self.parameters, self.target = problem, parameters, target
         self.daily_capacity, self.least = daily_capacity, least.by_pool
-        self.crew, self.abreast, self.told = crew, abreast, told
+        self.task_pool, self.abreast, self.told = task_pool, abreast, told
         self.pools = Pools(problem)
 
     def run(self) -> np.ndarray | None:
@@ -157,7 +157,7 @@ class _MailboxSearch:
             return None
         for _ in range(RETRIES):
             short = self._tried([count], self.target)[0]
-            if short.sum() <= self.target.allowed:
+            if short.sum() <= self.target.limits:
                 return count
             count = count + (short > 0)
         return None
@@ -190,7 +190,7 @@ class _MailboxSearch:
             for trial, short in zip(trials, self._tried(trials, target), strict=True):
                 for pool, bracket in enumerate(brackets):
                     if points[pool]:
-                        bracket.told(int(trial[pool]), does=short[pool] <= target.allowed)
+                        bracket.told(int(trial[pool]), does=short[pool] <= target.limits)
         if any(bracket.high is None for bracket in brackets):
             return None
         return np.array([bracket.high for bracket in brackets])
@@ -201,7 +201,7 @@ class _MailboxSearch:
         if base is None:
             return None
         weight = self._tried([base], self.target)[0].astype(float)
-        if weight.sum() <= self.target.allowed:
+        if weight.sum() <= self.target.limits:
             return base
 
         def numbers(total: int) -> np.ndarray:
@@ -213,7 +213,7 @@ class _MailboxSearch:
             totals = bracket.points(self.abreast)
             trials = [numbers(total) for total in totals]
             for total, short in zip(totals, self._tried(trials, self.target), strict=True):
-                bracket.told(total, does=short.sum() <= self.target.allowed)
+                bracket.told(total, does=short.sum() <= self.target.limits)
         return None if bracket.high is None else numbers(bracket.high)
 
     def _tried(self, trials: list[np.ndarray], target: Target) -> list[np.ndarray]:
@@ -221,7 +221,7 @@ class _MailboxSearch:
         for trial in trials:
             self.told(f"Trying {int(trial.sum()):,} more mailboxes")
         jobs = [(0, self.changes(trial), self.parameters, target) for trial in trials]
-        results = self.crew.in_order(_short_by_sequence, jobs)
+        results = self.task_pool.in_order(_short_by_sequence, jobs)
         return [np.bincount(self.pools.of_sequence, result, len(self.pools)) for result in results]
 
 
@@ -258,7 +258,7 @@ def smallest_capacity(
     answer = CapacityNeed("capacity", day, max_late, None, None)
     if (waits := waits_alone(problem, how, target)) is not None:
         return replace(answer, obstacle=waits)
-    with study_workers(executor, workers, [problem]) as crew:
+    with study_workers(executor, workers, [problem]) as task_pool:
 
         def smallest(
             task: Callable[..., Any], holds: Callable[[Any], bool], low: int
@@ -268,7 +268,7 @@ def smallest_capacity(
             while not bracket.closed:
                 points = bracket.points(workers)
                 jobs = [(0, (ScaleCapacities(point / 100),), how, target) for point in points]
-                for point, result in zip(points, crew.in_order(task, jobs), strict=True):
+                for point, result in zip(points, task_pool.in_order(task, jobs), strict=True):
                     bracket.told(point, does=holds(result))
             return bracket.high
 
@@ -277,9 +277,7 @@ def smallest_capacity(
         if least is None:
             return replace(answer, obstacle=obstacle(problem, how, target, {}))
         told(f"Looking for plans with {least}% of the capacities and more")
-        needed = smallest(
-            _short_by_sequence, lambda short: short.sum() <= target.allowed, least - 1
-        )
+        needed = smallest(_short_by_sequence, lambda short: short.sum() <= target.limits, least - 1)
     if needed is None:
         return replace(answer, at_least=least)
     changes = (ScaleCapacities(needed / 100),)
@@ -338,7 +336,7 @@ def _plans(problem: Problem, parameters: Parameters, target: Target) -> Iterator
     for weight in weights:
         plan = plan_with(problem, replace(parameters, slip_weight=weight))
         yield plan
-        if _short_of(problem, plan, target).sum() <= target.allowed:
+        if _short_of(problem, plan, target).sum() <= target.limits:
             return
 
 

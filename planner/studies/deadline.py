@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sendplan.planner.model.components import mailbox_components
-from sendplan.planner.model.instance import Workload
-from sendplan.planner.model.limits import Rules
+from sendplan.planner.model.instance import Instance
+from sendplan.planner.model.limits import Limits
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
-from sendplan.planner.model.step_classes import NONE, Stages
+from sendplan.planner.model.stages import NONE, Stages
 
 
 @dataclass(frozen=True)
@@ -105,45 +105,45 @@ class Deadline:
         )
 
 
-def deadline(work: Workload, allowed: Rules, last: int) -> Deadline:
+def deadline(instance: Instance, limits: Limits, last: int) -> Deadline:
     """Take the mailboxes of each pool as one, up to a day.
 
     Parameters
     ----------
-    work, allowed
+    instance, limits
         The work, and what may be used.
     last : int
         The day by which everything must have left.
     """
-    pools = work.fleet.pools
+    pools = instance.fleet.pools
     pool_of = mailbox_components(pools)
     count = int(pool_of.max(initial=-1)) + 1
     room = np.zeros((count, last + 1), dtype=np.int64)
     for pool in range(count):
         members = [pools[place] for place in np.flatnonzero(pool_of == pool)]
         boxes = np.unique(np.concatenate(members)).astype(np.int64)
-        room[pool] = np.minimum(allowed.room[boxes, : last + 1].sum(axis=0), UNLIMITED)
-    arriving = np.zeros((len(work.stages.step), last + 2), dtype=np.int64)
-    first = np.minimum(allowed.first_release, last + 1)
-    np.add.at(arriving, (work.chains.stage, first), 1)
+        room[pool] = np.minimum(limits.room[boxes, : last + 1].sum(axis=0), UNLIMITED)
+    arriving = np.zeros((len(instance.stages.step), last + 2), dtype=np.int64)
+    first = np.minimum(limits.first_release, last + 1)
+    np.add.at(arriving, (instance.chains.stage, first), 1)
     return Deadline(
-        work.stages,
-        np.minimum(allowed.release[:, : last + 1], last + 1),
+        instance.stages,
+        np.minimum(limits.release[:, : last + 1], last + 1),
         arriving,
-        pool_of[work.stages.sequence],
+        pool_of[instance.stages.sequence],
         room,
-        np.minimum(allowed.new_room[:, : last + 1], UNLIMITED),
+        np.minimum(limits.new_room[:, : last + 1], UNLIMITED),
     )
 
 
 def bound_threads(
-    work: Workload, allowed: Rules, whole: Deadline
+    instance: Instance, limits: Limits, whole: Deadline
 ) -> Iterator[tuple[int, int, Deadline]]:
     """Give the threads of each mailbox alone, which no other mailbox can help with.
 
     Parameters
     ----------
-    work, allowed
+    instance, limits
         As in `deadline`.
     whole : Deadline
         What that returned.
@@ -153,7 +153,7 @@ def bound_threads(
     tuple of int, int and Deadline
         The pool, the mailbox, and its threads as a pool of their own.
     """
-    chains, last = work.chains, whole.days - 1
+    chains, last = instance.chains, whole.days - 1
     bound = np.flatnonzero(chains.mailbox != NONE)
     bound = bound[np.argsort(chains.mailbox[bound], kind="stable")]
     boxes, begins = np.unique(chains.mailbox[bound], return_index=True)
@@ -161,14 +161,12 @@ def bound_threads(
     for box, begin, end in zip(boxes.tolist(), begins, ends, strict=True):
         own = bound[begin:end]
         arriving = np.zeros_like(whole.arriving)
-        np.add.at(
-            arriving, (chains.stage[own], np.minimum(allowed.first_release[own], last + 1)), 1
-        )
+        np.add.at(arriving, (chains.stage[own], np.minimum(limits.first_release[own], last + 1)), 1)
         alone = replace(
             whole,
             arriving=arriving,
             pool=np.zeros_like(whole.pool),
-            room=allowed.room[[box], : last + 1],
+            room=limits.room[[box], : last + 1],
             # How many first emails may leave is not this mailbox's alone.
             new_room=np.full_like(whole.new_room, UNLIMITED),
         )

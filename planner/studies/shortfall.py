@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.flow.lp_solver import programme, solved
+from sendplan.planner.flow.lp import programme, solved
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.studies.deadline import Deadline, Weights
 
 FEW = 8_000

@@ -14,7 +14,7 @@ from sendplan.benchmarks.peers import __main__ as program
 from sendplan.benchmarks.peers.answers import Answer, PeerError, answer, mend
 from sendplan.benchmarks.peers.count_rows import Counts, components, programme
 from sendplan.benchmarks.peers.crowd import people
-from sendplan.benchmarks.peers.instances import Instance, Size, Terms
+from sendplan.benchmarks.peers.instances import PeerInstance, Size, Terms
 from sendplan.benchmarks.peers.judge import judge
 from sendplan.benchmarks.peers.roster import PEERS
 from sendplan.benchmarks.peers.table import HEADING, Case, contradictions, section
@@ -31,11 +31,11 @@ PROVING = ("emails", "highs")
 
 
 @pytest.fixture(scope="module")
-def instance() -> Instance:
+def instance() -> PeerInstance:
     """Twenty contacts, whose mailboxes may send 6 and 4 emails a day: not quite enough."""
     frames = synthetic.reference(SMALL.contacts, SMALL.mailboxes, SMALL.owners)
     frames["mailboxes"]["daily_capacity"] = [6, 4]
-    return Instance(SMALL, frames, _problem(frames))
+    return PeerInstance(SMALL, frames, _problem(frames))
 
 
 def _problem(frames: dict[str, pd.DataFrame]) -> sendplan.Problem:
@@ -43,7 +43,7 @@ def _problem(frames: dict[str, pd.DataFrame]) -> sendplan.Problem:
     return sendplan.Problem.from_frames(**known, now=synthetic.REFERENCE_NOW)
 
 
-def plan(peer: str, instance: Instance, limit: float = LIMIT) -> Answer:
+def plan(peer: str, instance: PeerInstance, limit: float = LIMIT) -> Answer:
     if peer in MODULES:
         pytest.importorskip(MODULES[peer])
     if peer == "cpsat" and "cpsat" not in METHODS:
@@ -52,7 +52,7 @@ def plan(peer: str, instance: Instance, limit: float = LIMIT) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def best_bound(instance: Instance) -> float:
+def best_bound(instance: PeerInstance) -> float:
     """The best bound that the peers at hand prove; 0 at worst."""
     bounds = [0.0]
     for peer in PROVING:
@@ -63,7 +63,7 @@ def best_bound(instance: Instance) -> float:
 
 @pytest.mark.parametrize("peer", [peer for peer in PEERS if peer != "timefold"])
 def test_a_peer_keeps_the_rules_and_costs_no_less_than_the_bound(
-    peer: str, instance: Instance, best_bound: float
+    peer: str, instance: PeerInstance, best_bound: float
 ) -> None:
     answer = plan(peer, instance, limit=5.0 if peer == "pyjobshop" else LIMIT)
     verdict = judge(instance.problem, answer.sends)
@@ -81,14 +81,14 @@ def test_timefold_in_a_process_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("order", Order)
-def test_the_judge_agrees_with_the_daily_job(order: Order, instance: Instance) -> None:
+def test_the_judge_agrees_with_the_daily_job(order: Order, instance: PeerInstance) -> None:
     outcome = day_by_day(instance.frames, synthetic.REFERENCE_NOW, order)
     verdict = judge(instance.problem, outcome.sends)
     assert verdict.cost == outcome.cost > 0
     assert verdict.late_follow_ups == outcome.late_follow_ups
 
 
-def test_the_judge_and_the_sum_over_emails_agree_with_the_plan(instance: Instance) -> None:
+def test_the_judge_and_the_sum_over_emails_agree_with_the_plan(instance: PeerInstance) -> None:
     plan = sendplan.solve(instance.problem, method="greedy")
     assert judge(instance.problem, plan.sends).cost == plan.cost > 0
     terms = Terms.of(instance.problem)
@@ -108,7 +108,9 @@ def test_the_judge_and_the_sum_over_emails_agree_with_the_plan(instance: Instanc
     assert terms.cost[emails.stage, index].sum() + terms.constant == pytest.approx(plan.cost)
 
 
-def test_the_judge_names_broken_rules_and_charges_for_what_is_missing(instance: Instance) -> None:
+def test_the_judge_names_broken_rules_and_charges_for_what_is_missing(
+    instance: PeerInstance,
+) -> None:
     plan = sendplan.solve(instance.problem, method="greedy")
     last = plan.sends["send_day"].max()
     sends = plan.sends.drop(columns="send_at")
@@ -120,7 +122,7 @@ def test_the_judge_names_broken_rules_and_charges_for_what_is_missing(instance: 
     assert judge(instance.problem, missing).emails < len(sends)
 
 
-def test_mending_takes_out_what_breaks_rules_and_places_all(instance: Instance) -> None:
+def test_mending_takes_out_what_breaks_rules_and_places_all(instance: PeerInstance) -> None:
     terms = Terms.of(instance.problem)
     placement = Placement.empty(terms.work)
     # Everybody gets everything on the first sending day, from one mailbox.
@@ -166,7 +168,7 @@ def test_counts_and_emails_have_one_optimum() -> None:
     assert (result.mended, verdict.broken) == (0, {})
     assert verdict.cost == pytest.approx(total)
     assert verdict.cost > 0
-    alone = PEERS["emails"].plan(Instance(SMALL, frames, terms.work.problem), LIMIT)
+    alone = PEERS["emails"].plan(PeerInstance(SMALL, frames, terms.work.problem), LIMIT)
     assert alone.status == "optimal"
     assert alone.bound == pytest.approx(total)
 
@@ -213,7 +215,7 @@ def test_a_plan_below_a_bound_is_a_contradiction() -> None:
 
 
 def test_a_missing_package_is_a_reason() -> None:
-    instance = Instance.build(SMALL)
+    instance = PeerInstance.build(SMALL)
     for peer, module in MODULES.items():
         if importlib.util.find_spec(module) is None:
             with pytest.raises(PeerError, match="not installed"):

@@ -213,7 +213,7 @@ def test_progress_goes_to_stderr_and_json_alone_to_stdout(enrolled: Run) -> None
     result = enrolled("plan", "--as-of", AS_OF, "--json")
     json.loads(result.stdout)
     assert "Planning" in result.stderr
-    assert "Planning" not in enrolled("plan", "--as-of", AS_OF).stdout.replace("Planned", "")
+    assert "Planning" not in enrolled("plan", "--as-of", AS_OF).stdout.replace("ReadPlan", "")
     result = enrolled("enroll", "--sequence", SEQUENCE, CONTACTS, "--json", "--as-of", AS_OF)
     assert json.loads(result.stdout)["already_enrolled"] == 6
 

@@ -229,12 +229,12 @@ def test_checker_and_oracle_find_the_same_breaches(
         found = set(sendplan.violations(problem, sends, one_a_day=chosen["one_a_day"])["rule"])
         unplaced = left_out(plan, sends)
         heard = complaints(frames, now, chosen, sends, unplaced, plan.cost, plan.horizon_end)
-        rules = {complaint.split(":")[0] for complaint in heard} & SAME_RULES.keys()
-        for rule in rules:
+        limits = {complaint.split(":")[0] for complaint in heard} & SAME_RULES.keys()
+        for rule in limits:
             assert found & SAME_RULES[rule], (corruption.__name__, heard, found)
         # An email that is not to be sent the oracle judges no further.
-        if "emails" not in rules:
-            known = set().union(*(SAME_RULES[rule] for rule in rules))
+        if "emails" not in limits:
+            known = set().union(*(SAME_RULES[rule] for rule in limits))
             assert found <= known, (corruption.__name__, heard, found)
 
 

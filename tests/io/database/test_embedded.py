@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import text
 
 from sendplan.io.database import embedded, postmaster
-from sendplan.io.database.account import Account
 from sendplan.io.database.embedded import EmbeddedServer, default_data_dir
 from sendplan.io.database.engine import connect
+from sendplan.io.database.system_user import SystemUser
 from sendplan.io.errors import DatabaseError
 
 AS_ROOT = os.geteuid() == 0
@@ -321,7 +321,7 @@ def as_ordinary_user(action: Callable[[], None]) -> str:
 @needs_root
 def test_serves_an_ordinary_user_and_then_root_on_the_same_data(open_folder: Path) -> None:
     nobody = pwd.getpwnam("nobody")
-    account = Account("nobody", nobody.pw_uid, nobody.pw_gid)
+    account = SystemUser("nobody", nobody.pw_uid, nobody.pw_gid)
     if account.barred_from(Path(psutil.__file__).parent):
         pytest.skip("installed where no ordinary user can read it")
     home = open_folder / "nobody"
@@ -368,12 +368,12 @@ def test_root_is_told_about_a_private_folder_and_it_stays_private() -> None:
 def test_programs_in_a_private_folder_are_copied(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    barred_from = Account.barred_from
+    barred_from = SystemUser.barred_from
 
-    def bar_the_package(account: Account, path: Path) -> Path | None:
+    def bar_the_package(account: SystemUser, path: Path) -> Path | None:
         return path if "site-packages" in path.parts else barred_from(account, path)
 
-    monkeypatch.setattr(Account, "barred_from", bar_the_package)
+    monkeypatch.setattr(SystemUser, "barred_from", bar_the_package)
     programs = open_folder / "programs"
     monkeypatch.setattr(postmaster, "PROGRAMS_DIR", programs)
     folder = open_folder / "copied"
@@ -397,7 +397,7 @@ def test_programs_in_a_private_folder_are_copied(
 
 @needs_root
 def test_root_without_useradd_is_told(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sendplan.io.database.account.SYSTEM_USER", "no such user")
+    monkeypatch.setattr("sendplan.io.database.system_user.SYSTEM_USER", "no such user")
     monkeypatch.setenv("PATH", "")
     with (
         pytest.raises(DatabaseError, match="could not be made"),

@@ -13,7 +13,7 @@ from sendplan.io.database.engine import connect
 from sendplan.io.delivery import capacity as room
 from sendplan.io.delivery import claimer as claims
 from sendplan.io.delivery import recovery, transitions
-from sendplan.io.delivery import thread_progress as progress
+from sendplan.io.delivery import thread_progress as enrollment_state
 from sendplan.io.delivery.overdue import OVERDUE
 from sendplan.io.delivery.transactions import Prepared, Transactions
 from sendplan.tests.worlds.databases.stored_emails import run_sql
@@ -125,11 +125,11 @@ STATEMENTS: dict[str, Callable[[Cursor], list[dict[str, Any]]]] = {
     "NEIGHBOURS": plain(
         transitions.NEIGHBOURS, mailbox_id=3, after=NOW, before=NOW + timedelta(hours=32)
     ),
-    "ADVANCE": plain(progress.ADVANCE, enrollment_ids=[1, 2, 3]),
-    "AHEAD": plain(progress.AHEAD, enrollment_ids=[1, 2, 3]),
-    "COMPLETE": plain(progress.COMPLETE, enrollment_ids=[1, 2, 3]),
-    "CANCEL": plain(progress.CANCEL, enrollment_ids=[1, 2, 3]),
-    "LAST": plain(progress.LAST, enrollment_id=1),
+    "ADVANCE": plain(enrollment_state.ADVANCE, enrollment_ids=[1, 2, 3]),
+    "AHEAD": plain(enrollment_state.AHEAD, enrollment_ids=[1, 2, 3]),
+    "COMPLETE": plain(enrollment_state.COMPLETE, enrollment_ids=[1, 2, 3]),
+    "CANCEL": plain(enrollment_state.CANCEL, enrollment_ids=[1, 2, 3]),
+    "LAST": plain(enrollment_state.LAST, enrollment_id=1),
     "TAKEN": plain(room.TAKEN, mailbox_id=3, day=TODAY),
     "STOP_OTHERS": plain(transitions.STOP_OTHERS, contact_id=1, reason="bounced"),
     "RECOVER": plain(recovery.RECOVER),

@@ -11,7 +11,7 @@ import sendplan
 from sendplan.io.delivery.claim import Claim
 from sendplan.io.delivery.thread_progress import NEXT_STEP
 from sendplan.io.delivery.transitions import begin, succeed
-from sendplan.planner.problem.enrollment_state import progress
+from sendplan.planner.problem.enrollment_state import enrollment_state
 from sendplan.tests.worlds.databases.due_emails import LEASE, Claiming, put
 from sendplan.tests.worlds.databases.frames import read_frames
 from sendplan.tests.worlds.databases.stored_emails import rows, run_sql
@@ -70,7 +70,7 @@ def test_dispatcher_and_planner_agree_on_the_next_step(engine: Engine, seed: int
     for key, sequence, remaining in zip(
         problem.enrollments["id"],
         problem.enrollments["sequence_id"],
-        progress(problem).remaining.tolist(),
+        enrollment_state(problem).remaining.tolist(),
         strict=True,
     ):
         steps = steps_of[sequence]

@@ -18,8 +18,8 @@ from sendplan.cli import main
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import SendplanError
 from sendplan.io.report import charts, writing
-from sendplan.io.report.account import Account, Night, read_account
 from sendplan.io.report.charts import daily_chart, load_chart, load_level
+from sendplan.io.report.data import Night, ReportData, read_account
 from sendplan.io.report.drawing import drawn
 from sendplan.io.report.figures import Figures, figures, names
 from sendplan.io.report.page import page
@@ -135,13 +135,13 @@ def test_a_ramp_and_what_has_left_today_count() -> None:
     assert found.headline["sent"] == 2
 
 
-def account_of(problem: Problem, sent: int = 0) -> Account:
+def account_of(problem: Problem, sent: int = 0) -> ReportData:
     """Give the account that the tables would give, without tables; some have left today."""
     parameters = Parameters()
     counts = pd.DataFrame(
         {"sequence_id": 1, "position": 1, "send_day": pd.to_datetime([day(0)]), "emails": sent}
     )
-    return Account(
+    return ReportData(
         problem=problem,
         parameters=parameters,
         plan=stored_plan(problem, parameters),

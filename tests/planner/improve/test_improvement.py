@@ -20,20 +20,20 @@ from pandas.testing import assert_frame_equal
 
 import sendplan
 from sendplan.planner.flow.apportioning import alike, settled, shares
-from sendplan.planner.flow.flow_model import FREE, count_model
-from sendplan.planner.flow.lagrangian import Prices, lagrangian
-from sendplan.planner.flow.network import Lanes
+from sendplan.planner.flow.count_model import FREE, count_model
+from sendplan.planner.flow.lagrangian import DualPrices, lagrangian
+from sendplan.planner.flow.network import FlowNetwork
 from sendplan.planner.flow.rounding import follow
 from sendplan.planner.flow.single_chains import told_apart
-from sendplan.planner.flow.subproblems import Piece, counted, pieces
-from sendplan.planner.improve.task_pool import Progress
-from sendplan.planner.improve.tasks import pooled_bound, relaxed
-from sendplan.planner.model.instance import workload
-from sendplan.planner.model.limits import rules
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.flow.subproblems import Subproblem, counted, subproblems
+from sendplan.planner.improve.task_pool import SearchProgress
+from sendplan.planner.improve.tasks import pooled_bound, relax
+from sendplan.planner.model.instance import build_instance
+from sendplan.planner.model.limits import limits_of
+from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.replanning.incumbent import standing
-from sendplan.planner.schema.vocabulary import Stop
+from sendplan.planner.replanning.incumbent import incumbent
+from sendplan.planner.schema.vocabulary import Termination
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 from sendplan.tests.worlds.problems.methods import MAKERS, METHODS, examples
 from sendplan.tests.worlds.problems.nasty import Frames, with_plan
@@ -84,22 +84,22 @@ class Recorder:
     """A watch that remembers, and may stop after so many reports."""
 
     def __init__(self, last: int | None = None) -> None:
-        self.steps: list[Progress] = []
+        self.steps: list[SearchProgress] = []
         self.last = last
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: SearchProgress) -> None:
         self.steps.append(progress)
 
-    def stop(self) -> Stop | None:
+    def stop(self) -> Termination | None:
         done = self.last is not None and len(self.steps) >= self.last
-        return Stop.WALL_CLOCK if done else None
+        return Termination.WALL_CLOCK if done else None
 
 
 @cache
-def watched(limit: float) -> tuple[sendplan.Plan, list[Progress]]:
+def watched(limit: float) -> tuple[sendplan.Plan, list[SearchProgress]]:
     """Give what so much time makes of the usual shortage, and its steps."""
     watch = Recorder()
-    return sendplan.solve(problem_of(tight()), "cpsat", limit, watch=watch), watch.steps
+    return sendplan.solve(problem_of(tight()), "cpsat", limit, callback=watch), watch.steps
 
 
 # ---------------------------------------------------------------- whoever works
@@ -183,13 +183,14 @@ def test_a_longer_limit_is_never_worse() -> None:
 
 @pytest.mark.parametrize("limit", [1.2, 1.8])
 def test_what_is_left_of_a_limit_may_be_too_little_to_go_on(limit: float) -> None:
-    """A box of many weeks needs more than that to begin with; asked again, it would not end."""
+    """A resource of many weeks needs more than that to begin with; asked again, it would not
+    end."""
     watch = Recorder(last=60)
     problem = problem_of(tight(contacts=1000, mailboxes=5, owners=1))
-    plan = sendplan.solve(problem, "cpsat", limit, watch=watch)
+    plan = sendplan.solve(problem, "cpsat", limit, callback=watch)
     assert plan.stopped == "time_limit"
-    refined = [step.work for step in watch.steps if step.phase == "refined"]
-    assert all(before < after for before, after in pairwise(refined))
+    refine = [step.work for step in watch.steps if step.phase == "refined"]
+    assert all(before < after for before, after in pairwise(refine))
     assert_sound(problem, plan)
 
 
@@ -197,7 +198,7 @@ def test_as_close_as_asked_for() -> None:
     # Too large to be proven at one go, whatever the gap: what is small is, close as it may be.
     problem = problem_of(tight(1_000, 6, 1))
     watch = Recorder()
-    plan = sendplan.solve(problem, "auto", 60, gap=0.1, watch=watch)
+    plan = sendplan.solve(problem, "auto", 60, gap=0.1, callback=watch)
     assert plan.stopped == "gap"
     assert plan.gap is not None
     assert plan.gap <= 0.1
@@ -212,11 +213,11 @@ def test_a_watch_sees_the_gap_close() -> None:
     plan, steps = watched(10)
     costs = [step.cost for step in steps]
     bounds = [step.lower_bound for step in steps]
-    work = [step.work for step in steps]
+    instance = [step.work for step in steps]
     assert costs == sorted(costs, reverse=True)
     assert bounds == sorted(bounds)
-    assert work == sorted(work)
-    assert (steps[0].phase, work[0]) == ("greedy", 0)
+    assert instance == sorted(instance)
+    assert (steps[0].phase, instance[0]) == ("greedy", 0)
     assert (costs[0], costs[-1]) == (greedy().cost, plan.cost)
     assert bounds[-1] == plan.lower_bound
     for step in steps:
@@ -228,7 +229,7 @@ def test_a_watch_stops_it_at_once(reports: int) -> None:
     """Uninterrupted, this takes minutes; a step under way is not waited for."""
     problem, watch = problem_of(tight(1_000, 6, 1)), Recorder(last=reports)
     begun = time.monotonic()
-    plan = sendplan.solve(problem, "cpsat", 300, gap=0, watch=watch)
+    plan = sendplan.solve(problem, "cpsat", 300, gap=0, callback=watch)
     assert time.monotonic() - begun < 10
     assert plan.stopped == "wall_clock"
     assert_sound(problem, plan)
@@ -259,7 +260,7 @@ class Watch:
         return None
 
 watch = Watch()
-plan = sendplan.solve(problem, "cpsat", time_limit=300, gap=0, watch=watch)
+plan = sendplan.solve(problem, "cpsat", time_limit=300, gap=0, callback=watch)
 broken = len(sendplan.violations(problem, plan.sends))
 print(json.dumps([plan.stopped, plan.cost, watch.greedy, plan.lower_bound, broken]), flush=True)
 os._exit(0)  # threads that solve cannot be called off
@@ -303,7 +304,7 @@ def test_ctrl_c_returns_the_best_plan_so_far() -> None:
 # Ctrl-C may come at any moment, not only while tasks are waited for.
 @pytest.mark.parametrize("phase", ["made whole"])
 def test_ctrl_c_between_two_steps(phase: str) -> None:
-    """A signal may arrive at any moment, and not only while the crew is being waited for."""
+    """A signal may arrive at any moment, and not only while the task pool is being waited for."""
     stopped, cost, greedys, bound, broken = after_interrupt(program(phase))
     assert stopped == "interrupted"
     assert bound <= cost <= greedys
@@ -315,20 +316,21 @@ def test_ctrl_c_between_two_steps(phase: str) -> None:
 
 def cut(
     problem: sendplan.Problem, end: int, *, horizon_days: int | None = None
-) -> tuple[Any, Any, list[Piece]]:
-    """Give the work, its rules and its pieces, the day after `end` standing for all later ones."""
-    work = workload(problem)
+) -> tuple[Any, Any, list[Subproblem]]:
+    """Give the work, its rules and its subproblems, the day after `end` standing for all later
+    ones."""
+    instance = build_instance(problem)
     parameters = Parameters(horizon_days=horizon_days)
-    allowed = rules(work, parameters)
-    apart = told_apart(work, allowed)
+    limits = limits_of(instance, parameters)
+    apart = told_apart(instance, limits)
     sink = np.full(int(apart.component.max()) + 1, end + 1)
-    return apart.work, allowed, pieces(apart, allowed, parameters, sink)
+    return apart.instance, limits, subproblems(apart, limits, parameters, sink)
 
 
 def index_of(problem: sendplan.Problem, plan: sendplan.Plan) -> int:
     """Give the last day of a plan as an index of the problem's horizon."""
-    work = workload(problem)
-    return int(max(work.emails.existing_day.max(), 1))
+    instance = build_instance(problem)
+    return int(max(instance.emails.existing_day.max(), 1))
 
 
 def recomputed(frames: Frames, plan: sendplan.Plan) -> float:
@@ -393,10 +395,13 @@ def test_lanes_cost_what_the_plan_does(method: str, horizon_days: int | None) ->
     problem = problem_of(with_plan(frames, plan.sends, plan.unplaced))
     # The last day of a given horizon is day 1 + 9.
     end = index_of(problem, plan) + 5 if horizon_days is None else 1 + horizon_days
-    work, allowed, parts = cut(problem, end, horizon_days=horizon_days)
-    existing = standing(work, allowed)
+    instance, limits, parts = cut(problem, end, horizon_days=horizon_days)
+    existing = incumbent(instance, limits)
     assert existing is not None
-    value = sum(piece.lanes.value(counted(work, piece, existing.placement)) for piece in parts)
+    value = sum(
+        subproblem.network.value(counted(instance, subproblem, existing.placement))
+        for subproblem in parts
+    )
     assert value == pytest.approx(plan.cost)
     assert (plan.unplaced.empty, plan.blocked) == (horizon_days is None, 0)
 
@@ -405,31 +410,31 @@ def test_lanes_cost_what_the_plan_does(method: str, horizon_days: int | None) ->
 
 
 @cache
-def known() -> tuple[list[Lanes], float]:
-    """Give the lanes of a small shortage, and what its best plan costs."""
+def known() -> tuple[list[FlowNetwork], float]:
+    """Give the commodities of a small shortage, and what its best plan costs."""
     frames = tight(60)
     plan = sendplan.solve(problem_of(frames), "cpsat", 10)
     assert plan.status == "optimal"
     problem = problem_of(with_plan(frames, plan.sends, plan.unplaced))
     _, _, parts = cut(problem, index_of(problem, plan) + 5)
-    return [piece.lanes for piece in parts], plan.cost
+    return [subproblem.network for subproblem in parts], plan.cost
 
 
 @cache
-def one_piece() -> Lanes:
-    """Give the lanes of four mailboxes that share everything."""
+def one_piece() -> FlowNetwork:
+    """Give the commodities of four mailboxes that share everything."""
     problem = problem_of(tight(100, 4, 1))
-    _, _, [piece] = cut(problem, 60)
-    return piece.lanes
+    _, _, [subproblem] = cut(problem, 60)
+    return subproblem.network
 
 
-def priced(lanes: Lanes, seed: int, scale: float, share: float) -> Prices:
+def priced(network: FlowNetwork, seed: int, scale: float, share: float) -> DualPrices:
     rng = np.random.default_rng(seed)
 
     def some(shape: tuple[int, ...]) -> np.ndarray:
         return np.where(rng.random(shape) < share, rng.exponential(scale, shape), 0.0)
 
-    return Prices(some(lanes.room.shape), some(lanes.new_room.shape))
+    return DualPrices(some(network.room.shape), some(network.new_room.shape))
 
 
 PRICES = {
@@ -443,17 +448,17 @@ PRICES = {
 @given(**PRICES)
 def test_no_prices_bound_above_the_best_plan(seed: int, scale: float, share: float) -> None:
     parts, best = known()
-    bound = sum(lagrangian(lanes, priced(lanes, seed, scale, share)) for lanes in parts)
+    bound = sum(lagrangian(network, priced(network, seed, scale, share)) for network in parts)
     assert bound <= best + 1e-6
 
 
 def test_room_for_nothing_bounds_from_below() -> None:
     parts, best = known()
-    bound = sum(lagrangian(lanes, Prices.free(lanes)) for lanes in parts)
+    bound = sum(lagrangian(network, DualPrices.free(network)) for network in parts)
     # There is a shortage: with room for all the best plan would cost less.
     assert 0 <= bound < best
     # A solver's prices are better than none.
-    assert bound <= sum(pooled_bound(lanes) for lanes in parts) + 1e-6 <= best + 2e-6
+    assert bound <= sum(pooled_bound(network) for network in parts) + 1e-6 <= best + 2e-6
 
 
 @examples(40)
@@ -461,18 +466,19 @@ def test_room_for_nothing_bounds_from_below() -> None:
 def test_boxes_taken_as_one_bound_no_higher(
     groups: list[int], seed: int, scale: float, share: float
 ) -> None:
-    """With every box at its group's prices the bounds are the same, so the best is not lower."""
-    lanes = one_piece()
+    """With every resource at its group's prices the bounds are the same, so the best is not
+    lower."""
+    network = one_piece()
     _, group_of = np.unique(groups, return_inverse=True)
-    grouped = lanes.grouped(group_of)
+    grouped = network.grouped(group_of)
     prices = priced(grouped, seed, scale, share)
-    apart = Prices(prices.room[group_of], prices.new)
-    assert lagrangian(grouped, prices) == pytest.approx(lagrangian(lanes, apart), rel=1e-9)
+    apart = DualPrices(prices.room[group_of], prices.new)
+    assert lagrangian(grouped, prices) == pytest.approx(lagrangian(network, apart), rel=1e-9)
 
 
 def test_more_groups_bound_tighter() -> None:
-    lanes = one_piece()
-    bounds = [relaxed(lanes, groups).bound for groups in (1, 2, 4)]
+    network = one_piece()
+    bounds = [relax(network, groups).bound for groups in (1, 2, 4)]
     best = sendplan.solve(problem_of(tight(100, 4, 1)), "cpsat", 5).cost
     for coarse, fine in pairwise(bounds):
         assert coarse <= fine * (1 + 1e-6)  # what an interior point lacks
@@ -568,63 +574,64 @@ def test_a_mailbox_of_no_capacity_beside_one_of_some(method: str, horizon_days: 
 
 
 @st.composite
-def shared_out(draw: st.DrawFn) -> tuple[Lanes, np.ndarray, Lanes]:
-    """Draw lanes with a limit on first emails, shares of what may choose, and both together."""
-    lanes = limited(draw(st.integers(0, 4)), draw(st.integers(1, 9)))
+def shared_out(draw: st.DrawFn) -> tuple[FlowNetwork, np.ndarray, FlowNetwork]:
+    """Draw commodities with a limit on first emails, shares of what may choose, and both
+    together."""
+    network = limited(draw(st.integers(0, 4)), draw(st.integers(1, 9)))
     groups = draw(st.integers(1, 4))
-    group_of = alike(lanes, groups)
-    grouped = lanes.grouped(group_of)
+    group_of = alike(network, groups)
+    grouped = network.grouped(group_of)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     # Any division of the chains, as a relaxation might give it.
     starting = rng.random(grouped.arriving.shape) * (grouped.group != NONE)[:, None]
     starting *= rng.random(len(grouped))[:, None] < draw(st.sampled_from([0.3, 1.0]))
-    share = shares(lanes, group_of, grouped, starting)
-    return lanes, share, settled(lanes, share)
+    share = shares(network, group_of, grouped, starting)
+    return network, share, settled(network, share)
 
 
 @cache
-def limited(seed: int, most: int) -> Lanes:
+def limited(seed: int, most: int) -> FlowNetwork:
     frames = tight(80, 4, 1, seed)
     frames["sequences"] = frames["sequences"].assign(max_new_per_day=most)
-    _, _, [piece] = cut(problem_of(frames), 40)
-    return piece.lanes
+    _, _, [subproblem] = cut(problem_of(frames), 40)
+    return subproblem.network
 
 
 @examples(40)
 @given(drawn=shared_out())
-def test_shares_add_up(drawn: tuple[Lanes, np.ndarray, Lanes]) -> None:
-    lanes, share, _ = drawn
+def test_shares_add_up(drawn: tuple[FlowNetwork, np.ndarray, FlowNetwork]) -> None:
+    network, share, _ = drawn
     assert (share >= 0).all()
-    assert not share[lanes.group == NONE].any()
-    for group, waiting in enumerate(lanes.waiting):
-        assert share[lanes.group == group].sum(axis=0).tolist() == waiting.tolist()
+    assert not share[network.group == NONE].any()
+    for group, waiting in enumerate(network.waiting):
+        assert share[network.group == group].sum(axis=0).tolist() == waiting.tolist()
 
 
 @examples(40)
 @given(drawn=shared_out())
 def test_lanes_apart_start_no_more_than_the_sequence_may(
-    drawn: tuple[Lanes, np.ndarray, Lanes],
+    drawn: tuple[FlowNetwork, np.ndarray, FlowNetwork],
 ) -> None:
-    lanes, _, apart = drawn
+    network, _, apart = drawn
     assert (apart.new_room >= 0).all()
-    first = np.flatnonzero(lanes.first)
-    for sequence in np.unique(lanes.sequence[first]):
-        own = first[lanes.sequence[first] == sequence]
+    first = np.flatnonzero(network.first)
+    for sequence in np.unique(network.sequence[first]):
+        own = first[network.sequence[first] == sequence]
         rows = apart.new_room[apart.sequence[own]]
-        assert (rows.sum(axis=0) <= lanes.new_room[sequence])[:-1].all()
+        assert (rows.sum(axis=0) <= network.new_room[sequence])[:-1].all()
 
 
 @examples(25)
 @given(drawn=shared_out(), seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.1, 0.5, 1.0]))
 def test_what_is_followed_keeps_every_row(
-    drawn: tuple[Lanes, np.ndarray, Lanes], seed: int, share: float
+    drawn: tuple[FlowNetwork, np.ndarray, FlowNetwork], seed: int, share: float
 ) -> None:
     """Targets are anything, in and out of reach: arrivals, order and capacity are kept to."""
-    _, _, lanes = drawn
+    _, _, network = drawn
     rng = np.random.default_rng(seed)
-    targets = rng.exponential(1.0, lanes.cost.shape) * (rng.random(lanes.cost.shape) < share)
-    sends = follow(lanes, targets)
-    model = count_model(lanes)
+    targets = rng.exponential(1.0, network.cost.shape) * (rng.random(network.cost.shape) < share)
+    sends = follow(network, targets)
+    model = count_model(network)
     solution = model.solution(sends)
     assert (solution >= 0).all()
     left = np.zeros(len(model.lower), dtype=np.int64)
@@ -633,6 +640,6 @@ def test_what_is_followed_keeps_every_row(
     assert (left >= model.lower)[model.lower != FREE].all()
     assert (model.sends(solution) == sends).all()
     # And what it costs is what the model says.
-    assert float(model.cost @ solution) + lanes.constant == pytest.approx(lanes.value(sends))
+    assert float(model.cost @ solution) + network.constant == pytest.approx(network.value(sends))
     # Everybody leaves: each chain sends all its emails, be it in the sink.
-    assert sends.sum() == (lanes.arriving.sum(axis=1) * lanes.remaining).sum()
+    assert sends.sum() == (network.arriving.sum(axis=1) * network.remaining).sum()

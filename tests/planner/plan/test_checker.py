@@ -85,8 +85,8 @@ def test_unknown_names_removed_steps() -> None:
 
 
 def test_twice() -> None:
-    rules = {rule for rule, _, _ in breaches(world(), [*SOUND, (1, 12, 5, 2, NINE)])}
-    assert "twice" in rules
+    limits = {rule for rule, _, _ in breaches(world(), [*SOUND, (1, 12, 5, 2, NINE)])}
+    assert "twice" in limits
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_gap_over_send_days() -> None:
 
 
 def test_order_of_days() -> None:
-    rules = breaches(world(), [(1, 11, 5, 1, NINE), (1, 12, 5, 0, NINE)])
-    assert ("order", 1, 12) in rules
+    limits = breaches(world(), [(1, 11, 5, 1, NINE), (1, 12, 5, 0, NINE)])
+    assert ("order", 1, 12) in limits
 
 
 def test_order_within_a_day() -> None:
@@ -213,8 +213,8 @@ def test_order_within_a_day() -> None:
 def test_order_without_gaps() -> None:
     built = World().sequence(waits=(0, 1, 1)).mailbox().enroll(1)
     assert breaches(built, [(1, 11, 5, 0, NINE)]) == []
-    rules = breaches(built, [(1, 11, 5, 0, NINE), (1, 13, 5, 3, NINE)])
-    assert rules == [("order", 1, 13)]
+    limits = breaches(built, [(1, 11, 5, 0, NINE), (1, 13, 5, 3, NINE)])
+    assert limits == [("order", 1, 13)]
     assert breaches(built, [(1, 12, 5, 3, NINE)]) == [("order", 1, 12)]
 
 
@@ -235,8 +235,8 @@ def test_ready_after_the_wait_in_sending_days() -> None:
         first: Slot = (1, 11, 5, 4, NINE)
         assert breaches(built, [first, (1, 12, 5, ready, NINE)]) == []
         early: Slot = (1, 12, 5, 7 if wait == 2 else 4, "10:00:00")
-        rules = breaches(built, [first, early], one_a_day=False)
-        assert rules == [("ready", 1, 12)]
+        limits = breaches(built, [first, early], one_a_day=False)
+        assert limits == [("ready", 1, 12)]
 
 
 @pytest.mark.parametrize("status", ["sent", "claimed"])
@@ -266,8 +266,8 @@ def test_ready_on_enrolment() -> None:
     ],
 )
 def test_window(number: int, clock: str, sound: bool) -> None:
-    rules = breaches(world(), [(1, 11, 5, number, clock)])
-    assert rules == ([] if sound else [("window", 1, 11)])
+    limits = breaches(world(), [(1, 11, 5, number, clock)])
+    assert limits == ([] if sound else [("window", 1, 11)])
 
 
 def test_window_of_the_contacts_zone() -> None:
@@ -279,15 +279,15 @@ def test_window_of_the_contacts_zone() -> None:
 
 def test_window_on_a_holiday() -> None:
     # Good Friday 2026 is 3 April, day 32.
-    for country, rules in ((None, []), ("DE", [("window", 1, 11)])):
-        assert breaches(world(holidays=country), [(1, 11, 5, 32, NINE)]) == rules
+    for country, limits in ((None, []), ("DE", [("window", 1, 11)])):
+        assert breaches(world(holidays=country), [(1, 11, 5, 32, NINE)]) == limits
 
 
 def test_window_on_the_date_of_its_send_day() -> None:
     sends = sends_of(SOUND)
     sends.loc[0, "send_at"] = pd.Timestamp(at(1, "10:00"))  # send_day still says Monday
-    rules = sendplan.violations(world().problem(), sends)["rule"]
-    assert "window" in set(rules)
+    limits = sendplan.violations(world().problem(), sends)["rule"]
+    assert "window" in set(limits)
 
 
 def test_window_in_whole_seconds() -> None:
@@ -389,5 +389,5 @@ def test_every_breach_of_a_plan_is_told() -> None:
     # In the past, outside the window, not in the pool: one slot, three rules.
     built = World(at(0, "12:00")).sequence(waits=(0,), end_time=time(17)).mailbox()
     built.mailbox(7, sequences=()).enroll(1)
-    rules = breaches(built, [(1, 11, 7, 0, "08:00:00")])
-    assert rules == [("past", 1, 11), ("pool", 1, 11), ("window", 1, 11)]
+    limits = breaches(built, [(1, 11, 7, 0, "08:00:00")])
+    assert limits == [("past", 1, 11), ("pool", 1, 11), ("window", 1, 11)]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sendplan
-from sendplan.planner.problem.enrollment_state import Progress, progress
+from sendplan.planner.problem.enrollment_state import EnrollmentState, enrollment_state
 from sendplan.planner.schema.readers import NULL
 from sendplan.tests.worlds.problems.tiny import World, at, day, days_of, slots, without_slot
 
@@ -42,13 +42,13 @@ def world(order: str, received: str = "", statuses: str = "") -> World:
     return built.enroll(1, enrolled_at=at(-20, "09:00"))
 
 
-def state(built: World) -> Progress:
-    return progress(built.problem())
+def state(built: World) -> EnrollmentState:
+    return enrollment_state(built.problem())
 
 
 def still_to_come(built: World) -> str:
     problem = built.problem()
-    bits = int(progress(problem).remaining[0])
+    bits = int(enrollment_state(problem).remaining[0])
     ids = problem.live_steps["id"].tolist()
     return "".join(LETTERS[ids[i] - 11] for i in range(len(ids)) if bits >> i & 1)
 

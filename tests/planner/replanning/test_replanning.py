@@ -19,13 +19,13 @@ from pandas.testing import assert_frame_equal
 
 import sendplan
 from sendplan.planner.model.assignment import Placement
-from sendplan.planner.model.instance import workload
-from sendplan.planner.model.limits import rules
+from sendplan.planner.model.instance import build_instance
+from sendplan.planner.model.limits import limits_of
 from sendplan.planner.model.objective import delays, moved
 from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import METHODS, Parameters
-from sendplan.planner.replanning.chain_insertion import NEVER, Board
-from sendplan.planner.replanning.incumbent import standing
+from sendplan.planner.replanning.chain_insertion import NEVER, ChainInsertion
+from sendplan.planner.replanning.incumbent import incumbent
 from sendplan.tests.planner.test_optimum import KINDS, bundled, by_number
 from sendplan.tests.worlds.databases.changed_rows import (
     CHANGES,
@@ -496,15 +496,15 @@ def test_the_board_counts_and_puts_back(instance: Instance, one_a_day: bool, see
     frames, now = instance
     rng = random.Random(seed)
     chosen: dict[str, Any] = {"one_a_day": one_a_day}
-    work = workload(problem_of(stored(frames, now, chosen), now))
+    instance = build_instance(problem_of(stored(frames, now, chosen), now))
     planned = Parameters(method="greedy", change_weight=1.0, **chosen)
-    allowed = rules(work, planned)
-    found = standing(work, allowed)
-    placement = Placement.empty(work) if found is None else found.placement
-    if not len(work.chains):
+    limits = limits_of(instance, planned)
+    found = incumbent(instance, limits)
+    placement = Placement.empty(instance) if found is None else found.placement
+    if not len(instance.chains):
         return
-    board = Board(work, allowed, planned, placement)
-    everybody = np.arange(len(work.chains))
+    board = ChainInsertion(instance, limits, planned, placement)
+    everybody = np.arange(len(instance.chains))
 
     def state() -> list[np.ndarray]:
         room = board.room
@@ -512,11 +512,11 @@ def test_the_board_counts_and_puts_back(instance: Instance, one_a_day: bool, see
         return [array.copy() for array in every]
 
     def assert_sound() -> None:
-        assert (board.room.mailbox[:, : allowed.last + 1] >= 0).all()
+        assert (board.room.mailbox[:, : limits.last + 1] >= 0).all()
         assert (board.room.new >= 0).all()
-        each = delays(work, placement, allowed.last, planned).cost
-        each = each + planned.change_weight * moved(work, placement)
-        total = np.bincount(work.emails.chain, each, len(everybody))
+        each = delays(instance, placement, limits.last, planned).cost
+        each = each + planned.change_weight * moved(instance, placement)
+        total = np.bincount(instance.emails.chain, each, len(everybody))
         value, complete = board.value(everybody), board.complete()
         assert value[complete] == pytest.approx(total[complete])
         assert (value[~complete] == NEVER).all()

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendplan.planner.schema import dates
-from sendplan.planner.schema import scalar_dates as single_days
-from sendplan.planner.schema.scalar_dates import SendingDays
+from sendplan.planner.schema import dates, scalar_dates
+from sendplan.planner.schema.scalar_dates import ScalarSendingDays
 
 EPOCH = date(1970, 1, 1)
 ONE_DAY = timedelta(days=1)
@@ -62,18 +61,18 @@ def test_instants_are_those_that_whole_columns_get(zone: str) -> None:
     days = days_of_interest(zone)
     numbers = np.array([number(day) for day in days])
     for seconds in (0, 900, 3599, 5400, 7200, 8100, 9000, 34_201, 82_800, 86_400):
-        found = [micros(single_days.instant_at(day, seconds, zone)) for day in days]
+        found = [micros(scalar_dates.instant_at(day, seconds, zone)) for day in days]
         assert found == dates.instants_at(numbers, seconds, zone).tolist(), seconds
 
 
 def test_a_date_that_never_was_opens_and_closes_with_the_next() -> None:
     # Samoa went from the 29th of December 2011, at -10, to the 31st, at +14: both are 10:00 UTC.
     midnight = datetime(2011, 12, 30, 10, tzinfo=UTC)
-    assert single_days.window(date(2011, 12, 30), 9 * 3600, 17 * 3600, "Pacific/Apia") == (
+    assert scalar_dates.window(date(2011, 12, 30), 9 * 3600, 17 * 3600, "Pacific/Apia") == (
         midnight,
         midnight,
     )
-    assert single_days.window(date(2011, 12, 31), 0, 3600, "Pacific/Apia") == (
+    assert scalar_dates.window(date(2011, 12, 31), 0, 3600, "Pacific/Apia") == (
         midnight,
         midnight + timedelta(hours=1),
     )
@@ -86,7 +85,7 @@ def test_a_date_that_never_was_opens_and_closes_with_the_next() -> None:
 )
 def test_the_local_day_is_the_one_that_whole_columns_get(moment: datetime, zone: str) -> None:
     found = dates.local_days(np.array([micros(moment)]), zone)
-    assert found.tolist() == [number(single_days.local_day(moment, zone))]
+    assert found.tolist() == [number(scalar_dates.local_day(moment, zone))]
 
 
 # ---------------------------------------------------------------- sending days
@@ -106,8 +105,10 @@ def test_waits_are_those_that_whole_columns_get(
     days = [first + ahead * ONE_DAY for ahead in range(8)]
     numbers = np.array([number(day) for day in days])
     # One sending day a week, holidays and all: none lies further away.
-    whole = dates.SendingDays(weekdays, country, number(first), number(first) + 10 * wait + 200)
-    single = SendingDays(weekdays, country)
+    whole = dates.SendingDays(
+        weekdays, country, number(first), number(first) + 10 * wait + 200
+    )
+    single = ScalarSendingDays(weekdays, country)
     found = [single.after_wait(day, wait, unit) for day in days]
     assert [number(day) for day in found if day] == whole.after_wait(numbers, wait, unit).tolist()
     ready = [single.on_or_after(day) for day in days]
@@ -118,12 +119,12 @@ def test_waits_are_those_that_whole_columns_get(
 
 def test_the_longest_wait_has_a_day() -> None:
     # 3,650 Mondays from a Sunday: the last is 3,649 weeks after the first.
-    found = SendingDays((1,), None).after_wait(date(2026, 3, 1), 3_650, "sending")
+    found = ScalarSendingDays((1,), None).after_wait(date(2026, 3, 1), 3_650, "sending")
     assert found == date(2026, 3, 2) + 3_649 * timedelta(weeks=1)
 
 
 def test_where_no_day_sends_none_is_in_sight() -> None:
-    never = SendingDays((), None)
+    never = ScalarSendingDays((), None)
     assert never.on_or_after(date(2026, 3, 2)) is None
     assert never.after_wait(date(2026, 3, 2), 3, "calendar") is None
     assert never.after_wait(date(2026, 3, 2), 3, "sending") is None
@@ -134,8 +135,8 @@ def test_the_calendar_starts_without_what_is_slow_to_import() -> None:
     code = """
 import sys
 from datetime import date
-from sendplan.planner.schema.scalar_dates import SendingDays
-SendingDays((1,), None).on_or_after(date(2026, 3, 3))
+from sendplan.planner.schema.scalar_dates import ScalarSendingDays
+ScalarSendingDays((1,), None).on_or_after(date(2026, 3, 3))
 print(sorted({"numpy", "pandas", "ortools", "holidays"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -21,10 +21,10 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.errors import MethodError
-from sendplan.planner.simulation import rolling_horizon as look_ahead
+from sendplan.planner.simulation import rolling_horizon
 from sendplan.planner.simulation.randomness import MOST_ATTEMPTS, Rates
 from sendplan.planner.simulation.results import Simulation, run_of
-from sendplan.planner.simulation.rollout import Course
+from sendplan.planner.simulation.rollout import Rollout
 from sendplan.planner.simulation.simulation import Policy, lived, simulate
 from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.problems.nasty import random_features, random_frames
@@ -38,7 +38,7 @@ LIVELY = Rates((0.2, 0.1), (0.1, 0.02), 0.2, 1.5)
 
 def live(
     problem: Problem, policy: str, rates: Rates | None = None, seed: int = 0, run: int = 0
-) -> Course:
+) -> Rollout:
     return lived(problem, Policy(policy), rates or Rates(0, 0, 0, 0), GREEDY, seed, run)
 
 
@@ -169,14 +169,14 @@ def test_an_email_that_never_gets_through_is_given_up(policy: str) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_failed_attempt_is_made_again_on_another_day(policy: str) -> None:
     problem = World().sequence().mailbox(capacity=40).enroll(*range(1, 41)).problem()
-    course = live(problem, policy, Rates(0, 0, 0.5, 0))
-    failures = course.draws.failures.reshape(40, 2)
+    rollout = live(problem, policy, Rates(0, 0, 0.5, 0))
+    failures = rollout.draws.failures.reshape(40, 2)
     through = failures[:, 0] < MOST_ATTEMPTS
-    first = course.day.reshape(40, 2)[:, 0]
+    first = rollout.day.reshape(40, 2)[:, 0]
     # Day index 1 is Monday; the attempts are on weekdays in a row, the fifth on Friday.
     assert (first[through] == 1 + failures[through, 0]).all()
     assert (first[~through] == -1).all()
-    assert course.failures == failures[:, 0].sum() + failures[through, 1].sum()
+    assert rollout.failures == failures[:, 0].sum() + failures[through, 1].sum()
 
 
 # ---------------------------------------------------------------- looking ahead
@@ -211,12 +211,12 @@ def test_every_night_is_planned_from_where_things_stand(monkeypatch: pytest.Monk
         nights.append((problem, plan))
         return plan
 
-    monkeypatch.setattr(look_ahead, "plan_with", plan_with)
+    monkeypatch.setattr(rolling_horizon, "plan_with", plan_with)
     problem = reference(200, 2)
-    course = live(problem, "look-ahead", Rates((0.2, 0.1), (0.1, 0.02), 0, 1.5))
-    assert len(nights) == course.nights_planned > 10
-    ids = problem.enrollments["id"].to_numpy()[course.work.chains.enrollment]
-    length = dict(zip(ids, course.length, strict=True))
+    rollout = live(problem, "look-ahead", Rates((0.2, 0.1), (0.1, 0.02), 0, 1.5))
+    assert len(nights) == rollout.nights_planned > 10
+    ids = problem.enrollments["id"].to_numpy()[rollout.instance.chains.enrollment]
+    length = dict(zip(ids, rollout.length, strict=True))
     for tonight, plan in nights[::4]:
         assert sendplan.violations(tonight, plan.sends).empty
         sent = tonight.scheduled_emails[(tonight.scheduled_emails["status"] == "sent").to_numpy()]
@@ -229,13 +229,13 @@ def test_every_night_is_planned_from_where_things_stand(monkeypatch: pytest.Monk
 
 def test_the_first_night_is_the_problem_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Problem] = []
-    original = look_ahead.plan_with
+    original = rolling_horizon.plan_with
 
     def plan_with(problem: Problem, parameters: Parameters) -> Plan:
         given.append(problem)
         return original(problem, parameters)
 
-    monkeypatch.setattr(look_ahead, "plan_with", plan_with)
+    monkeypatch.setattr(rolling_horizon, "plan_with", plan_with)
     problem = World().sequence().mailbox().enroll(1).problem()
     live(problem, "look-ahead")
     assert len(given) == 1 and given[0] is problem
@@ -245,13 +245,13 @@ def test_a_thread_whose_mailbox_is_gone_is_bound_to_the_one_it_moved_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nights: list[Problem] = []
-    original = look_ahead.plan_with
+    original = rolling_horizon.plan_with
 
     def plan_with(problem: Problem, parameters: Parameters) -> Plan:
         nights.append(problem)
         return original(problem, parameters)
 
-    monkeypatch.setattr(look_ahead, "plan_with", plan_with)
+    monkeypatch.setattr(rolling_horizon, "plan_with", plan_with)
     world = World().sequence(waits=(0, 0, 3)).mailbox(5).mailbox(6, status="removed")
     world.enroll(1, mailbox_id=6, current_step_id=11, last_sent_day=day(-3)).enroll(*range(2, 20))
     # Step 12 of contact 1 leaves on the first day, and what fails of others has a night planned.
@@ -265,8 +265,8 @@ def test_an_email_in_flight_arrives_and_its_chain_goes_on() -> None:
     # contact 2 makes every night one of planning.
     world = World().sequence(waits=(0, 1, 1)).mailbox().enroll(1, 2)
     problem = world.email(1, 11, "claimed", 0).problem()
-    course = live(problem, "look-ahead", Rates(0, 0, (0, 0, 0), 0))
-    assert course.sends().query("enrollment_id == 1")["step_id"].tolist() == [12, 13]
+    rollout = live(problem, "look-ahead", Rates(0, 0, (0, 0, 0), 0))
+    assert rollout.sends().query("enrollment_id == 1")["step_id"].tolist() == [12, 13]
     failing = live(problem, "look-ahead", Rates(0, 0, 0.9, 0))
     assert failing.nights_planned > 1
     assert (failing.sends()["step_id"] != 11)[failing.sends()["enrollment_id"] == 1].all()
@@ -303,7 +303,7 @@ def test_all_policies_meet_the_same_contacts() -> None:
     courses = [live(problem, policy, rates) for policy in POLICIES]
     first = courses[0]
     for other in courses[1:]:
-        assert_frame_equal(first.work.problem.enrollments, other.work.problem.enrollments)
+        assert_frame_equal(first.instance.problem.enrollments, other.instance.problem.enrollments)
         for name in ("failures", "bounced", "replied", "reply_delay"):
             assert (getattr(first.draws, name) == getattr(other.draws, name)).all()
 
@@ -347,10 +347,10 @@ def with_times(problem: Problem, sends: pd.DataFrame) -> pd.DataFrame:
     return sends.assign(send_at=dates.to_instants(np.array(at, dtype=np.int64)).array)
 
 
-def broken_rules(course: Course) -> list[str]:
+def broken_rules(rollout: Rollout) -> list[str]:
     """A whole future, judged by the checker as the one plan that has come true."""
-    problem = course.work.problem
-    found = sendplan.violations(problem, with_times(problem, course.sends()))
+    problem = rollout.instance.problem
+    found = sendplan.violations(problem, with_times(problem, rollout.sends()))
     # Minutes are not simulated.
     return found[found["rule"] != "gap"]["detail"].tolist()
 
@@ -359,11 +359,11 @@ def broken_rules(course: Course) -> list[str]:
 @pytest.mark.parametrize("seed", (0, 7))
 def test_every_simulated_day_keeps_the_rules(seed: int, policy: str) -> None:
     problem = chance_problem(seed)
-    course = live(problem, policy, LIVELY, seed)
-    assert broken_rules(course) == []
-    run = run_of(course)
-    assert run.emails + run.spared + run.unsent == len(course.work.emails)
-    if policy == "look-ahead" and not course.comes_in.any():
+    rollout = live(problem, policy, LIVELY, seed)
+    assert broken_rules(rollout) == []
+    run = run_of(rollout)
+    assert run.emails + run.spared + run.unsent == len(rollout.instance.emails)
+    if policy == "look-ahead" and not rollout.comes_in.any():
         plan = sendplan.solve(problem, "greedy")
         assert live(problem, policy).sends().equals(plan.sends.drop(columns="send_at"))
 
@@ -372,8 +372,8 @@ def test_every_simulated_day_keeps_the_rules(seed: int, policy: str) -> None:
 def test_no_mailbox_sends_more_than_its_capacity(policy: str) -> None:
     """Counted again without the checker, on a busy instance."""
     problem = reference(50, 1, tight=True)
-    course = live(problem, policy, LIVELY)
-    sends = course.sends()
+    rollout = live(problem, policy, LIVELY)
+    sends = rollout.sends()
     capacity = problem.mailboxes.set_index("id")["daily_capacity"]
     a_mailbox_day = sends.groupby(["mailbox_id", "send_day"]).size()
     limit = capacity.reindex(a_mailbox_day.index.get_level_values("mailbox_id")).to_numpy()

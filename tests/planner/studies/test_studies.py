@@ -17,8 +17,8 @@ from sendplan.planner.changes import (
     RemoveMailbox,
     ScaleCapacities,
 )
-from sendplan.planner.model.instance import workload
-from sendplan.planner.model.limits import rules
+from sendplan.planner.model.instance import build_instance
+from sendplan.planner.model.limits import limits_of
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.studies.bisection import Bracket
@@ -240,8 +240,8 @@ def test_each_scenario_is_told_as_soon_as_it_is_planned() -> None:
 
 def cut(world: World, last: int, max_late: int | None, **room: int) -> tuple[float, float]:
     """Give the least shortfall of a world's only pool by a day, and what a mailbox relieves."""
-    work = workload(world.problem())
-    whole = deadline(work, rules(work, Parameters()), last + 1)
+    instance = build_instance(world.problem())
+    whole = deadline(instance, limits_of(instance, Parameters()), last + 1)
     new = np.full(last + 2, room.get("new", 2))
     found = least_shortfall(whole.at(0), Weights.of(max_late), new)
     return round(found.short, 6), round(found.relief, 6)

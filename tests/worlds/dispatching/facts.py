@@ -334,7 +334,7 @@ class ServerLog:
 # ---------------------------------------------------------------- what claiming must have looked at
 
 
-class Standing(NamedTuple):
+class Incumbent(NamedTuple):
     """All that decides whether an email may be claimed, or may begin to leave."""
 
     active: bool
@@ -372,12 +372,12 @@ STANDING = """
 """
 
 
-def standing(connection: Connection, email_id: int) -> Standing:
-    return Standing(*connection.execute(text(STANDING), {"id": email_id}).one())
+def standing(connection: Connection, email_id: int) -> Incumbent:
+    return Incumbent(*connection.execute(text(STANDING), {"id": email_id}).one())
 
 
 def assert_may_be_claimed(
-    row: Row, facts: Standing, due_step: int | None, now: datetime, log: ServerLog
+    row: Row, facts: Incumbent, due_step: int | None, now: datetime, log: ServerLog
 ) -> None:
     """An email was claimed in its time, in its turn, and from the mailbox of its thread.
 
@@ -385,7 +385,7 @@ def assert_may_be_claimed(
     ----------
     row : Row
         As claimed.
-    facts : Standing
+    facts : Incumbent
     due_step : int or None
         The step that the enrollment was to get next.
     now : aware datetime
@@ -412,7 +412,7 @@ def assert_may_be_claimed(
         assert row.send_day >= ready, f"ready only on {ready}: {row}"
 
 
-def ready_day(sent: date, facts: Standing) -> date:
+def ready_day(sent: date, facts: Incumbent) -> date:
     """Count a step's wait from the day of the email before it; there are no holidays."""
     one = timedelta(days=1)
     if facts.wait_unit == "sending":

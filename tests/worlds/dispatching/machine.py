@@ -289,7 +289,7 @@ class DispatchMachine(RuleBasedStateMachine):
 
     def begin(self, attempt: Attempt, dispatcher: Dispatcher) -> None:
         claim = attempt.claim
-        # As the sender does just before it asks the ledger.
+        # As the sender does just before it asks the outcome recorder.
         if self.now >= claim.closes or self.now > claim.send_at + GRACE:
             attempt.answered(Verdict.WITHDRAWN, self.now)
             self.count("missed")

@@ -72,7 +72,7 @@ def say(reply: str | bytes, then: Literal["go on", "drop", "hang"] = "go on") ->
 
 
 @dataclass
-class Line:
+class MailboxQueue:
     """One line of the script: an answer, and when it is given."""
 
     phase: Phase
@@ -134,7 +134,7 @@ class SmtpServer:
         self.commands: list[tuple[int, str]] = []
         self.connections = 0
         self.open: set[Conversation] = set()
-        self._script: list[Line] = []
+        self._script: list[MailboxQueue] = []
         self._changed = threading.Condition()
         self._log: IO[str] | None = None if log is None else log.open("a", encoding="utf-8")
         self._user, self._password = user, password
@@ -176,7 +176,7 @@ class SmtpServer:
         if not isinstance(answer, Answer):
             answer = say(answer)
         with self._changed:
-            self._script.append(Line(phase, answer, recipient, after, times))
+            self._script.append(MailboxQueue(phase, answer, recipient, after, times))
 
     def forget_script(self) -> None:
         with self._changed:
@@ -461,13 +461,14 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def scripted(lines: Iterable[dict[str, Any]]) -> list[Line]:
-    """Read a script from JSON: objects with the fields of `Line`, and of `Answer` beside them."""
+def scripted(lines: Iterable[dict[str, Any]]) -> list[MailboxQueue]:
+    """Read a script from JSON: objects with the fields of `MailboxQueue`, and of `Answer` beside
+    them."""
     found = []
     for line in lines:
         answer = Answer(line.get("reply"), line.get("then", "go on"), line.get("accept"))
         when = (line.get("recipient"), line.get("after", 0), line.get("times"))
-        found.append(Line(line["phase"], answer, *when))
+        found.append(MailboxQueue(line["phase"], answer, *when))
     return found
 
 

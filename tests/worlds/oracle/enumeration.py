@@ -51,7 +51,7 @@ class TooLargeError(Exception):
     """The instance has too many states."""
 
 
-class Standing(NamedTuple):
+class Incumbent(NamedTuple):
     """Where a chain stands at the beginning of a day."""
 
     sent: int  # emails of the chain that have left
@@ -308,8 +308,8 @@ class _Search:
     # -------------------------------------------------------- one day
 
     def on(
-        self, day: int, state: tuple[Standing, ...]
-    ) -> Iterator[tuple[float, tuple[Standing, ...], tuple[Move, ...]]]:
+        self, day: int, state: tuple[Incumbent, ...]
+    ) -> Iterator[tuple[float, tuple[Incumbent, ...], tuple[Move, ...]]]:
         """Go through everything that may leave on a day.
 
         Yields the cost, the state in which the next day begins, and what leaves.
@@ -339,7 +339,7 @@ class _Search:
 
         def choose(
             number: int, cost: float
-        ) -> Iterator[tuple[float, tuple[Standing, ...], tuple[Move, ...]]]:
+        ) -> Iterator[tuple[float, tuple[Incumbent, ...], tuple[Move, ...]]]:
             if number == len(self.jobs):
                 yield cost + waiting(), tuple(at_night(i) for i in range(number)), tuple(moves)
                 return
@@ -355,7 +355,7 @@ class _Search:
                 moves.append((number, before.sent, mailbox, day))
                 place = before.sent + 1
                 ready = day if place == job.emails else self.ready_after(job, place, day)
-                now_at[number] = Standing(place, ready, mailbox)
+                now_at[number] = Incumbent(place, ready, mailbox)
                 paid = job.priority * max(0, day - job.ideal[before.sent])
                 paid += self.move(job, before.sent, mailbox, day)
                 # The chain again, since a wait of 0 may let the next email leave today as well.
@@ -375,21 +375,21 @@ class _Search:
                 if at.sent < job.emails and at.ready <= day and job.is_follow_up(at.sent)
             )
 
-        def at_night(number: int) -> Standing:
+        def at_night(number: int) -> Incumbent:
             job, at = self.jobs[number], now_at[number]
             if at.sent == job.emails:
-                return Standing(at.sent, 0, UNCHOSEN)
-            return Standing(at.sent, max(at.ready, day + 1), at.mailbox_id)
+                return Incumbent(at.sent, 0, UNCHOSEN)
+            return Incumbent(at.sent, max(at.ready, day + 1), at.mailbox_id)
 
         yield from choose(0, 0.0)
 
     # -------------------------------------------------------- all days
 
-    def key(self, state: tuple[Standing, ...]) -> tuple[tuple[Standing, ...], ...]:
+    def key(self, state: tuple[Incumbent, ...]) -> tuple[tuple[Incumbent, ...], ...]:
         """Give what states have in common that differ by chains that are alike only."""
         return tuple(tuple(sorted(state[i] for i in group)) for group in self.groups)
 
-    def least_from(self, state: tuple[Standing, ...]) -> float:
+    def least_from(self, state: tuple[Incumbent, ...]) -> float:
         return sum(
             self.alone(job, at.sent, at.mailbox_id, at.ready, at.ready)
             for job, at in zip(self.jobs, state, strict=True)
@@ -397,16 +397,18 @@ class _Search:
         )
 
     def best(self) -> Best:
-        begin = tuple(Standing(0, job.first_ready, UNCHOSEN) for job in self.jobs)
+        begin = tuple(Incumbent(0, job.first_ready, UNCHOSEN) for job in self.jobs)
         first_day = min((job.first_ready for job in self.jobs), default=0)
         if not self.jobs:
             return self.result(self.starved_until(0), ())
         order = count()
-        Entry = tuple[float, int, int, int, float, tuple[Standing, ...], tuple[Any, ...]]
+        Entry = tuple[float, int, int, int, float, tuple[Incumbent, ...], tuple[Any, ...]]
         heap: list[Entry] = []
         reached: dict[tuple[int, Any], float] = {}
 
-        def push(day: int, state: tuple[Standing, ...], cost: float, path: tuple[Any, ...]) -> None:
+        def push(
+            day: int, state: tuple[Incumbent, ...], cost: float, path: tuple[Any, ...]
+        ) -> None:
             key = day, self.key(state)
             if reached.get(key, inf) <= cost:
                 return

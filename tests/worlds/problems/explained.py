@@ -19,7 +19,7 @@ import pandas as pd
 import sendplan
 from sendplan.planner.explain.facts import DayBetween, Move
 from sendplan.planner.explain.texts import Explanation
-from sendplan.planner.model.instance import Workload, workload
+from sendplan.planner.model.instance import Instance, build_instance
 from sendplan.planner.placing.send_times import timetable
 from sendplan.planner.plan.reading import email_numbers, planned
 from sendplan.planner.schema.dates import SECOND
@@ -59,8 +59,8 @@ class Asked:
         return sendplan.Problem.from_frames(**self.frames, now=self.now)
 
     @cached_property
-    def work(self) -> Workload:
-        return workload(self.problem)
+    def instance(self) -> Instance:
+        return build_instance(self.problem)
 
     @property
     def how(self) -> dict[str, Any]:
@@ -78,9 +78,9 @@ class Asked:
             sends.loc[own, "mailbox_id"] = mailbox_id
             sends.loc[(enrollment_id, step_id), "send_day"] = pd.Timestamp(day)
         sends = sends.reset_index()
-        work = self.work
-        seconds = timetable(work, planned(work, sends).placement).at
-        at = seconds[email_numbers(work, sends["enrollment_id"], sends["step_id"])]
+        instance = self.instance
+        seconds = timetable(instance, planned(instance, sends).placement).at
+        at = seconds[email_numbers(instance, sends["enrollment_id"], sends["step_id"])]
         assert (at >= 0).all(), "an email finds no minute"
         sends["send_at"] = pd.DatetimeIndex((at * SECOND).astype("datetime64[us]"), tz="UTC")
         return sends[self.plan.sends.columns]

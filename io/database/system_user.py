@@ -13,7 +13,7 @@ SYSTEM_USER = "sendplan"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SystemUser:
     """A system account other than one's own, for programs to run under."""
 
     name: str
@@ -21,7 +21,7 @@ class Account:
     gid: int
 
     @classmethod
-    def for_data(cls, pgdata: Path) -> "Account | None":
+    def for_data(cls, pgdata: Path) -> "SystemUser | None":
         """Return the account that must own the data, or None where it is one's own.
 
         Raises

@@ -1,4 +1,4 @@
-"""The ledger: nothing leaves before its commit, and what has left is written down."""
+"""The outcome recorder: nothing leaves before its commit, and what has left is written down."""
 
 import logging
 import queue
@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.database.engine import connect
 from sendplan.io.delivery.claim import Claim
-from sendplan.io.dispatch import ledger as ledger_module
-from sendplan.io.dispatch.ledger import Ledger
+from sendplan.io.dispatch import outcome_recorder as ledger_module
+from sendplan.io.dispatch.outcome_recorder import OutcomeRecorder
 from sendplan.io.messages.outcomes import Outcome, Verdict
 from sendplan.tests.worlds.databases.due_emails import LEASE, claim, put
 from sendplan.tests.worlds.databases.stored_emails import rows, run_sql
@@ -77,7 +77,7 @@ def states(engine: Engine) -> dict[int, str]:
     return dict(rows(engine, f"SELECT id, status FROM scheduled_emails WHERE id <= {COUNT}"))
 
 
-def begin_all(book: Ledger, claims: dict[int, Claim]) -> None:
+def begin_all(book: OutcomeRecorder, claims: dict[int, Claim]) -> None:
     with ThreadPoolExecutor(len(claims)) as pool:
         assert all(pool.map(book.begin, claims.values()))
 
@@ -118,7 +118,7 @@ def terminate(engine: Engine, pids: list[int]) -> None:
 def test_an_email_may_leave_once_that_is_committed(
     engine: Engine, claims: dict[int, Claim], written: Written
 ) -> None:
-    with Ledger(engine, LEASE, written) as book:
+    with OutcomeRecorder(engine, LEASE, written) as book:
         assert book.begin(claims[1])
         assert states(engine)[1] == "sending"
         book.end(claims[1], SENT, LEFT)
@@ -154,7 +154,7 @@ def test_each_verdict_has_its_consequences(
     mailbox: str,
     sequence: str,
 ) -> None:
-    with Ledger(engine, LEASE, written) as book:
+    with OutcomeRecorder(engine, LEASE, written) as book:
         assert book.begin(claims[1])
         book.end(claims[1], Outcome(verdict, "as the server says"), LEFT)
         assert written.wait(1) == [1]
@@ -187,7 +187,7 @@ def test_a_claim_that_is_lost_does_not_begin_and_its_end_is_told_apart(
     engine: Engine, claims: dict[int, Claim], written: Written, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_sql(engine, "UPDATE scheduled_emails SET claim_token = gen_random_uuid() WHERE id = 1")
-    with Ledger(engine, LEASE, written) as book:
+    with OutcomeRecorder(engine, LEASE, written) as book:
         assert not book.begin(claims[1])
         for outcome in (SENT, Outcome(Verdict.TEMPORARY), Outcome(Verdict.WITHDRAWN)):
             book.end(claims[1], outcome, LEFT)
@@ -200,7 +200,7 @@ def test_a_claim_that_is_lost_does_not_begin_and_its_end_is_told_apart(
 def test_many_are_written_at_once(
     engine: Engine, claims: dict[int, Claim], written: Written
 ) -> None:
-    with Ledger(engine, LEASE, written) as book:
+    with OutcomeRecorder(engine, LEASE, written) as book:
         begin_all(book, claims)
         with held(engine, 1):
             book.end(claims[1], SENT, LEFT)
@@ -217,7 +217,7 @@ def test_many_are_written_at_once(
 def test_emails_begin_while_ends_wait(
     engine: Engine, claims: dict[int, Claim], written: Written
 ) -> None:
-    with Ledger(engine, LEASE, written) as book:
+    with OutcomeRecorder(engine, LEASE, written) as book:
         assert book.begin(claims[1])
         with held(engine, 1, "enrollments"):
             book.end(claims[1], SENT, LEFT)
@@ -255,7 +255,7 @@ def test_what_the_database_refuses_holds_nobody_up(
     also: str,
 ) -> None:
     try:
-        with Ledger(engine, LEASE, written) as book:
+        with OutcomeRecorder(engine, LEASE, written) as book:
             begin_all(book, claims)
             run_sql(engine, REFUSES.format(table=table, also=also))
             with held(engine, 1):
@@ -280,7 +280,7 @@ def test_what_cannot_begin_does_not_leave(
 ) -> None:
     try:
         run_sql(engine, REFUSES.format(table="scheduled_emails", also=""))
-        with Ledger(engine, LEASE, written) as book:
+        with OutcomeRecorder(engine, LEASE, written) as book:
             assert not book.begin(claims[3])
             assert book.begin(claims[4])
         assert book.error is None
@@ -295,7 +295,7 @@ def test_what_cannot_begin_does_not_leave(
 def test_nothing_leaves_whose_commit_was_not_heard(
     engine: Engine, claims: dict[int, Claim], written: Written
 ) -> None:
-    with Ledger(engine, LEASE, written) as book, ThreadPoolExecutor(1) as pool:
+    with OutcomeRecorder(engine, LEASE, written) as book, ThreadPoolExecutor(1) as pool:
         with held(engine, 1):
             answer = pool.submit(book.begin, claims[1])
             terminate(engine, blocked(engine))
@@ -312,7 +312,7 @@ def test_what_was_tried_is_written_down_after_the_database_was_away(
     engine: Engine, claims: dict[int, Claim], written: Written, verdict: Verdict
 ) -> None:
     outcome = Outcome(verdict, "as the server says")
-    with Ledger(engine, LEASE, written) as book:
+    with OutcomeRecorder(engine, LEASE, written) as book:
         begin_all(book, claims)
         with held(engine, 1):
             for key in range(1, COUNT + 1):
@@ -328,7 +328,7 @@ def test_what_was_tried_is_written_down_after_the_database_was_away(
 def test_what_is_still_to_be_written_at_the_end_is_written(
     engine: Engine, claims: dict[int, Claim], written: Written
 ) -> None:
-    with Ledger(engine, LEASE, written) as book:
+    with OutcomeRecorder(engine, LEASE, written) as book:
         begin_all(book, claims)
         for key in range(1, COUNT + 1):
             outcome = SENT if key % 2 else Outcome(Verdict.WITHDRAWN)
@@ -350,7 +350,7 @@ def test_a_database_that_stays_away_does_not_keep_the_dispatcher_from_ending(
     away = f"ALTER DATABASE {name} ALLOW_CONNECTIONS {{}}"
     with administration.connect() as outside:
         try:
-            with Ledger(engine, LEASE, written) as book:
+            with OutcomeRecorder(engine, LEASE, written) as book:
                 begin_all(book, {key: claims[key] for key in (1, 2)})
                 outside.execute(text(away.format("false")))
                 outside.execute(
@@ -372,7 +372,7 @@ def test_who_waits_too_long_for_its_turn_does_not_leave(
     engine: Engine, claims: dict[int, Claim], written: Written
 ) -> None:
     short = timedelta(seconds=1)
-    with Ledger(engine, short, written) as book, ThreadPoolExecutor(2) as pool:
+    with OutcomeRecorder(engine, short, written) as book, ThreadPoolExecutor(2) as pool:
         with held(engine, 1):
             being_written = pool.submit(book.begin, claims[1])
             blocked(engine)
@@ -393,7 +393,7 @@ def test_a_ledger_that_has_failed_lets_nothing_leave_and_says_so(
         failed.put(claim)
         raise ZeroDivisionError("nobody thought of this")
 
-    with Ledger(engine, LEASE, fails) as book:
+    with OutcomeRecorder(engine, LEASE, fails) as book:
         assert book.begin(claims[1])
         book.end(claims[1], SENT, LEFT)
         failed.get(timeout=PATIENCE)

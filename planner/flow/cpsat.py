@@ -11,7 +11,7 @@ from math import lcm
 import numpy as np
 from ortools.sat.python import cp_model
 
-from sendplan.planner.flow.flow_model import FREE, CountModel, Neighbourhood
+from sendplan.planner.flow.count_model import FREE, CountModel, Neighbourhood
 
 FINEST = 1_000_000
 """Finest fraction of a day's cost that is told apart."""
@@ -20,7 +20,7 @@ _NO_LOWER = -(2**40)
 
 
 @dataclass(frozen=True)
-class Solved:
+class CpSatResult:
     """What CP-SAT found.
 
     Parameters
@@ -72,7 +72,7 @@ def solve_whole(
     unit: int | None,
     limit: float,
     seed: int,
-) -> Solved:
+) -> CpSatResult:
     """Improve a solution of a model.
 
     Parameters
@@ -92,7 +92,7 @@ def solve_whole(
 
     Returns
     -------
-    Solved
+    CpSatResult
         Never worse than the hint.
     """
     scale = FINEST if unit is None else unit
@@ -115,7 +115,7 @@ def solve_whole(
     if unit is not None and status in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN):
         bound = response.best_objective_bound / scale
         optimal = bool(response.best_objective_bound >= int(cost @ solution) - 1e-6)
-    return Solved(solution, bound, optimal, response.deterministic_time)
+    return CpSatResult(solution, bound, optimal, response.deterministic_time)
 
 
 def _written(

@@ -12,14 +12,14 @@ from ortools.math_opt import model_pb2
 from ortools.math_opt.python import mathopt
 from ortools.math_opt.solvers import highs_pb2
 
-from sendplan.planner.flow.flow_model import FREE, CountModel
-from sendplan.planner.flow.lagrangian import Prices
+from sendplan.planner.flow.count_model import FREE, CountModel
+from sendplan.planner.flow.lagrangian import DualPrices
 
 FEW = 3_000
 """Variables up to which the simplex method is as fast as any."""
 
 
-class Way(Enum):
+class LpMethod(Enum):
     """How to solve."""
 
     CORNER = "corner"
@@ -30,30 +30,30 @@ class Way(Enum):
 
 
 @dataclass(frozen=True)
-class Relaxed:
+class LpResult:
     """A relaxation's solution.
 
     Parameters
     ----------
-    bound, starting : ndarray of float, shape (lanes, days)
+    bound, starting : ndarray of float, shape (commodities, days)
         Emails of bound chains, and of chains that start.
-    prices : Prices
+    prices : DualPrices
         What one more email of room would save.
     """
 
     bound: np.ndarray
     starting: np.ndarray
-    prices: Prices
+    prices: DualPrices
 
 
-def solve_linear(model: CountModel, way: Way) -> Relaxed | None:
+def solve_linear(model: CountModel, way: LpMethod) -> LpResult | None:
     """Solve the relaxation.
 
     Parameters
     ----------
     model : CountModel
         What to solve.
-    way : Way
+    way : LpMethod
         How.
 
     Returns
@@ -61,7 +61,7 @@ def solve_linear(model: CountModel, way: Way) -> Relaxed | None:
     Relaxed or None
         None if the solver gave up; nothing is known then.
     """
-    result = solved(written(model), interior=way is Way.INTERIOR and model.variables > FEW)
+    result = solved(written(model), interior=way is LpMethod.INTERIOR and model.variables > FEW)
     if result is None:
         return None
     values, duals = np.zeros(model.variables + 1), np.zeros(len(model.lower) + 1)
@@ -69,8 +69,10 @@ def solve_linear(model: CountModel, way: Way) -> Relaxed | None:
         values[variable.id] = value
     for row, price in result.dual_values().items():
         duals[row.id] = price
-    prices = Prices(np.maximum(-duals[model.room_row], 0.0), np.maximum(-duals[model.new_row], 0.0))
-    return Relaxed(
+    prices = DualPrices(
+        np.maximum(-duals[model.room_row], 0.0), np.maximum(-duals[model.new_row], 0.0)
+    )
+    return LpResult(
         np.maximum(values[model.bound], 0.0), np.maximum(values[model.starting], 0.0), prices
     )
 

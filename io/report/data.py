@@ -75,7 +75,7 @@ class Night:
     cost, lower_bound : float or None
         As they were then.
     stop_reason : str or None
-        Why nothing better was looked for, a word of `Stop`.
+        Why nothing better was looked for, a word of `Termination`.
     later_runs : int
         Recalculations since.
     """
@@ -89,7 +89,7 @@ class Night:
 
 
 @dataclass(frozen=True, eq=False)
-class Account:
+class ReportData:
     """What a report is made of.
 
     Parameters
@@ -126,7 +126,7 @@ class Account:
     night: Night | None
 
 
-def read_account(engine: Engine, now: dt.datetime) -> Account:
+def read_account(engine: Engine, now: dt.datetime) -> ReportData:
     """Read what a report tells, as of one moment; nothing is written.
 
     Parameters
@@ -138,7 +138,7 @@ def read_account(engine: Engine, now: dt.datetime) -> Account:
 
     Returns
     -------
-    Account
+    ReportData
         Its transaction is over.
 
     Raises
@@ -157,7 +157,7 @@ def read_account(engine: Engine, now: dt.datetime) -> Account:
         in_hand = int(connection.execute(text(IN_HAND)).scalar_one())
         night = connection.execute(text(LAST_NIGHT)).mappings().one_or_none()
     problem = snapshot.problem(now)
-    return Account(
+    return ReportData(
         problem=problem,
         parameters=parameters,
         plan=stored_plan(problem, parameters),

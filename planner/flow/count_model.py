@@ -1,9 +1,10 @@
-"""The count model: lanes as a network whose flow has common capacities, written as sparse rows.
+"""The count model: a network flow of several commodities with common capacities, as sparse rows.
 
-What leaves a lane on a day, and what waits there until its next sending day, are variables; what
-comes in equals what leaves and waits, lane by lane and day by day. So written, each variable stands
-in two balance rows, with opposite signs, and the matrix is a network's but for the capacity rows:
-linear relaxations are tight, and integer solutions near. Every solver gets this same model.
+What leaves a commodity on a day, and what waits there until its next sending day, are variables;
+what comes in equals what leaves and waits, commodity by commodity and day by day. So written, each
+variable stands in two balance rows, with opposite signs, and the matrix is a network's but for the
+capacity rows: linear relaxations are tight, and integer solutions near. Every solver gets this same
+model.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from sendplan.planner.flow.network import Lanes
+from sendplan.planner.flow.network import FlowNetwork
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
-from sendplan.planner.model.step_classes import NONE
+from sendplan.planner.model.stages import NONE
 
 FREE = np.iinfo(np.int64).min
 """Lower limit of a row that has none."""
@@ -25,25 +26,25 @@ class CountModel:
 
     Parameters
     ----------
-    lanes : Lanes
+    commodities : Commodities
         What is modelled.
     variables : int
         Number of variables: first those that send, then those that wait.
     cost : ndarray of float, shape (variables,)
-        Objective; the lanes' constant comes on top.
+        Objective; the commodities' constant comes on top.
     row, column, value : ndarray
         The matrix, entry by entry, sorted by row and column; no entry twice.
     lower, upper : ndarray of int, shape (rows,)
         Limits of the rows; `FREE` where there is no lower one.
-    bound, starting : ndarray of int, shape (lanes, days)
+    bound, starting : ndarray of int, shape (commodities, days)
         Variable of the emails of bound chains, and of chains that start; `NONE` where none is.
     room_row, new_row : ndarray of int
-        Row of each box and sequence, and day; `NONE` where nothing binds.
+        Row of each resource and sequence, and day; `NONE` where nothing binds.
     waits : ndarray of int, shape (waiting variables, 2)
         The balance rows that a waiting variable leaves and enters.
     """
 
-    lanes: Lanes
+    network: FlowNetwork
     variables: int
     cost: np.ndarray
     row: np.ndarray
@@ -63,16 +64,16 @@ class CountModel:
         return self.variables - len(self.waits)
 
     def sends(self, solution: np.ndarray) -> np.ndarray:
-        """Return the emails by lane and day of a solution."""
+        """Return the emails by commodity and day of a solution."""
         padded = np.append(solution, 0)
         return np.asarray(padded[self.bound] + padded[self.starting])
 
     def solution(self, bound: np.ndarray, starting: np.ndarray | None = None) -> np.ndarray:
-        """Return the solution that belongs to emails by lane and day.
+        """Return the solution that belongs to emails by commodity and day.
 
         Parameters
         ----------
-        bound, starting : ndarray of int, shape (lanes, days)
+        bound, starting : ndarray of int, shape (commodities, days)
             Emails of bound chains, and of chains that start; none leaves before it is there.
 
         Returns
@@ -128,8 +129,8 @@ class CountModel:
         day = np.zeros(self.variables, dtype=np.int64)
         of_row = np.zeros(len(self.lower), dtype=np.int64)
         for variable in (self.bound, self.starting):
-            lane, on = np.nonzero(variable != NONE)
-            day[variable[lane, on]] = on
+            commodity, on = np.nonzero(variable != NONE)
+            day[variable[commodity, on]] = on
         leaves = (self.column < self.sending) & (self.value == 1) & (self.lower[self.row] != FREE)
         of_row[self.row[leaves]] = day[self.column[leaves]]
         day[self.sending :] = of_row[self.waits[:, 0]]
@@ -157,12 +158,12 @@ class Neighbourhood:
     upper: np.ndarray
 
 
-def count_model(lanes: Lanes) -> CountModel:
-    """Write lanes as a model.
+def count_model(network: FlowNetwork) -> CountModel:
+    """Write commodities as a model.
 
     Parameters
     ----------
-    lanes : Lanes
+    commodities : Commodities
         What there is to decide.
 
     Returns
@@ -170,75 +171,81 @@ def count_model(lanes: Lanes) -> CountModel:
     CountModel
         With no variable for days on which no email can be there.
     """
-    sink = lanes.sink
-    opens_bound, opens_start = lanes.open_days
+    sink = network.sink
+    opens_bound, opens_start = network.open_days
     bound, sends = _numbered(opens_bound, 0)
     starting, sends = _numbered(opens_start, sends)
-    opens_group = np.zeros(lanes.waiting.shape, dtype=bool)
-    grouped = np.flatnonzero(lanes.group != NONE)
-    np.logical_or.at(opens_group, lanes.group[grouped], opens_start[grouped])
+    opens_group = np.zeros(network.waiting.shape, dtype=bool)
+    grouped = np.flatnonzero(network.group != NONE)
+    np.logical_or.at(opens_group, network.group[grouped], opens_start[grouped])
     balance, rows = _numbered(opens_bound, 0)
     group_balance, rows = _numbered(opens_group, rows)
     next_open = _next(opens_bound)
     entries = _Entries()
 
-    lane, day = np.nonzero(opens_bound)
-    entries.add(balance[lane, day], bound[lane, day], 1)
-    lane, day = np.nonzero(opens_start)
-    entries.add(group_balance[lanes.group[lane], day], starting[lane, day], 1)
+    commodity, day = np.nonzero(opens_bound)
+    entries.add(balance[commodity, day], bound[commodity, day], 1)
+    commodity, day = np.nonzero(opens_start)
+    entries.add(group_balance[network.group[commodity], day], starting[commodity, day], 1)
     for variable in (bound, starting):
-        lane, day = np.nonzero((variable != NONE) & (lanes.following != NONE)[:, None])
-        after = lanes.following[lane]
-        comes = next_open[after, lanes.onward[lane, day]]
-        entries.add(balance[after, comes], variable[lane, day], -1)
+        commodity, day = np.nonzero((variable != NONE) & (network.following != NONE)[:, None])
+        after = network.following[commodity]
+        comes = next_open[after, network.onward[commodity, day]]
+        entries.add(balance[after, comes], variable[commodity, day], -1)
 
     waits = []
     variables = sends
     for table, opens in ((balance, opens_bound), (group_balance, opens_group)):
-        lane, day = np.nonzero(opens[:, :sink])
-        until = _next(opens)[lane, day + 1]
-        number = variables + np.arange(len(lane))
-        variables += len(lane)
-        waits.append(np.column_stack([table[lane, day], table[lane, until]]))
-        entries.add(table[lane, day], number, 1)
-        entries.add(table[lane, until], number, -1)
+        commodity, day = np.nonzero(opens[:, :sink])
+        until = _next(opens)[commodity, day + 1]
+        number = variables + np.arange(len(commodity))
+        variables += len(commodity)
+        waits.append(np.column_stack([table[commodity, day], table[commodity, until]]))
+        entries.add(table[commodity, day], number, 1)
+        entries.add(table[commodity, until], number, -1)
 
     supply = np.zeros(rows, dtype=np.int64)
-    lane, day = np.nonzero(lanes.arriving)
-    np.add.at(supply, balance[lane, next_open[lane, day]], lanes.arriving[lane, day])
-    group, day = np.nonzero(lanes.waiting)
+    commodity, day = np.nonzero(network.arriving)
+    np.add.at(
+        supply, balance[commodity, next_open[commodity, day]], network.arriving[commodity, day]
+    )
+    group, day = np.nonzero(network.waiting)
     opens = _next(opens_group)[group, day]
-    np.add.at(supply, group_balance[group, opens], lanes.waiting[group, day])
+    np.add.at(supply, group_balance[group, opens], network.waiting[group, day])
 
-    limited = np.zeros(lanes.room.shape, dtype=bool)
-    np.logical_or.at(limited, lanes.box, opens_bound | opens_start)
-    limited &= lanes.room < UNLIMITED
+    limited = np.zeros(network.room.shape, dtype=bool)
+    np.logical_or.at(limited, network.resource, opens_bound | opens_start)
+    limited &= network.room < UNLIMITED
     limited[:, sink] = False
     room_row, rows = _numbered(limited, rows)
-    new_limited = np.zeros(lanes.new_room.shape, dtype=bool)
-    first = np.flatnonzero(lanes.first)
-    np.logical_or.at(new_limited, lanes.sequence[first], (opens_bound | opens_start)[first])
-    new_limited &= lanes.new_room < UNLIMITED
+    new_limited = np.zeros(network.new_room.shape, dtype=bool)
+    first = np.flatnonzero(network.first)
+    np.logical_or.at(new_limited, network.sequence[first], (opens_bound | opens_start)[first])
+    new_limited &= network.new_room < UNLIMITED
     new_limited[:, sink] = False
     new_row, rows = _numbered(new_limited, rows)
     for variable in (bound, starting):
-        lane, day = np.nonzero((variable != NONE) & (room_row[lanes.box] != NONE))
-        entries.add(room_row[lanes.box[lane], day], variable[lane, day], 1)
-        lane, day = np.nonzero((variable[first] != NONE) & (new_row[lanes.sequence[first]] != NONE))
-        entries.add(new_row[lanes.sequence[first[lane]], day], variable[first[lane], day], 1)
-    contact_days = np.zeros((len(lanes.contacts), sink + 1), dtype=bool)
-    for contact, members in enumerate(lanes.contacts):
+        commodity, day = np.nonzero((variable != NONE) & (room_row[network.resource] != NONE))
+        entries.add(room_row[network.resource[commodity], day], variable[commodity, day], 1)
+        commodity, day = np.nonzero(
+            (variable[first] != NONE) & (new_row[network.sequence[first]] != NONE)
+        )
+        entries.add(
+            new_row[network.sequence[first[commodity]], day], variable[first[commodity], day], 1
+        )
+    contact_days = np.zeros((len(network.contacts), sink + 1), dtype=bool)
+    for contact, members in enumerate(network.contacts):
         contact_days[contact] = (opens_bound | opens_start)[members].sum(axis=0) > 1
     contact_days[:, sink] = False
     contact_row, rows = _numbered(contact_days, rows)
-    for contact, members in enumerate(lanes.contacts):
+    for contact, members in enumerate(network.contacts):
         for variable in (bound[members], starting[members]):
-            lane, day = np.nonzero((variable != NONE) & (contact_row[contact] != NONE))
-            entries.add(contact_row[contact, day], variable[lane, day], 1)
+            commodity, day = np.nonzero((variable != NONE) & (contact_row[contact] != NONE))
+            entries.add(contact_row[contact, day], variable[commodity, day], 1)
     limits = np.concatenate(
         [
-            lanes.room[limited],
-            lanes.new_room[new_limited],
+            network.room[limited],
+            network.new_room[new_limited],
             np.ones(int(contact_days.sum()), dtype=np.int64),
         ]
     )
@@ -246,10 +253,10 @@ def count_model(lanes: Lanes) -> CountModel:
     cost = np.zeros(variables)
     for variable in (bound, starting):
         used = variable != NONE
-        cost[variable[used]] = lanes.cost[used]
+        cost[variable[used]] = network.cost[used]
     row, column, value = entries.merged(variables)
     return CountModel(
-        lanes=lanes,
+        network=network,
         variables=variables,
         cost=cost,
         row=row,

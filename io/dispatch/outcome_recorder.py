@@ -1,8 +1,9 @@
-"""The ledger: writes what becomes of claims, many in one transaction.
+"""The outcome recorder: writes what becomes of claims, many in one transaction.
 
 Each email takes two commits, one before it may leave and one after. Workers hand these to the
-ledger, which writes all that have gathered while it was writing the last ones. Nothing leaves
-before its commit is through, and what has left is written down however long the database is away.
+outcome recorder, which writes all that have gathered while it was writing the last ones. Nothing
+leaves before its commit is through, and what has left is written down however long the database is
+away.
 """
 
 import datetime as dt
@@ -36,7 +37,7 @@ from sendplan.io.delivery.transitions import (
     release,
     succeed,
 )
-from sendplan.io.dispatch.batch_writer import Scribe
+from sendplan.io.dispatch.batch_writer import BatchWriter
 from sendplan.io.messages.outcomes import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class _Ending:
     moment: dt.datetime
 
 
-class Ledger:
+class OutcomeRecorder:
     """Writes transitions, in threads of its own, from entering the context to leaving it.
 
     Beginnings and ends are written side by side: an email waits for the one, and nobody for the
@@ -84,11 +85,11 @@ class Ledger:
     Parameters
     ----------
     engine : Engine
-        The database, for sessions of the ledger's own.
+        The database, for sessions of the outcome recorder's own.
     lease : timedelta
         How long an email may take from its last check to the answer of the server.
     written : callable
-        Told, in a thread of the ledger's, of each claim that is over.
+        Told, in a thread of the outcome recorder's, of each claim that is over.
 
     Attributes
     ----------
@@ -108,13 +109,13 @@ class Ledger:
         self._before = Transactions(engine, PREPARED, LOCK_TIMEOUT)
         self._after = Transactions(engine, PREPARED, LOCK_TIMEOUT)
         self._later = Transactions(engine, PREPARED, LOCK_TIMEOUT)
-        self._beginnings = Scribe("sendplan-beginnings", self._write_beginnings)
-        self._endings = Scribe("sendplan-endings", self._write_endings)
-        self._held_up = Scribe("sendplan-held-up", self._write_held_up)
+        self._beginnings = BatchWriter("sendplan-beginnings", self._write_beginnings)
+        self._endings = BatchWriter("sendplan-endings", self._write_endings)
+        self._held_up = BatchWriter("sendplan-held-up", self._write_held_up)
 
     @property
     def error(self) -> Exception | None:
-        """What nobody thought of and has ended the ledger's work, if anything."""
+        """What nobody thought of and has ended the outcome recorder's work, if anything."""
         return self._beginnings.error or self._endings.error or self._held_up.error
 
     def __enter__(self) -> Self:
@@ -134,12 +135,12 @@ class Ledger:
         self._beginnings.finish()
         self._beginnings.join()
         until = time.monotonic() + LAST_PATIENCE
-        for scribe in (self._endings, self._held_up):
-            scribe.finish()
-            scribe.join(max(until - time.monotonic(), 0))
-            if scribe.is_at_work:
+        for writer in (self._endings, self._held_up):
+            writer.finish()
+            writer.join(max(until - time.monotonic(), 0))
+            if writer.is_at_work:
                 self._giving_up.set()
-            scribe.join()
+            writer.join()
         for transactions in (self._before, self._after, self._later):
             transactions.close()
 
@@ -166,7 +167,7 @@ class Ledger:
             return entry.answer.result()
 
     def end(self, claim: Claim, outcome: Outcome, moment: dt.datetime) -> None:
-        """Leave to the ledger what has become of an email; returns at once.
+        """Leave to the outcome recorder what has become of an email; returns at once.
 
         Parameters
         ----------
@@ -339,7 +340,7 @@ def _extra(entry: _Ending) -> dict[str, object]:
 
 def _warn(error: Exception) -> None:
     extra = {"reason": reason(error)}
-    logger.warning("The ledger could not write", extra=extra, exc_info=_surprise(error))
+    logger.warning("The outcome recorder could not write", extra=extra, exc_info=_surprise(error))
 
 
 def _surprise(error: Exception) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.problem.enrollment_state import Progress
+from sendplan.planner.problem.enrollment_state import EnrollmentState
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import DAY, SendingDays
 from sendplan.planner.schema.readers import NULL
@@ -56,7 +56,7 @@ class Stages:
         return np.asarray(np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1])
 
 
-def calendars_of(problem: Problem, state: Progress, order: np.ndarray) -> list[SendingDays]:
+def calendars_of(problem: Problem, state: EnrollmentState, order: np.ndarray) -> list[SendingDays]:
     """Return the sending days of each sequence, from the oldest day that a wait runs from."""
     horizon = problem.horizon
     previous = state.previous_day[order]
@@ -80,7 +80,7 @@ def calendars_of(problem: Problem, state: Progress, order: np.ndarray) -> list[S
 
 def stages_of(
     problem: Problem,
-    state: Progress,
+    state: EnrollmentState,
     sequence: np.ndarray,
     order: np.ndarray,
     calendars: list[SendingDays],
@@ -91,7 +91,7 @@ def stages_of(
     ----------
     problem : Problem
         Steps and waits.
-    state : Progress
+    state : EnrollmentState
         What each enrollment has still to get.
     sequence : ndarray of int, shape (enrollments,)
         Place of each enrollment's sequence.

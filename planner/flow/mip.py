@@ -14,9 +14,9 @@ import numpy as np
 from ortools.math_opt.python import mathopt
 from ortools.math_opt.solvers import highs_pb2
 
-from sendplan.planner.flow import work_estimates as effort
-from sendplan.planner.flow.flow_model import CountModel
-from sendplan.planner.flow.lp_solver import written
+from sendplan.planner.flow import work_estimates
+from sendplan.planner.flow.count_model import CountModel
+from sendplan.planner.flow.lp import written
 
 NODES = 3
 """Nodes of the search tree after which it ends."""
@@ -33,7 +33,7 @@ PATIENCE = 6.0
 
 
 @dataclass(frozen=True)
-class Branched:
+class MipResult:
     """What HiGHS found.
 
     Parameters
@@ -54,7 +54,7 @@ class Branched:
     on_time: bool
 
 
-def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> Branched:
+def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> MipResult:
     """Search for the best solution of a model.
 
     Parameters
@@ -70,7 +70,7 @@ def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> 
 
     Returns
     -------
-    Branched
+    MipResult
         The same for the same input, unless the safety stop acts.
     """
     least = 1.0 if unit is None else 1.0 / unit
@@ -84,7 +84,7 @@ def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> 
     known = mathopt.SolutionHint(
         variable_values=dict(zip(problem.variables(), hint.astype(float).tolist(), strict=True))
     )
-    patience = PATIENCE * (effort.branching(model.variables) + 5)
+    patience = PATIENCE * (work_estimates.branching(model.variables) + 5)
     try:
         result = mathopt.solve(
             problem,
@@ -95,14 +95,16 @@ def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> 
             model_params=mathopt.ModelSolveParameters(solution_hints=[known]),
         )
     except (RuntimeError, ValueError, AttributeError):
-        # See `sendplan.planner.flow.lp_solver`: a solver that gives up.
-        return Branched(None, -np.inf, effort.branching(model.variables), on_time=True)
+        # See `sendplan.planner.flow.lp`: a solver that gives up.
+        return MipResult(None, -np.inf, work_estimates.branching(model.variables), on_time=True)
     solution = None
     if result.has_primal_feasible_solution():
         values = np.array(list(result.variable_values().values()))
         solution = np.round(values).astype(np.int64)
     bound = float(result.termination.objective_bounds.dual_bound) - TOLERANCE * least
     statistics = result.solve_stats
-    work = effort.branched(model.variables, statistics.simplex_iterations, statistics.node_count)
+    work = work_estimates.branched(
+        model.variables, statistics.simplex_iterations, statistics.node_count
+    )
     on_time = result.termination.limit is not mathopt.Limit.TIME
-    return Branched(solution, bound if np.isfinite(bound) else -np.inf, work, on_time)
+    return MipResult(solution, bound if np.isfinite(bound) else -np.inf, work, on_time)
