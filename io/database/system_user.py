@@ -1,8 +1,11 @@
 """The system account that the embedded server runs under."""
 
+import fcntl
 import os
 import pwd
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,9 @@ from sendplan.io.errors import DatabaseError
 
 SYSTEM_USER = "sendplan"
 """The account that runs the server for root, whom PostgreSQL refuses."""
+
+LOCK_FILE = Path("/run/sendplan-account.lock")
+"""Held while the account is made; only root can open it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +64,33 @@ def _system_user() -> pwd.struct_passwd:
     except KeyError:
         pass
     command = ["useradd", "--system", "--user-group", "--no-create-home", SYSTEM_USER]
+    refusal = ""
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        refusal = result.stderr.strip()
+        # useradd looks for the name before it takes its own lock: of two at once, the second gives
+        # the account of the first another uid, under which a server may run already.
+        with _locked():
+            try:
+                return pwd.getpwnam(SYSTEM_USER)
+            except KeyError:
+                result = subprocess.run(command, capture_output=True, text=True, check=False)
+                refusal = result.stderr.strip()
     except OSError as error:
         refusal = str(error)
     try:
-        # Looked up whatever useradd said: another sendplan may have been quicker.
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         raise DatabaseError(
             "PostgreSQL does not run as root, and the system user `sendplan` for it could not be"
             f" made ({refusal}): run sendplan as an ordinary user, or give --database-url."
         ) from None
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Let one process at a time make the account."""
+    lock = os.open(LOCK_FILE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -1,6 +1,6 @@
 """What holds for every plan of every instance, the checker and the oracle being its judges.
 
-`SENDPLAN_TEST_FACTOR=30` tries ninety times as many examples, other ones each time.
+`SENDPLAN_TEST_FACTOR=30` tries 150 times as many examples, other ones each time.
 """
 
 import random

@@ -11,8 +11,7 @@ import click
 
 from sendplan.cli import main
 from sendplan.io.changes.commands import COMMANDS
-
-ROOT = Path(__file__).parents[2]
+from sendplan.tests.project.repository import ROOT
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")

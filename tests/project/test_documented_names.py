@@ -38,7 +38,6 @@ from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 from sendplan.tests.project.readme import (
     LINKED,
     PAGES,
-    ROOT,
     SECTIONS,
     Section,
     anchors,
@@ -46,8 +45,7 @@ from sendplan.tests.project.readme import (
     parsed,
     without_blocks,
 )
-from sendplan.tests.project.test_layers import FLOOR
-from sendplan.tests.project.test_packaging import PROJECT
+from sendplan.tests.project.repository import FLOOR, PROJECT, ROOT
 
 FOREIGN = {
     "make",

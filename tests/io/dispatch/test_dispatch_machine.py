@@ -19,7 +19,7 @@ from sendplan.tests.worlds.dispatching import facts
 from sendplan.tests.worlds.dispatching.machine import NEXT_SLOT, DispatchMachine
 from sendplan.tests.worlds.problems.methods import examples, tries
 
-HISTORIES, MOVES = 18, 60
+HISTORIES, MOVES = 30, 60
 
 PLANNING = ("it_is_planned_anew", "overdue_ones_are_handed_over", "all_is_well_again")
 """Rules that take most of the time, and that dispatchers can go wrong without."""

@@ -24,7 +24,7 @@ from sendplan.io.planning.executors import Workplace
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.planning.part_planning import DATABASE_VARIABLE, PartJob
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests.io.planning.test_nightly import IS_BLOCKED, command, wait_until
+from sendplan.tests.worlds.databases.nightly_runs import IS_BLOCKED, command, wait_until
 from sendplan.tests.worlds.databases.partitioned import (
     NOW,
     SIZE,

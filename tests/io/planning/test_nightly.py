@@ -1,20 +1,15 @@
 """The nightly run on a real database: what it writes, what it leaves alone, what stops it."""
 
-import os
 import random
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from sendplan.io.database.engine import connect
@@ -30,14 +25,18 @@ from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.solver import plan_with
 from sendplan.tests.worlds.databases.frames import (
-    Frames,
     clear_tables,
-    dump,
     put_frames,
     read_frames,
-    read_plan,
 )
-from sendplan.tests.worlds.oracle.judge import judge
+from sendplan.tests.worlds.databases.nightly_runs import (
+    IS_BLOCKED,
+    command,
+    judged,
+    published,
+    wait_until,
+    whole,
+)
 from sendplan.tests.worlds.problems.nasty import advanced, random_frames
 
 NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -87,11 +86,6 @@ def rows(engine: Engine, query: str) -> list[Any]:
         return [tuple(row) for row in connection.execute(text(query))]
 
 
-def whole(engine: Engine, *tables: str) -> dict[str, list[str]]:
-    with engine.connect() as connection:
-        return dump(connection, *tables)
-
-
 def slots(engine: Engine, status: str = "pending") -> list[tuple[Any, ...]]:
     """Give the rows of a status: enrollment, step, mailbox, time, reason."""
     return rows(
@@ -123,11 +117,6 @@ def plan_now(
     run = run_plan(engine, now, Parameters(**parameters), report=enter)
     assert not waiting
     return run
-
-
-def published(run: Run) -> tuple[int, int]:
-    assert run.published is not None
-    return run.published.rows_changed, run.published.skipped
 
 
 PLANNED = [
@@ -660,43 +649,6 @@ def test_a_second_planner_is_told_so(world: Engine) -> None:
     plan_now(world)  # the lock went with its owner
 
 
-# Somebody, in this database, waits for a lock that another session holds.
-IS_BLOCKED = """
-    SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
-"""
-
-
-def wait_until(connection: Connection, query: str, seconds: float = 60) -> Any:
-    """Look again and again until a query finds something, and give it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = connection.scalar(text(query))
-        connection.rollback()  # within one transaction the activity of others stands still
-        if found is not None:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not so within {seconds} seconds: {query}")
-
-
-@contextmanager
-def command(url: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run ``sendplan`` in a process of its own."""
-    environment = os.environ | {"SENDPLAN_DATABASE_URL": url, "PYTHONSAFEPATH": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sendplan", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 PLAN = ("plan", "--as-of", NOW.isoformat())
 
 
@@ -815,34 +767,6 @@ def test_tables_that_cannot_be_planned_are_named(world: Engine, change: str, tol
 
 
 # ---------------------------------------------------------------- instances of every kind
-
-
-def judged(
-    engine: Engine, before: Frames, now: pd.Timestamp, run: Run, *, given: bool
-) -> list[str]:
-    """Judge the stored rows as the customer's checker would, and with ``check`` besides."""
-    with engine.connect() as connection:
-        sends, unplaced = read_plan(connection)
-        cost, horizon_end = connection.execute(
-            text("SELECT cost, horizon_end FROM plan_runs ORDER BY id DESC LIMIT 1")
-        ).one()
-        without = connection.scalar(text(NO_SLOT_AND_NO_REASON))
-    complaints = judge(before, now, sends, unplaced, cost, horizon_end, horizon_given=given)
-    if without:
-        complaints.append(f"store: {without} rows of active sequences have no slot and no reason")
-    if (len(sends), len(unplaced)) != (len(run.plan.sends), len(run.plan.unplaced)):
-        complaints.append("store: the tables hold another number of emails than the plan")
-    found = check(engine, now).violations
-    return complaints + [f"check: {rule}" for rule in found["rule"]]
-
-
-NO_SLOT_AND_NO_REASON = """
-    SELECT count(*) FROM scheduled_emails AS email
-    JOIN enrollments ON enrollments.id = enrollment_id
-    JOIN sequences ON sequences.id = sequence_id
-    WHERE email.status = 'pending' AND plan_run_id IS NULL AND unplaced_reason IS NULL
-        AND sequences.status = 'active'
-"""
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["default horizon", "given horizon"])

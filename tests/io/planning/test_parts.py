@@ -26,7 +26,8 @@ from sendplan.io.publish.summaries import summary_to_json
 from sendplan.io.snapshot.partition import Part, divide
 from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.tests.io.planning.test_nightly import (
+from sendplan.tests.worlds.databases.frames import clear_tables, put_frames, read_frames
+from sendplan.tests.worlds.databases.nightly_runs import (
     IS_BLOCKED,
     command,
     judged,
@@ -34,7 +35,6 @@ from sendplan.tests.io.planning.test_nightly import (
     wait_until,
     whole,
 )
-from sendplan.tests.worlds.databases.frames import clear_tables, put_frames, read_frames
 from sendplan.tests.worlds.databases.partitioned import (
     NOW,
     SIZE,

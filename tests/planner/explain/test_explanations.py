@@ -18,8 +18,8 @@ from sendplan.planner.explain.explanations import explain_slots
 from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.slots import slots_of
-from sendplan.tests.planner.test_optimum import instance
 from sendplan.tests.worlds.databases.frames import clear_tables, put_frames
+from sendplan.tests.worlds.problems.chance import instance
 from sendplan.tests.worlds.problems.explained import Asked, contradictions
 from sendplan.tests.worlds.problems.nasty import random_frames
 from sendplan.tests.worlds.problems.tiny import World, at, day

@@ -26,7 +26,6 @@ from sendplan.planner.plan.stored_slots import stored_plan
 from sendplan.planner.problem.parameters import METHODS, Parameters
 from sendplan.planner.replanning.chain_insertion import NEVER, ChainInsertion
 from sendplan.planner.replanning.incumbent import incumbent
-from sendplan.tests.planner.test_optimum import KINDS, bundled, by_number
 from sendplan.tests.worlds.databases.changed_rows import (
     CHANGES,
     Changer,
@@ -38,6 +37,7 @@ from sendplan.tests.worlds.databases.changed_rows import (
 )
 from sendplan.tests.worlds.oracle.enumeration import best
 from sendplan.tests.worlds.oracle.judge import judge
+from sendplan.tests.worlds.problems.chance import KINDS, bundled, by_number
 from sendplan.tests.worlds.problems.methods import examples, tries
 from sendplan.tests.worlds.problems.nasty import Frames, instances, with_plan
 from sendplan.tests.worlds.problems.tiny import World, days_of, slots, without_slot

@@ -105,9 +105,7 @@ def test_waits_are_those_that_whole_columns_get(
     days = [first + ahead * ONE_DAY for ahead in range(8)]
     numbers = np.array([number(day) for day in days])
     # One sending day a week, holidays and all: none lies further away.
-    whole = dates.SendingDays(
-        weekdays, country, number(first), number(first) + 10 * wait + 200
-    )
+    whole = dates.SendingDays(weekdays, country, number(first), number(first) + 10 * wait + 200)
     single = ScalarSendingDays(weekdays, country)
     found = [single.after_wait(day, wait, unit) for day in days]
     assert [number(day) for day in found if day] == whole.after_wait(numbers, wait, unit).tolist()

@@ -11,8 +11,8 @@ from sendplan.planner.changes import ScaleCapacities, SetMailbox
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.studies.bottlenecks import Bottlenecks
 from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
-from sendplan.tests.planner.test_optimum import instance
 from sendplan.tests.worlds.oracle.enumeration import best
+from sendplan.tests.worlds.problems.chance import instance
 from sendplan.tests.worlds.problems.tiny import LEFT_OUT, World, day
 
 TOLERANCE = 1e-6

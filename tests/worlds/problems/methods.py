@@ -14,8 +14,8 @@ FACTOR = int(os.environ.get("SENDPLAN_TEST_FACTOR", "1"))
 
 
 def tries(count: int) -> int:
-    """Give how often to try; only a third as often where every run draws the same examples."""
-    return count * FACTOR if FACTOR > 1 else -(-count // 3)
+    """Give how often to try; only a fifth as often where every run draws the same examples."""
+    return count * FACTOR if FACTOR > 1 else -(-count // 5)
 
 
 def examples(count: int) -> settings:
