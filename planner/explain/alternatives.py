@@ -14,9 +14,9 @@ import numpy as np
 from sendplan.planner.explain.context import ExplanationContext
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.grouping import numbered
+from sendplan.planner.model.objective import NEVER
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.send_times import timetable
-from sendplan.planner.replanning.chain_insertion import NEVER
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def decide(
 
     Parameters
     ----------
-    aggregated instance : Terrain
+    aggregated : AggregatedInstance
         Room and rules.
     demand : Demand
         Chains to place.
@@ -41,7 +41,7 @@ def decide(
     Returns
     -------
     Counts
-        What is not in it found no room up to ``aggregated instance.last``.
+        What is not in it found no room up to ``aggregated.last``.
     """
     return _Simulation(aggregated, demand, targets).run()
 

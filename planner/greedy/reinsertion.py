@@ -6,50 +6,32 @@ the days from the last email to the first (a shortest path). Interchangeable cha
 groups, and all mailboxes choose at once, round after round.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from sendplan.planner.model.counts import AggregatedInstance, Counts, Demand
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
+from sendplan.planner.model.objective import NEVER, DayWeights
 from sendplan.planner.model.stages import NONE
 
-_NEVER = 1e12
-"""Cost of a day that cannot be used."""
-
-TOLERANCES = (0.5, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, _NEVER / 2)
+TOLERANCES = (0.5, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, NEVER / 2)
 """How much dearer than a free calendar a way may be, in priority-days, tried in this order.
 
 A mailbox whose way is dear waits until those with cheap ones have taken what they can.
 """
 
 
-@dataclass(frozen=True)
-class CostWeights:
-    """What a day costs, by stage.
-
-    Parameters
-    ----------
-    priority, slip_weight
-        See the objective.
-    """
-
-    priority: np.ndarray
-    slip_weight: float
-
-
 def reinsert(
-    aggregated: AggregatedInstance, demand: Demand, prices: CostWeights, days: int
+    aggregated: AggregatedInstance, demand: Demand, weights: DayWeights, days: int
 ) -> Counts:
     """Place chains one group at a time where they cost least.
 
     Parameters
     ----------
-    aggregated instance : Terrain
+    aggregated : AggregatedInstance
         Room that is left, and rules.
     demand : Demand
         Chains to place.
-    prices : CostWeights
+    weights : DayWeights
         What lateness and slip cost.
     days : int
         How many days to look at.
@@ -59,14 +41,14 @@ def reinsert(
     Counts
         What is not in it found no way within those days.
     """
-    return _Insertion(aggregated, demand, prices, days).run()
+    return _Insertion(aggregated, demand, weights, days).run()
 
 
 class _Insertion:
     """Room and availability while groups are placed."""
 
     def __init__(
-        self, aggregated: AggregatedInstance, demand: Demand, prices: CostWeights, days: int
+        self, aggregated: AggregatedInstance, demand: Demand, weights: DayWeights, days: int
     ) -> None:
         self.aggregated, self.demand = aggregated, demand
         self.stages, self.pairs = aggregated.stages, aggregated.pairs
@@ -76,12 +58,10 @@ class _Insertion:
         self.new_room = aggregated.new_room[:, :days].copy()
         self.limited = np.asarray((self.new_room < UNLIMITED).any(axis=1))
         self.first = self.stages.is_first
-        slip = prices.priority * np.where(self.first, 0.0, prices.slip_weight)
-        sends = self.stages.sends[:, :days]
-        self.cost = np.where(sends, (prices.priority + slip)[:, None] * self.day, _NEVER)
+        self.cost = weights.by_day(self.stages.sends[:, :days])
         # An email released beyond the days looked at finds none of them.
         self.release = np.minimum(aggregated.release[:, :days], days)
-        self.credit = slip[:, None] * self.stages.ready[:, :days]
+        self.credit = weights.slip[:, None] * self.stages.ready[:, :days]
         self.bound = np.zeros(demand.bound.shape, dtype=np.int32)
         self.free = np.zeros(demand.bound.shape, dtype=np.int32)
 
@@ -105,11 +85,11 @@ class _Insertion:
         Returns
         -------
         cost : ndarray of float, shape (ways,)
-            `_NEVER` or more where there is no way.
+            `NEVER` or more where there is no way.
         path : ndarray of int, shape (ways, emails)
             Days, `NONE` past the chain's end.
         """
-        full = np.where(self.room[mailbox] > 0, 0.0, _NEVER)
+        full = np.where(self.room[mailbox] > 0, 0.0, NEVER)
         path_stage = self.stages.path[stage]
         length = int(self.stages.remaining[stage].max(initial=1))
         by_email: list[np.ndarray] = []
@@ -122,9 +102,9 @@ class _Insertion:
                 step = np.take_along_axis(onward, self.release[after], axis=1) - self.credit[after]
                 cost = cost + np.where(after[:, None] != NONE, step, 0.0)
             if column == 0:
-                cost = np.where(open_days, cost, _NEVER)
+                cost = np.where(open_days, cost, NEVER)
             onward[:, : self.days] = np.minimum.accumulate(cost[:, ::-1], axis=1)[:, ::-1]
-            onward[:, self.days] = _NEVER
+            onward[:, self.days] = NEVER
             by_email.insert(0, cost)
         path = np.full((len(stage), length), NONE)
         rows = np.arange(len(stage))
@@ -134,12 +114,12 @@ class _Insertion:
             at = path_stage[:, column]
             if column:
                 begin = self.release[at, np.maximum(path[:, column - 1], 0)]
-            chosen = np.where(self.day >= begin[:, None], cost, 2 * _NEVER).argmin(axis=1)
+            chosen = np.where(self.day >= begin[:, None], cost, 2 * NEVER).argmin(axis=1)
             if not column:
                 total = cost[rows, chosen]
             path[:, column] = np.where(at != NONE, chosen, NONE)
         # What a later email is credited may have taken it below the cost of the impossible.
-        return np.where(total < _NEVER / 2, total, 2 * _NEVER), path
+        return np.where(total < NEVER / 2, total, 2 * NEVER), path
 
     def _fitting(self, mailbox: np.ndarray, path: np.ndarray) -> np.ndarray:
         """Return how many chains fit on each way."""
@@ -195,7 +175,7 @@ class _Insertion:
         while len(boxes):
             open_days = self._open_days(stage[turn])
             cost, path = self._ways(boxes, stage[turn], day[turn], open_days)
-            fitting = np.where(cost < _NEVER, self._fitting(boxes, path), 0)
+            fitting = np.where(cost < NEVER, self._fitting(boxes, path), 0)
             count = np.minimum(fitting, left[turn])
             count = self._new_limited(stage[turn], path[:, 0], count)
             self._take(boxes, stage[turn], path, count, self.bound)
@@ -220,7 +200,7 @@ class _Insertion:
         earliest = (ready > 0).argmax(axis=1)[stage]
         started = np.zeros_like(ready)
         usual = self._ways_if_empty(stage, earliest)
-        extra = np.full(len(stage), _NEVER)
+        extra = np.full(len(stage), NEVER)
         path = np.zeros((len(stage), self.stages.path.shape[1]), dtype=np.int64)
         stale = np.ones(len(stage), dtype=bool)
         tolerance = 0
@@ -231,11 +211,11 @@ class _Insertion:
             if len(look):
                 open_days = self._open_days(stage[look]) & (available[stage[look]] > 0)
                 cost, found = self._ways(mailbox[look], stage[look], earliest[look], open_days)
-                extra[look] = np.where(cost < _NEVER, cost - usual[look], 2 * _NEVER)
+                extra[look] = np.where(cost < NEVER, cost - usual[look], 2 * NEVER)
                 path[look] = NONE
                 path[look, : found.shape[1]] = found
                 stale[look] = False
-            extra[available[stage, -1] <= 0] = 2 * _NEVER
+            extra[available[stage, -1] <= 0] = 2 * NEVER
             best = _cheapest_of_each(mailbox, extra)
             best = best[extra[best] < TOLERANCES[tolerance]]
             best = best[np.lexsort((mailbox[best], extra[best], stage[best]))]

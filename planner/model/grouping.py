@@ -1,4 +1,4 @@
-"""Keys: rows of whole numbers as one number each, and places among equal ones."""
+"""Keys of rows, ranks within groups, and the next true column."""
 
 from collections.abc import Iterable
 
@@ -44,3 +44,16 @@ def rank(key: np.ndarray) -> np.ndarray:
     lengths = np.diff(np.append(starts, len(key)))
     number[order] = np.arange(len(key)) - np.repeat(starts, lengths)
     return number
+
+
+def next_true(flags: np.ndarray) -> np.ndarray:
+    """Return the first true column from each one on; the last column where there is none.
+
+    Parameters
+    ----------
+    flags : ndarray of bool, shape (rows, columns)
+        The table.
+    """
+    last = flags.shape[1] - 1
+    column = np.where(flags, np.arange(last + 1), last)
+    return np.asarray(np.minimum.accumulate(column[:, ::-1], axis=1)[:, ::-1])

@@ -1,4 +1,4 @@
-"""The work to plan, as arrays: chains, their emails, and all that bounds them.
+"""The instance to plan, as arrays: chains, their emails, and all that bounds them.
 
 All days are indices of the problem's `Horizon`.
 """
@@ -104,9 +104,9 @@ class Instance:
     Parameters
     ----------
     problem : Problem
-        What was asked.
+        The problem.
     stages, chains, emails, windows, fleet
-        The work, see there.
+        Its arrays, see there.
     new_used, new_limit : ndarray of int, shape (sequences, days) and (sequences,)
         First emails that have left or are in flight, and the most allowed a day.
     contact_days : DataFrame
@@ -125,6 +125,11 @@ class Instance:
     new_limit: np.ndarray
     contact_days: pd.DataFrame
     blocked: pd.DataFrame
+
+    @property
+    def priority(self) -> np.ndarray:
+        """Priority of each stage's sequence; ndarray of float, shape (stages,)."""
+        return np.asarray(self.problem.sequences["priority"].to_numpy()[self.stages.sequence])
 
     def sends(self) -> np.ndarray:
         """Tell on which days a mailbox's sequences may send; bool, of shape (mailboxes, days)."""
@@ -166,7 +171,6 @@ def build_instance(problem: Problem) -> Instance:
     free = np.equal(reason, np.array(None, dtype=object))
     blocked = _blocked(stages, stage_of[~free], order[~free], reason[~free])
     kept = order[free]
-    length = stages.remaining[stage_of[free]] if len(kept) else np.zeros(0, dtype=np.int64)
     contact = _contacts(problem)
     chains = Chains(
         enrollment=kept,
@@ -176,7 +180,7 @@ def build_instance(problem: Problem) -> Instance:
         window=window_of[free],
         contact=contact[kept],
         not_before=state.in_flight_at[kept] + 1,
-        offset=np.append(0, np.cumsum(length)),
+        offset=np.append(0, np.cumsum(stages.remaining[stage_of[free]])),
     )
     return Instance(
         problem=problem,
@@ -266,11 +270,7 @@ def _first_ready(
     horizon = problem.horizon
     earliest = windows.first_day[window_of] + horizon.origin
     enrolled_at = problem.enrollments["enrolled_at"].to_numpy()[order]
-    zone_code, zones = pd.factorize(state.zones[order])
-    enrolled = np.empty(len(order), dtype=np.int64)
-    for code, zone in enumerate(zones):
-        here = zone_code == code
-        enrolled[here] = dates.local_days(enrolled_at[here], zone)
+    enrolled = dates.local_days(enrolled_at, state.zones[order])
     index = np.clip(enrolled - horizon.origin, 0, horizon.last)
     # Before the horizon it makes no difference whether the window had closed.
     enrolled += enrolled_at >= windows.closes[window_of, index]
@@ -278,8 +278,7 @@ def _first_ready(
     previous = state.previous_day[order]
     later = state.received_any[order]
     previous = np.where(previous == NULL, enrolled, previous)
-    waits = problem.live_steps["wait_days"].to_numpy()
-    wait = waits[stages.step[stage_of]] if len(order) else np.zeros(0, dtype=np.int64)
+    wait = problem.live_steps["wait_days"].to_numpy()[stages.step[stage_of]]
     ready = np.empty(len(order), dtype=np.int64)
     place_of = sequence[order]
     units = problem.sequences["wait_unit"].to_numpy()
@@ -300,7 +299,7 @@ def _blocked(
     return pd.DataFrame(
         {
             "enrollment": enrollment[row],
-            "step": stages.step[path[row, column]] if len(row) else row,
+            "step": stages.step[path[row, column]],
             "reason": reason[row],
         }
     )
@@ -320,7 +319,7 @@ def _emails(problem: Problem, chains: Chains, stages: Stages) -> Emails:
     length = np.diff(chains.offset)
     chain = np.repeat(np.arange(len(chains)), length)
     order = np.arange(len(chain)) - np.repeat(chains.offset[:-1], length)
-    stage = stages.path[chains.stage[chain], order] if len(chain) else chain
+    stage = stages.path[chains.stage[chain], order]
     ideal = np.empty(len(chain), dtype=np.int64)
     ideal[chains.offset[:-1]] = chains.ready
     for number in range(1, int(length.max(initial=0))):
@@ -333,7 +332,7 @@ def _emails(problem: Problem, chains: Chains, stages: Stages) -> Emails:
         stage=stage,
         order=order,
         ideal=ideal,
-        priority=priority[stages.sequence[stage]] if len(chain) else np.zeros(0),
+        priority=priority[stages.sequence[stage]],
         existing_mailbox=mailbox,
         existing_day=np.where((day >= 0) & (day <= horizon.last), day, NONE),
         existing_at=at,
@@ -367,13 +366,9 @@ def _existing(
 
 
 def _new_used(problem: Problem, state: EnrollmentState, sequence: np.ndarray) -> np.ndarray:
-    horizon = problem.horizon
     rows = state.rows[state.rows["first"].to_numpy()]
-    day = rows["day"].to_numpy() - horizon.origin
-    within = (day >= 0) & (day <= horizon.last)
-    used = np.zeros((len(problem.sequences), horizon.last + 1), dtype=np.int64)
-    np.add.at(used, (sequence[rows["enrollment"].to_numpy()[within]], day[within]), 1)
-    return used
+    of_row = sequence[rows["enrollment"].to_numpy()]
+    return problem.horizon.totals(len(problem.sequences), of_row, rows["day"].to_numpy())
 
 
 def _contact_days(problem: Problem, state: EnrollmentState, contact: np.ndarray) -> pd.DataFrame:
@@ -383,12 +378,9 @@ def _contact_days(problem: Problem, state: EnrollmentState, contact: np.ndarray)
     known = pd.Index(problem.enrollments["contact_id"]).duplicated()
     one_each = pd.Index(problem.enrollments["contact_id"].to_numpy()[~known])
     place = one_each.get_indexer(elsewhere["contact_id"])
-    who = np.append(
-        contact[rows["enrollment"].to_numpy()],
-        contact[~known][place[place >= 0]],
-    )
+    of_day = np.append(contact[rows["enrollment"].to_numpy()], contact[~known][place[place >= 0]])
     day = np.append(rows["day"], elsewhere["send_day"].to_numpy()[place >= 0]) - horizon.origin
     within = (day >= 0) & (day <= horizon.last)
-    return pd.DataFrame({"contact": who[within], "day": day[within]}).drop_duplicates(
+    return pd.DataFrame({"contact": of_day[within], "day": day[within]}).drop_duplicates(
         ignore_index=True
     )

@@ -20,7 +20,7 @@ def clashes(
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Days and mailboxes.
     fixed : ndarray of bool, shape (emails,), optional

@@ -25,7 +25,7 @@ def swap_days(
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Changed in place; what finds nobody to change with stays where it is.
     fixed : ndarray of bool, shape (emails,), or None

@@ -15,7 +15,7 @@ from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.even_spacing import Jobs, spread
-from sendplan.planner.schema.dates import SECOND
+from sendplan.planner.schema.dates import SECOND, ceil_seconds
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def timetable(instance: Instance, placement: Placement) -> Timetable:
     Parameters
     ----------
     instance : Instance
-        The work.
+        The instance.
     placement : Placement
         Days and mailboxes.
 
@@ -72,7 +72,7 @@ def evenly_spread(
         Whole seconds, rounded down, and never before the window.
     """
     share = (closes - opens) * number // count
-    return np.asarray(np.maximum((opens + share) // SECOND, -(-opens // SECOND)))
+    return np.asarray(np.maximum((opens + share) // SECOND, ceil_seconds(opens)))
 
 
 class _Board:
@@ -136,8 +136,7 @@ class _Board:
 
     def _by_window(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return windows and counts by mailbox-day, and the rows sorted by day and window."""
-        first = -(-self.opens[row] // SECOND)
-        last = -(-self.closes[row] // SECOND) - 1
+        first, last = ceil_seconds(self.opens[row]), ceil_seconds(self.closes[row]) - 1
         order = np.lexsort((row, last, first, self.group[row]))
         group, first, last = self.group[row][order], first[order], last[order]
         new_group = np.append(True, group[1:] != group[:-1])
@@ -157,9 +156,9 @@ class _Board:
         rows = np.flatnonzero(gap[self.mailbox] > 0)
         for mailbox in np.unique(self.mailbox[rows]):
             own = rows[self.mailbox[rows] == mailbox]
-            taken = self.instance.fleet.taken[mailbox] // SECOND
+            taken = self.instance.fleet.taken[mailbox]
             # A sent email may have left within a second: keep the gap from its end.
-            taken = np.concatenate([taken, -(-self.instance.fleet.taken[mailbox] // SECOND)])
+            taken = np.concatenate([taken // SECOND, ceil_seconds(taken)])
             moments = np.concatenate([self.time[own], taken])
             ours = np.arange(len(moments)) < len(own)
             order = np.argsort(moments, kind="stable")

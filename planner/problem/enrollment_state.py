@@ -180,11 +180,7 @@ def _occupying_rows(problem: Problem, zones: np.ndarray) -> pd.DataFrame:
     time = np.where(sent_at != NULL, sent_at, send_at)
     time = np.where(time != NULL, time, problem.now)
     own_zone = np.where(place >= 0, zones[place] if len(zones) else "UTC", "UTC")
-    actual_day = np.zeros(len(rows), dtype=np.int64)
-    codes, names = pd.factorize(own_zone)
-    for code, zone in enumerate(names):
-        here = codes == code
-        actual_day[here] = local_days(time[here], zone)
+    actual_day = local_days(time, own_zone)
     send_day = rows["send_day"].to_numpy()
     rows = rows.assign(
         enrollment=place,

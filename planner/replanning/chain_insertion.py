@@ -15,12 +15,10 @@ from sendplan.planner.model.assignment import Placement, ResidualCapacity
 from sendplan.planner.model.grouping import numbered
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.objective import NEVER, DayWeights
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.readers import NULL
-
-NEVER = 1e12
-"""Cost of a day that cannot be used."""
 
 MARGIN = 30
 """Days looked at beyond the last one that is in use."""
@@ -51,7 +49,7 @@ class ChainInsertion:
     Parameters
     ----------
     instance, limits, parameters
-        The work, what it may use, and how is planned.
+        The instance, its limits and the planning parameters.
     placement : Placement
         Changed in place.
 
@@ -84,15 +82,13 @@ class ChainInsertion:
         self.had_day = np.where(self.within, emails.existing_day[self.email], NONE)
         self.had_box = np.where(self.within, emails.existing_mailbox[self.email], NONE)
         self.had = self.within & (emails.existing_at[self.email] != NULL)
-        priority = instance.problem.sequences["priority"].to_numpy()[stages.sequence]
-        slip = priority * np.where(stages.is_first, 0.0, parameters.slip_weight)
-        sends = stages.sends[:, : self.days]
-        self._cost = np.where(sends, (priority + slip)[:, None] * np.arange(self.days), NEVER)
-        self._credit = slip[:, None] * stages.ready[:, : self.days]
+        weights = DayWeights.of(instance, parameters.slip_weight)
+        self._cost = weights.by_day(stages.sends[:, : self.days])
+        self._credit = weights.slip[:, None] * stages.ready[:, : self.days]
         # An email released beyond the days looked at finds none of them.
         self._release = np.minimum(limits.release[:, : self.days], self.days)
         late = np.where(self.within, emails.priority[self.email] * emails.ideal[self.email], 0.0)
-        self._base = late.sum(axis=1) + slip[chains.stage] * chains.ready
+        self._base = late.sum(axis=1) + weights.slip[chains.stage] * chains.ready
 
     def complete(self) -> np.ndarray:
         """Return which chains have a day for every email; shape (chains,)."""

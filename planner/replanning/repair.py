@@ -18,9 +18,10 @@ from sendplan.planner.model.components import components
 from sendplan.planner.model.grouping import numbered
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.objective import NEVER, slip_of
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.replanning.chain_insertion import NEVER, ChainInsertion
+from sendplan.planner.replanning.chain_insertion import ChainInsertion
 
 TRIES = 400
 SHARE = 0.1
@@ -41,7 +42,7 @@ def repair(
     Parameters
     ----------
     instance, limits, parameters
-        The work, what it may use, and how is planned.
+        The instance, its limits and the planning parameters.
     placement : Placement
         The existing slots that can stay (`sendplan.planner.replanning.incumbent`); changed in
         place. What finds no way within the days in use is left open.
@@ -106,14 +107,9 @@ def _waiting(insertion: ChainInsertion) -> np.ndarray:
 
 def _slip(insertion: ChainInsertion) -> np.ndarray:
     """Return what the slip of each email weighs; 0 for those without a day."""
-    instance, day = insertion.instance, insertion.placement.day
-    emails, stages = instance.emails, instance.stages
-    before = np.roll(day, 1)
-    ready = instance.chains.ready[emails.chain]
-    behind = emails.order > 0
-    ready[behind] = stages.ready[emails.stage[behind], before[behind]]
-    follows = ~stages.is_first[emails.stage] & (day != NONE)
-    return np.asarray(np.where(follows, emails.priority * np.maximum(day - ready, 0), 0.0))
+    day = insertion.placement.day
+    slip = insertion.instance.emails.priority * slip_of(insertion.instance, day)
+    return np.asarray(np.where(day != NONE, slip, 0.0))
 
 
 class _Yielding:

@@ -26,7 +26,7 @@ def match(instance: Instance, limits: Limits, placement: Placement) -> None:
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Changed in place; how many emails leave which mailbox on which day stays as it is.
     """
