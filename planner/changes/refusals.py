@@ -1,4 +1,4 @@
-"""Rules that several changes share, told alike whether a change meets frames or tables."""
+"""Rules that several changes share, worded alike for frames and tables."""
 
 import difflib
 from collections.abc import Iterable, Mapping

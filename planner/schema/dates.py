@@ -205,8 +205,8 @@ def local_days(instants: np.ndarray, zone: str | np.ndarray) -> np.ndarray:
     return np.asarray(local.to_numpy().astype("datetime64[D]").astype(np.int64))
 
 
-def instants_at(days: np.ndarray, seconds: int, zone: str) -> np.ndarray:
-    """Return the instants of a local time of day.
+def instants_at(days: np.ndarray, seconds: int | np.ndarray, zone: str) -> np.ndarray:
+    """Return the instants of local times of day.
 
     A local time that does not exist is the first instant after the gap; one that happens twice
     is its first occurrence (the calendar).
@@ -215,7 +215,7 @@ def instants_at(days: np.ndarray, seconds: int, zone: str) -> np.ndarray:
     ----------
     days : ndarray of int64
         Local dates, in days since 1970-01-01.
-    seconds : int
+    seconds : int or ndarray of int64
         Seconds since local midnight, up to 86,400.
     zone : str
         IANA time zone.
