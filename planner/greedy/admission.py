@@ -151,8 +151,8 @@ class _Simulation:
         ahead -= np.append(ahead, 0)[self.segment][mailbox]
         sent = np.clip(room[mailbox] - ahead, 0, wants)
         room -= np.bincount(mailbox, sent, self.mailboxes).astype(np.int64)
-        who = np.flatnonzero(sent)
-        self._record(self.sent_bound, who, day, sent[who])
+        pair = np.flatnonzero(sent)
+        self._record(self.sent_bound, pair, day, sent[pair])
         self.waiting -= sent
         self.sent += sent
 

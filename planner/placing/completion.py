@@ -35,9 +35,9 @@ class Candidate:
 def completed(
     instance: Instance, limits: Limits, placement: Placement, fixed: np.ndarray | None = None
 ) -> Candidate:
-    """Mend what counts cannot see, place what they have left out, give times.
+    """Repair what counts cannot see, place what they have left out, give times.
 
-    The minutes come before any comparison: min_gap_seconds may still move emails.
+    Send times come before any comparison: min_gap_seconds may still move emails.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """First fit: emails that have no day yet, each on the first one that every rule allows.
 
-It mends what counts cannot see (rules on single contacts) and fills a horizon that is too short
+It repairs what counts cannot see (rules on single contacts) and fills a horizon that is too short
 for all.
 """
 

@@ -23,12 +23,11 @@ from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.replanning.chain_insertion import ChainInsertion
 
-TRIES = 400
-SHARE = 0.1
-"""How many chains may ask others to yield: so many, and this share of all chains."""
+TRIES, SHARE = 400, 0.1
+"""How many chains may ask others to yield: a number, plus a share of the component's chains."""
 
 ROUNDS = 4
-"""How often those who slip ask again, at most."""
+"""How often chains that slip ask again, at most."""
 
 REFRESH = 10
 """Places that change hands before what yielding costs is worked out anew."""
@@ -52,7 +51,7 @@ def repair(
     insertion = ChainInsertion(instance, limits, parameters, placement)
     displaced = ~insertion.complete()
     _settle(insertion, np.flatnonzero(displaced))
-    # Who has not begun waits for a start that suits, and makes nobody else move.
+    # A chain that has not begun waits for a start that suits, and makes no other move.
     _ask_to_yield(insertion, displaced & ~insertion.first)
     if _go_forward(insertion):
         _go_forward(insertion)
@@ -126,7 +125,7 @@ class _Yielding:
         self.head = np.array([group[0] for group in self.members], dtype=np.int64)
         self.used = np.zeros(len(self.head), dtype=np.int64)
         self.gone = np.zeros(len(self.head), dtype=bool)
-        self.box = insertion.placement.mailbox[self.head]
+        self.mailbox = insertion.placement.mailbox[self.head]
         self.days = insertion.days_of(self.head)
         self.changes = 0
         self._estimate()
@@ -188,13 +187,13 @@ class _Yielding:
     def _best_group(self, chain: int) -> tuple[int, float]:
         """Return the group whose yielding costs least with what the chain costs then."""
         insertion = self.insertion
-        near = np.flatnonzero(np.isin(self.box, insertion.pool(chain)) & ~self.gone)
+        near = np.flatnonzero(np.isin(self.mailbox, insertion.pool(chain)) & ~self.gone)
         if not len(near):
             return NONE, NEVER
-        room = insertion.room.mailbox[self.box[near], : insertion.days].copy()
+        room = insertion.room.mailbox[self.mailbox[near], : insertion.days].copy()
         row, column = np.nonzero(self.days[near] != NONE)
         np.add.at(room, (row, self.days[near][row, column]), 1)
-        costs = insertion.steps(chain, self.box[near], room > 0)[0].min(axis=1)
+        costs = insertion.steps(chain, self.mailbox[near], room > 0)[0].min(axis=1)
         costs += self.extra[near] - insertion.constant(chain)
         best = int(costs.argmin())
         return int(near[best]), float(costs[best])

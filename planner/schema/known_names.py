@@ -1,4 +1,4 @@
-"""Names of time zones and countries that nobody knows, with the one that was perhaps meant."""
+"""Unknown names of time zones and countries, with the one that was perhaps meant."""
 
 import difflib
 import zoneinfo

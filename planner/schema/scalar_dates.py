@@ -15,10 +15,10 @@ CALENDAR_DAYS = 800
 """Days in which a sending day must turn up: two years, holidays and all."""
 
 UNREADABLE = (LookupError, ValueError, OSError, ArithmeticError, NotImplementedError)
-"""What a zone or a country that nobody knows raises here, or a date beyond all calendars.
+"""What an unknown zone or country raises here, or a date beyond all calendars.
 
-By plain SQL they come into the tables. Whoever goes through many emails one at a time leaves out
-those that they concern; the planner says at length what is wrong.
+They come into the tables by plain SQL. Code that goes through many emails one at a time skips
+those concerned; the planner reports what is wrong.
 """
 
 
@@ -141,7 +141,7 @@ class ScalarSendingDays:
         Returns
         -------
         date or None
-            None if no sending day is in sight (`on_or_after`), or nobody may wait that long.
+            None if no sending day is in sight (`on_or_after`), or `wait` exceeds the longest.
         """
         if wait > MAX_WAIT_DAYS:
             return None

@@ -72,7 +72,7 @@ BLOCKED = (Reason.MAILBOX_PAUSED, Reason.NO_ACTIVE_MAILBOX, Reason.BEHIND_UNCERT
 
 
 class StopReason(StrEnum):
-    """Why somebody outside wants a contact to get no more."""
+    """Why a contact is sent no more: what it or its server said."""
 
     REPLIED = "replied"
     BOUNCED = "bounced"
