@@ -24,10 +24,10 @@ CAUTION = 2.6
 Sharing its flow out to mailboxes makes some follow-ups slip that it had on time.
 """
 
-ROUNDS = 2
-"""How often the chains that slip are taken out and reinserted, at most."""
+REINSERTIONS = 2
+"""How often the chains that slip are removed and reinserted, at most."""
 
-MARGIN = 21
+LOOK_BEYOND = 21
 """Days looked at beyond the one on which capacity has caught up with demand."""
 
 
@@ -54,7 +54,7 @@ def construct(
     days = _days(instance, aggregated, wanted)
     counts = _cheaper(instance, aggregated, wanted, parameters, days)
     assign(instance, limits, placement, pairs, counts)
-    for _ in range(ROUNDS):
+    for _ in range(REINSERTIONS):
         if not _improve(instance, limits, placement, fixed, pairs, parameters, days):
             return
 
@@ -88,7 +88,7 @@ def _days(instance: Instance, aggregated: AggregatedInstance, wanted: Demand) ->
     caught_up = min(int(caught_up), aggregated.last)
     ends = trajectories(stages, aggregated.release)[:, caught_up]
     longest = np.where(stages.path != NONE, ends, 0).max(initial=0)
-    return min(int(longest) + MARGIN, aggregated.last + 2)
+    return min(int(longest) + LOOK_BEYOND, aggregated.last + 2)
 
 
 def _pooled(

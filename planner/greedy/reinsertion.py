@@ -9,6 +9,7 @@ groups, and all mailboxes choose at once, round after round.
 import numpy as np
 
 from sendplan.planner.model.counts import AggregatedInstance, Counts, Demand
+from sendplan.planner.model.grouping import rank
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.objective import NEVER, DayWeights
 from sendplan.planner.model.stages import NONE
@@ -260,5 +261,4 @@ class _Insertion:
 def _cheapest_of_each(group: np.ndarray, cost: np.ndarray) -> np.ndarray:
     """Return the cheapest member of each group."""
     order = np.lexsort((cost, group))
-    first = np.append(True, group[order][1:] != group[order][:-1])
-    return np.asarray(order[first])
+    return np.asarray(order[rank(group[order]) == 0])

@@ -19,7 +19,7 @@ from sendplan.planner.model.stages import NONE, Stages
 SMALLEST_SHARE = 0.02
 """Least weight of the newest way in the average."""
 
-PATIENCE = 5
+STALLED_PASSES = 5
 """Passes without a better bound before the step is shortened."""
 
 
@@ -110,7 +110,7 @@ class _VolumeAlgorithm:
             best_prices = np.where(better[:, None], prices, best_prices)
             failures = np.where(better, 0, failures + 1)
             step = np.where(better, np.minimum(step * 1.1, 1.5), step)
-            tired = failures >= PATIENCE
+            tired = failures >= STALLED_PASSES
             step = np.where(tired, np.maximum(step * 0.66, 0.01), step)
             failures = np.where(tired, 0, failures)
             excess = load - flow.capacity

@@ -74,10 +74,8 @@ def moved(instance: Instance, placement: Placement) -> np.ndarray:
 
     Parameters
     ----------
-    instance : Instance
-        The instance.
-    placement : Placement
-        Days and mailboxes.
+    instance, placement
+        The instance, and the days and mailboxes of its emails.
 
     Returns
     -------

@@ -86,9 +86,13 @@ class _Places:
         self.place[self.holder] = np.arange(len(self.holder))
         self.busy = limits.busy.astype(np.int16)
         placed = np.flatnonzero(placement.day != NONE)
-        row = limits.shared[emails.chain[placed]]
+        self._count(placed, placement.day[placed], 1)
+
+    def _count(self, email: np.ndarray, day: np.ndarray, number: int) -> None:
+        """Add emails to the days of their shared contacts."""
+        row = self.limits.shared[self.instance.emails.chain[email]]
         known = row != NONE
-        np.add.at(self.busy, (row[known], placement.day[placed[known]]), 1)
+        np.add.at(self.busy, (row[known], day[known]), number)
 
     def change(self, yielding: np.ndarray) -> bool:
         """Change the places of as many as can; tell whether any could."""
@@ -171,10 +175,8 @@ class _Places:
             mine, theirs = one[within] + step, other[within] + step
             days = placement.day[mine], placement.day[theirs]
             for each, new, old in ((mine, days[1], days[0]), (theirs, days[0], days[1])):
-                row = self.limits.shared[emails.chain[each]]
-                known = row != NONE
-                np.subtract.at(self.busy, (row[known], old[known]), 1)
-                np.add.at(self.busy, (row[known], new[known]), 1)
+                self._count(each, old, -1)
+                self._count(each, new, 1)
                 placement.day[each] = new
             place = self.place[mine], self.place[theirs]
             self.place[mine], self.place[theirs] = place[1], place[0]

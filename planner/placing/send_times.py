@@ -39,10 +39,8 @@ def timetable(instance: Instance, placement: Placement) -> Timetable:
 
     Parameters
     ----------
-    instance : Instance
-        The instance.
-    placement : Placement
-        Days and mailboxes.
+    instance, placement
+        The instance, and the days and mailboxes of its emails.
 
     Returns
     -------

@@ -113,7 +113,7 @@ class Problem:
         ValueError
             If `now` carries no time zone.
         """
-        given: dict[str, pd.DataFrame | None] = {
+        tables = {
             "sequences": sequences,
             "steps": steps,
             "mailboxes": mailboxes,
@@ -124,7 +124,7 @@ class Problem:
             "contact_days": contact_days,
             "days_off": days_off,
         }
-        return cls.from_tables(given, now)
+        return cls.from_tables(tables, now)
 
     @classmethod
     def from_tables(

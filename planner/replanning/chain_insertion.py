@@ -20,7 +20,7 @@ from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.readers import NULL
 
-MARGIN = 30
+SPARE_DAYS = 30
 """Days looked at beyond the last one that is in use."""
 
 
@@ -73,7 +73,7 @@ class ChainInsertion:
         self.room = ResidualCapacity.beside(instance, limits, placement)
         stages, chains, emails = instance.stages, instance.chains, instance.emails
         used = int(max(placement.day.max(initial=1), emails.existing_day.max(initial=1)))
-        self.days = min(limits.last + 1, used + MARGIN)
+        self.days = min(limits.last + 1, used + SPARE_DAYS)
         self.length = np.diff(chains.offset)
         self.first = stages.is_first[chains.stage]
         column = np.arange(int(self.length.max(initial=1)))
@@ -124,17 +124,24 @@ class ChainInsertion:
         missing = (within & (day == NONE)).any(axis=1)
         return np.where(missing, NEVER, total)
 
-    def lift(self, chain: np.ndarray) -> None:
+    def lift(self, chain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Remove chains from the placement, from their first email on.
 
         Parameters
         ----------
         chain : ndarray of int
             The chains.
+
+        Returns
+        -------
+        mailbox, days : ndarray of int
+            Where they were, as `put` takes it.
         """
+        mailbox, days = self.placement.mailbox[chain], self.days_of(chain)
         self._use(chain, -1)
         self.placement.day[self.email[chain][self.within[chain]]] = NONE
         self.placement.mailbox[chain] = self.instance.chains.mailbox[chain]
+        return mailbox, days
 
     def put(self, chain: np.ndarray, mailbox: np.ndarray | int, days: np.ndarray) -> None:
         """Insert chains that are removed.

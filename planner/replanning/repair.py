@@ -26,7 +26,7 @@ from sendplan.planner.replanning.chain_insertion import ChainInsertion
 TRIES, SHARE = 400, 0.1
 """How many chains may ask others to yield: a number, plus a share of the component's chains."""
 
-ROUNDS = 4
+YIELD_ROUNDS = 4
 """How often chains that slip ask again, at most."""
 
 REFRESH = 10
@@ -75,8 +75,7 @@ def _settle(insertion: ChainInsertion, displaced: np.ndarray) -> None:
 
 
 def _settle_anew(insertion: ChainInsertion, alike: np.ndarray) -> None:
-    mailbox, days = insertion.placement.mailbox[alike], insertion.days_of(alike)
-    insertion.lift(alike)
+    mailbox, days = insertion.lift(alike)
     left = insertion.settle(alike)
     kept = np.isin(alike, left)
     insertion.put(left, mailbox[kept], days[kept])
@@ -88,7 +87,7 @@ def _ask_to_yield(insertion: ChainInsertion, may_ask: np.ndarray) -> None:
     for part in np.unique(component[may_ask]):
         members = np.flatnonzero(component == part)
         tries = TRIES + int(SHARE * len(members))
-        for _ in range(ROUNDS):
+        for _ in range(YIELD_ROUNDS):
             waiting = _waiting(insertion)
             asking = members[(waiting[members] > 0) & may_ask[members]]
             asking = asking[np.argsort(-waiting[asking], kind="stable")][:tries]
@@ -155,33 +154,31 @@ class _Yielding:
     def _serve(self, chain: int) -> bool:
         insertion = self.insertion
         one = np.array([chain])
-        mailbox, days = insertion.placement.mailbox[one], insertion.days_of(one)
         before = float(insertion.value(one)[0])
-        insertion.lift(one)
+        slots = insertion.lift(one)
         path = insertion.cheapest(chain)
         alone = NEVER if path is None else path.value
         group, shared = self._best_group(chain)
         if group == NONE or shared >= min(alone, before) - 1e-9:
             if path is not None and alone < before - 1e-9 and not len(insertion.settle(one)):
                 return True
-            insertion.put(one, mailbox, days)
+            insertion.put(one, *slots)
             return False
         other = self._next(group)
         if other == chain:
-            insertion.put(one, mailbox, days)
+            insertion.put(one, *slots)
             return False
         two = np.array([other])
-        their_mailbox, their_days = insertion.placement.mailbox[two], insertion.days_of(two)
         together = before + float(insertion.value(two)[0])
-        insertion.lift(two)
+        their_slots = insertion.lift(two)
         insertion.settle(one)
         insertion.settle(two)
         after = float(insertion.value(np.append(one, two)).sum())
         if after < together - 1e-9:
             return True
         insertion.lift(np.append(one, two))
-        insertion.put(two, their_mailbox, their_days)
-        insertion.put(one, mailbox, days)
+        insertion.put(two, *their_slots)
+        insertion.put(one, *slots)
         return False
 
     def _best_group(self, chain: int) -> tuple[int, float]:
@@ -215,8 +212,7 @@ def _go_forward(insertion: ChainInsertion) -> bool:
     groups.sort(key=lambda group: -value[group[0]] / insertion.length[group[0]])
     moved = False
     for group in groups:
-        mailbox, days = insertion.placement.mailbox[group], insertion.days_of(group)
-        insertion.lift(group)
+        mailbox, days = insertion.lift(group)
         insertion.settle(group)
         stays = (insertion.placement.mailbox[group] == mailbox) & (
             insertion.days_of(group) == days
@@ -225,7 +221,7 @@ def _go_forward(insertion: ChainInsertion) -> bool:
             continue
         if float(insertion.value(group).sum()) < float(value[group].sum()) - 1e-9:
             moved = True
-            continue
-        insertion.lift(group)
-        insertion.put(group, mailbox, days)
+        else:
+            insertion.lift(group)
+            insertion.put(group, mailbox, days)
     return moved

@@ -99,10 +99,8 @@ class ScalarSendingDays:
 
     Parameters
     ----------
-    weekdays : tuple of int
-        ISO weekdays on which the sequence may send.
-    country : str or None
-        Country whose public holidays are no sending days.
+    weekdays, country
+        As for `sendplan.planner.schema.dates.SendingDays`.
     """
 
     def __init__(self, weekdays: tuple[int, ...], country: str | None) -> None:
