@@ -53,9 +53,9 @@ PHASES = {
 WORDS = {
     "greedy": "Looked ahead",
     "relaxed": "Bounded",
-    "made whole": "RoundingResult the bound",
-    "refined": "RefinementResult",
-    "proved": "CpSatResult at one go",
+    "rounded": "Rounded",
+    "refined": "Refined",
+    "proved": "Solved as a whole",
 }
 """Steps of an improvement, as a person reads them."""
 

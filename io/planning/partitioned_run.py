@@ -23,7 +23,7 @@ from sendplan.io.publish.run_records import (
 from sendplan.io.publish.store import tidy
 from sendplan.io.snapshot.partition import Division, Part
 from sendplan.io.snapshot.requests import clear_requests
-from sendplan.planner.plan.summary import joined
+from sendplan.planner.plan.summary import merge_summaries
 from sendplan.planner.problem.parameters import Parameters
 
 ROUNDS = 4
@@ -109,7 +109,7 @@ def plan_in_parts(
     finished = False
     try:
         found = _all_planned(jobs, workplace, done)
-        summary = joined([part.summary for part in found])
+        summary = merge_summaries([part.summary for part in found])
         for part in found:
             for phase, seconds in part.seconds.items():
                 clock.seconds[phase] += seconds

@@ -27,7 +27,7 @@ from sendplan.io.snapshot.load import Snapshot, load_requested
 from sendplan.io.snapshot.requests import Requests, pending_requests
 from sendplan.planner.improve.task_pool import SearchProgress
 from sendplan.planner.model.components import mailbox_components
-from sendplan.planner.plan.due_slots import held
+from sendplan.planner.plan.due_slots import hold_due
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import SECOND
@@ -77,7 +77,7 @@ def fixed_when_due(problem: Problem, one_a_day: bool, grace: float = GRACE_SECON
         Seconds after its slot in which dispatchers still send an email.
     """
     since, until = problem.now - int(grace * SECOND), problem.now + LEAD_SECONDS * SECOND
-    return held(problem, since, until, one_a_day=one_a_day)
+    return hold_due(problem, since, until, one_a_day=one_a_day)
 
 
 def recalc(

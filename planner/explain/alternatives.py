@@ -98,7 +98,7 @@ class Alternatives:
 
         Returns
         -------
-        tuple of Slots, int, int, or None
+        tuple of SlotOption, int, int, or None
             What both threads would do instead, the email that yields, and how many others leave
             there that might; None if none of them can.
         """

@@ -10,7 +10,7 @@ import pandas as pd
 from sendplan.planner.model.instance import Instance, build_instance
 from sendplan.planner.model.limits import Limits, limits_of
 from sendplan.planner.model.stages import NONE
-from sendplan.planner.plan.reading import email_numbers, planned
+from sendplan.planner.plan.reading import email_numbers, read_plan
 from sendplan.planner.problem.enrollment_state import EnrollmentState, enrollment_state
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
@@ -57,7 +57,7 @@ class ExplanationContext:
         passed = known & (microseconds(sends["send_at"]) < problem.now - grace)
         self.overdue = np.zeros(len(self.instance.emails), dtype=bool)
         self.overdue[email[passed]] = True
-        found = planned(self.instance, sends[known & ~passed])
+        found = read_plan(self.instance, sends[known & ~passed])
         self.placement, self.second = found.placement, found.at
         self.day, self.mailbox = found.placement.day, found.placement.mailbox
 

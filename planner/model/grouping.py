@@ -47,12 +47,17 @@ def rank(key: np.ndarray) -> np.ndarray:
 
 
 def next_true(flags: np.ndarray) -> np.ndarray:
-    """Return the first true column from each one on; the last column where there is none.
+    """Return, by row and column, the first true column from there on.
 
     Parameters
     ----------
     flags : ndarray of bool, shape (rows, columns)
-        The table.
+        Such as the days on which something is open.
+
+    Returns
+    -------
+    ndarray of int, shape (rows, columns)
+        Column indices; the last column where none is true.
     """
     last = flags.shape[1] - 1
     column = np.where(flags, np.arange(last + 1), last)

@@ -1,4 +1,4 @@
-"""Due rows: emails that a dispatcher is about to take are left to it."""
+"""Due slots: emails that a dispatcher is about to take are left to it."""
 
 from dataclasses import replace
 
@@ -10,18 +10,18 @@ from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.vocabulary import EmailStatus
 
 
-def held(problem: Problem, since: int, until: int, *, one_a_day: bool = True) -> Problem:
-    """Fix the emails whose time has just come or is about to.
+def hold_due(problem: Problem, since: int, until: int, *, one_a_day: bool = True) -> Problem:
+    """Fix the emails whose time has just come or is about to come.
 
     They count as claimed: their chains are planned from there, and their rows are left alone. A
-    slot that breaks a rule by now (its mailbox was removed, its window moved) is not held.
+    slot that breaks a rule by now (its mailbox was removed, its window moved) is not fixed.
 
     Parameters
     ----------
     problem : Problem
         With existing slots.
     since, until : int
-        Microseconds since 1970-01-01 UTC: slots after the one and up to the other are held.
+        Microseconds since 1970-01-01 UTC: slots after `since` and up to `until` are fixed.
     one_a_day : bool
         Whether a contact may get one email a day at most.
 

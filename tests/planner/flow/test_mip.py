@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from sendplan.planner.flow.count_model import CountModel, count_model
-from sendplan.planner.flow.mip import TOLERANCE, MipResult, branch
+from sendplan.planner.flow.count_model import CountModel, build_count_model
+from sendplan.planner.flow.mip import TOLERANCE, MipResult, solve_mip
 from sendplan.tests.worlds.problems.arrays import Arrays
 from sendplan.tests.worlds.problems.tiny import World
 
 
 def model_of(world: World, **parameters: float) -> CountModel:
-    return count_model(Arrays(world, **parameters).network(last=9))
+    return build_count_model(Arrays(world, **parameters).network(last=9))
 
 
 def late(model: CountModel) -> np.ndarray:
@@ -28,7 +28,7 @@ def late(model: CountModel) -> np.ndarray:
 def solved(world: World, unit: int | None = 1, **parameters: float) -> tuple[float, MipResult]:
     """Give what the best solution costs, and what was found."""
     model = model_of(world, **parameters)
-    found = branch(model, late(model), unit, seed=0)
+    found = solve_mip(model, late(model), unit, seed=0)
     assert found.solution is not None
     assert found.on_time
     # Every row holds.

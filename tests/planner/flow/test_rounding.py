@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sendplan.planner.flow.network import FlowNetwork
-from sendplan.planner.flow.rounding import follow
+from sendplan.planner.flow.rounding import round_flow
 from sendplan.planner.model.stages import NONE
 
 DAYS = 5  # and the sink
@@ -54,7 +54,7 @@ def followed(network: FlowNetwork, targets: list[list[float]]) -> list[list[int]
     wanted = np.zeros(network.arriving.shape)
     for commodity, amounts in enumerate(targets):
         wanted[commodity, : len(amounts)] = amounts
-    return [row[:DAYS] + row[DAYS:] for row in follow(network, wanted).tolist()]
+    return [row[:DAYS] + row[DAYS:] for row in round_flow(network, wanted).tolist()]
 
 
 def test_a_whole_flow_is_followed() -> None:

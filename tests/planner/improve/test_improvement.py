@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import sendplan
-from sendplan.planner.flow.apportioning import alike, settled, shares
-from sendplan.planner.flow.count_model import FREE, count_model
-from sendplan.planner.flow.lagrangian import DualPrices, lagrangian
+from sendplan.planner.flow.apportioning import apportion, group_by_load, separate_resources
+from sendplan.planner.flow.count_model import NO_LOWER, build_count_model
+from sendplan.planner.flow.lagrangian import DualPrices, lagrangian_bound
 from sendplan.planner.flow.network import FlowNetwork
-from sendplan.planner.flow.rounding import follow
-from sendplan.planner.flow.single_chains import told_apart
-from sendplan.planner.flow.subproblems import Subproblem, counted, subproblems
+from sendplan.planner.flow.rounding import round_flow
+from sendplan.planner.flow.single_chains import single_out_chains
+from sendplan.planner.flow.subproblems import Subproblem, build_subproblems, flow_of
 from sendplan.planner.improve.task_pool import SearchProgress
-from sendplan.planner.improve.tasks import pooled_bound, relax
+from sendplan.planner.improve.tasks import pooled_lp_bound, relax
 from sendplan.planner.model.instance import build_instance
 from sendplan.planner.model.limits import limits_of
 from sendplan.planner.model.stages import NONE
@@ -303,7 +303,7 @@ def test_ctrl_c_returns_the_best_plan_so_far() -> None:
 
 
 # Ctrl-C may come at any moment, not only while tasks are waited for.
-@pytest.mark.parametrize("phase", ["made whole"])
+@pytest.mark.parametrize("phase", ["rounded"])
 def test_ctrl_c_between_two_steps(phase: str) -> None:
     """A signal may arrive at any moment, and not only while the task pool is being waited for."""
     stopped, cost, greedys, bound, broken = after_interrupt(program(phase))
@@ -323,9 +323,9 @@ def cut(
     instance = build_instance(problem)
     parameters = Parameters(horizon_days=horizon_days)
     limits = limits_of(instance, parameters)
-    apart = told_apart(instance, limits)
+    apart = single_out_chains(instance, limits)
     sink = np.full(int(apart.component.max()) + 1, end + 1)
-    return apart.instance, limits, subproblems(apart, limits, parameters, sink)
+    return apart.instance, limits, build_subproblems(apart, limits, parameters, sink)
 
 
 def index_of(problem: sendplan.Problem, plan: sendplan.Plan) -> int:
@@ -400,7 +400,7 @@ def test_lanes_cost_what_the_plan_does(method: str, horizon_days: int | None) ->
     existing = incumbent(instance, limits)
     assert existing is not None
     value = sum(
-        subproblem.network.value(counted(instance, subproblem, existing.placement))
+        subproblem.network.value(flow_of(instance, subproblem, existing.placement))
         for subproblem in parts
     )
     assert value == pytest.approx(plan.cost)
@@ -449,17 +449,17 @@ PRICES = {
 @given(**PRICES)
 def test_no_prices_bound_above_the_best_plan(seed: int, scale: float, share: float) -> None:
     parts, best = known()
-    bound = sum(lagrangian(network, priced(network, seed, scale, share)) for network in parts)
+    bound = sum(lagrangian_bound(network, priced(network, seed, scale, share)) for network in parts)
     assert bound <= best + 1e-6
 
 
 def test_room_for_nothing_bounds_from_below() -> None:
     parts, best = known()
-    bound = sum(lagrangian(network, DualPrices.free(network)) for network in parts)
+    bound = sum(lagrangian_bound(network, DualPrices.zero(network)) for network in parts)
     # There is a shortage: with room for all the best plan would cost less.
     assert 0 <= bound < best
     # A solver's prices are better than none.
-    assert bound <= sum(pooled_bound(network) for network in parts) + 1e-6 <= best + 2e-6
+    assert bound <= sum(pooled_lp_bound(network) for network in parts) + 1e-6 <= best + 2e-6
 
 
 @examples(40)
@@ -471,10 +471,12 @@ def test_boxes_taken_as_one_bound_no_higher(
     lower."""
     network = one_piece()
     _, group_of = np.unique(groups, return_inverse=True)
-    grouped = network.grouped(group_of)
-    prices = priced(grouped, seed, scale, share)
+    pooled = network.aggregated(group_of)
+    prices = priced(pooled, seed, scale, share)
     apart = DualPrices(prices.room[group_of], prices.new)
-    assert lagrangian(grouped, prices) == pytest.approx(lagrangian(network, apart), rel=1e-9)
+    assert lagrangian_bound(pooled, prices) == pytest.approx(
+        lagrangian_bound(network, apart), rel=1e-9
+    )
 
 
 def test_more_groups_bound_tighter() -> None:
@@ -580,14 +582,14 @@ def shared_out(draw: st.DrawFn) -> tuple[FlowNetwork, np.ndarray, FlowNetwork]:
     together."""
     network = limited(draw(st.integers(0, 4)), draw(st.integers(1, 9)))
     groups = draw(st.integers(1, 4))
-    group_of = alike(network, groups)
-    grouped = network.grouped(group_of)
+    group_of = group_by_load(network, groups)
+    grouped = network.aggregated(group_of)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     # Any division of the chains, as a relaxation might give it.
     starting = rng.random(grouped.arriving.shape) * (grouped.group != NONE)[:, None]
     starting *= rng.random(len(grouped))[:, None] < draw(st.sampled_from([0.3, 1.0]))
-    share = shares(network, group_of, grouped, starting)
-    return network, share, settled(network, share)
+    share = apportion(network, group_of, grouped, starting)
+    return network, share, separate_resources(network, share)
 
 
 @cache
@@ -631,14 +633,14 @@ def test_what_is_followed_keeps_every_row(
     _, _, network = drawn
     rng = np.random.default_rng(seed)
     targets = rng.exponential(1.0, network.cost.shape) * (rng.random(network.cost.shape) < share)
-    sends = follow(network, targets)
-    model = count_model(network)
+    sends = round_flow(network, targets)
+    model = build_count_model(network)
     solution = model.solution(sends)
     assert (solution >= 0).all()
     left = np.zeros(len(model.lower), dtype=np.int64)
     np.add.at(left, model.row, model.value * solution[model.column])
     assert (left <= model.upper).all()
-    assert (left >= model.lower)[model.lower != FREE].all()
+    assert (left >= model.lower)[model.lower != NO_LOWER].all()
     assert (model.sends(solution) == sends).all()
     # And what it costs is what the model says.
     assert float(model.cost @ solution) + network.constant == pytest.approx(network.value(sends))

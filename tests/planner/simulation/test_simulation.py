@@ -23,9 +23,9 @@ from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.simulation import rolling_horizon
 from sendplan.planner.simulation.randomness import MOST_ATTEMPTS, Rates
-from sendplan.planner.simulation.results import Simulation, run_of
+from sendplan.planner.simulation.results import Simulation, figures_of
 from sendplan.planner.simulation.rollout import Rollout
-from sendplan.planner.simulation.simulation import Policy, lived, simulate
+from sendplan.planner.simulation.simulation import Policy, simulate, simulate_run
 from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.problems.nasty import random_features, random_frames
 from sendplan.tests.worlds.problems.tiny import World, day
@@ -39,7 +39,7 @@ LIVELY = Rates((0.2, 0.1), (0.1, 0.02), 0.2, 1.5)
 def live(
     problem: Problem, policy: str, rates: Rates | None = None, seed: int = 0, run: int = 0
 ) -> Rollout:
-    return lived(problem, Policy(policy), rates or Rates(0, 0, 0, 0), GREEDY, seed, run)
+    return simulate_run(problem, Policy(policy), rates or Rates(0, 0, 0, 0), GREEDY, seed, run)
 
 
 def alone(problem: Problem, policy: str, **more: Any) -> Simulation:
@@ -170,7 +170,7 @@ def test_an_email_that_never_gets_through_is_given_up(policy: str) -> None:
 def test_a_failed_attempt_is_made_again_on_another_day(policy: str) -> None:
     problem = World().sequence().mailbox(capacity=40).enroll(*range(1, 41)).problem()
     rollout = live(problem, policy, Rates(0, 0, 0.5, 0))
-    failures = rollout.draws.failures.reshape(40, 2)
+    failures = rollout.samples.failures.reshape(40, 2)
     through = failures[:, 0] < MOST_ATTEMPTS
     first = rollout.day.reshape(40, 2)[:, 0]
     # Day index 1 is Monday; the attempts are on weekdays in a row, the fifth on Friday.
@@ -305,13 +305,13 @@ def test_all_policies_meet_the_same_contacts() -> None:
     for other in courses[1:]:
         assert_frame_equal(first.instance.problem.enrollments, other.instance.problem.enrollments)
         for name in ("failures", "bounced", "replied", "reply_delay"):
-            assert (getattr(first.draws, name) == getattr(other.draws, name)).all()
+            assert (getattr(first.samples, name) == getattr(other.samples, name)).all()
 
 
 def test_a_higher_rate_makes_more_contacts_reply_and_no_other_ones() -> None:
     problem = World().sequence().mailbox(capacity=500).enroll(*range(1, 201)).problem()
     few, many = (
-        live(problem, "first come", Rates(rate, 0, 0, 2.0)).draws.replied for rate in (0.1, 0.4)
+        live(problem, "first come", Rates(rate, 0, 0, 2.0)).samples.replied for rate in (0.1, 0.4)
     )
     assert not (few & ~many).any()
     # 400 emails, of which 40 and 160 on average; six standard deviations either way.
@@ -323,7 +323,7 @@ def test_a_step_added_behind_leaves_the_answers_to_those_before() -> None:
     world = World().sequence(waits=(0, 1)).mailbox(capacity=500).enroll(*range(1, 101))
     longer = World().sequence(waits=(0, 1, 1)).mailbox(capacity=500).enroll(*range(1, 101))
     two, three = (
-        live(each.problem(), "first come", Rates(0.3, 0, 0, 2.0)).draws.replied
+        live(each.problem(), "first come", Rates(0.3, 0, 0, 2.0)).samples.replied
         for each in (world, longer)
     )
     assert (two.reshape(100, 2) == three.reshape(100, 3)[:, :2]).all()
@@ -361,7 +361,7 @@ def test_every_simulated_day_keeps_the_rules(seed: int, policy: str) -> None:
     problem = chance_problem(seed)
     rollout = live(problem, policy, LIVELY, seed)
     assert broken_rules(rollout) == []
-    run = run_of(rollout)
+    run = figures_of(rollout)
     assert run.emails + run.spared + run.unsent == len(rollout.instance.emails)
     if policy == "look-ahead" and not rollout.comes_in.any():
         plan = sendplan.solve(problem, "greedy")

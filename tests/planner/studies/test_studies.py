@@ -24,7 +24,7 @@ from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.studies.bisection import Bracket
 from sendplan.planner.studies.capacity_bounds import Target, shortfall
 from sendplan.planner.studies.deadline import Weights, deadline
-from sendplan.planner.studies.shortfall import least_shortfall
+from sendplan.planner.studies.shortfall import shortfall_cut
 from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.problems.tiny import World, day, days_of
 
@@ -243,7 +243,7 @@ def cut(world: World, last: int, max_late: int | None, **room: int) -> tuple[flo
     instance = build_instance(world.problem())
     whole = deadline(instance, limits_of(instance, Parameters()), last + 1)
     new = np.full(last + 2, room.get("new", 2))
-    found = least_shortfall(whole.at(0), Weights.of(max_late), new)
+    found = shortfall_cut(whole.pool_alone(0), Weights.of(max_late), new)
     return round(found.short, 6), round(found.relief, 6)
 
 
@@ -305,7 +305,7 @@ def test_what_plans_do_not_reach_is_told_apart_from_what_none_can() -> None:
     assert (found.needed, found.at_least, found.proven) == (5, 3, False)
     assert repr(found) == (
         "5 more mailboxes of 2 emails a day are enough to finish by 04 Mar 2026; less than 3 more"
-        " mailboxes of 2 emails a day certainly does not do."
+        " mailboxes of 2 emails a day is proven not to be enough."
     )
 
 
