@@ -1,4 +1,4 @@
-"""Rounding: a fractional flow made whole, day by day, close to its running sums.
+"""Rounding: a fractional flow as whole emails, day by day, close to its running sums.
 
 On each day a commodity sends what the fractional flow has sent by then, rounded, as far as chains
 are there and the resource has room, the most urgent first. The cost of rounding depends on how

@@ -81,7 +81,7 @@ def improve(
 
 
 class _Search:
-    """Rounds of tasks, and the work that is left for them."""
+    """Rounds of tasks within the work limit."""
 
     def __init__(
         self,

@@ -108,7 +108,7 @@ class Plan:
 
     @cached_property
     def _summary(self) -> Summary:
-        return summarise(self)
+        return _summary_of(self)
 
     def diff(self, other: "Plan") -> pd.DataFrame:
         """Compare with another plan of the same emails.
@@ -150,19 +150,7 @@ class Plan:
         return changed.astype(ids)[order + rest].reset_index(drop=True)
 
 
-def summarise(plan: Plan) -> Summary:
-    """Return the figures of a plan.
-
-    Parameters
-    ----------
-    plan : Plan
-        The plan.
-
-    Returns
-    -------
-    Summary
-        Totals and tables.
-    """
+def _summary_of(plan: Plan) -> Summary:
     delays = plan.delays
     sends = plan.sends.merge(
         delays[["enrollment_id", "step_id", "sequence_id"]], on=["enrollment_id", "step_id"]

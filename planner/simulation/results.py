@@ -277,13 +277,9 @@ class Simulation:
             )
         return pd.DataFrame(rows, index=pd.Index(names, name="policy"))
 
-    def __str__(self) -> str:
-        """Return the distribution as plain text."""
-        return f"{self._title}\n{self.quantiles().to_string()}"
-
     def __repr__(self) -> str:
         """Return the distribution as plain text."""
-        return str(self)
+        return f"{self._title}\n{self.quantiles().to_string()}"
 
     def _repr_html_(self) -> str:
         """Return the distribution as a notebook shows it."""
