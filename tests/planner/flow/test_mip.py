@@ -1,4 +1,4 @@
-"""HiGHS on whole models, against optima that are worked out by hand."""
+"""HiGHS on whole models, against optima derived by hand."""
 
 import numpy as np
 import pytest
@@ -60,10 +60,10 @@ def test_the_bound_is_proven_but_for_what_arithmetic_may_lose() -> None:
     assert found.bound + constant == pytest.approx(1.5 - TOLERANCE / 2)
 
 
-def test_emails_are_not_divided() -> None:
+def test_emails_are_whole() -> None:
     # One a day. The chain with the wait of one day leaves on Monday and Tuesday, the one with two
     # on Wednesday and Friday, two days late each; the other way round one of them slips, or starts
-    # on Thursday, which costs 6. Divided in two, chains would cost 3.
+    # on Thursday, which costs 6. Fractional chains would cost 3.
     world = World().sequence(1, (0, 1)).sequence(2, (0, 2)).mailbox(5, 1, (1, 2))
     cost, found = solved(world.enroll(1).enroll(2, sequence=2))
     assert cost == pytest.approx(4.0)
