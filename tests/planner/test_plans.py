@@ -178,7 +178,7 @@ def test_of_two_follow_ups_the_dearer_goes_first(method: str) -> None:
 
 
 def test_a_thread_keeps_its_mailbox(method: str) -> None:
-    # Mailbox 6 is full on Monday: its thread waits, and blocks nobody.
+    # Mailbox 6 is full on Monday: its thread waits, and blocks no other.
     world = World().sequence().mailbox().mailbox(6, 2).use(6, 0, 2).enroll(1, 2)
     world.email(1, 11, "sent", -3, mailbox_id=6)
     plan = world.plan(method)
@@ -276,7 +276,7 @@ def test_a_contact_gets_one_email_a_day_over_all_sequences(method: str) -> None:
 
 def test_contacts_of_a_cohort_change_places_rather_than_wait(method: str) -> None:
     # Contact 7 sits in both sequences, each of which starts one contact on Monday and one on
-    # Tuesday. First in, first out would give it both Mondays; with places changed, nobody waits
+    # Tuesday. First in, first out would give it both Mondays; with places changed, neither waits
     # until Wednesday: 2 emails a day late.
     world = World().sequence(waits=(0,)).sequence(2, waits=(0,)).mailbox(5, 1).mailbox(6, 1, (2,))
     world.enroll(1, contact_id=7).enroll(2, contact_id=8)

@@ -1,4 +1,4 @@
-"""Simulation: futures lived through day by day, under looking ahead and under day-by-day rules.
+"""Simulation: futures day by day, under the rolling horizon and under dispatch rules.
 
 Tiny futures are worked out by hand; larger ones are judged by the checker, for which the emails of
 a whole future are one plan that must keep every rule. See `worlds` for days and ids.
@@ -123,7 +123,7 @@ def test_a_paused_mailbox_keeps_its_threads_waiting_under_every_policy() -> None
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_who_replies_gets_no_more(policy: str) -> None:
-    # Everybody answers the first email on the same day: nobody gets the second.
+    # All contacts answer the first email on the same day: none gets the second.
     problem = World().sequence().mailbox(capacity=1).enroll(1, 2).problem()
     simulation = alone(problem, policy, reply_rate=1, reply_days=0)
     assert a_day(simulation) == {0: 1, 1: 1}
@@ -132,7 +132,7 @@ def test_who_replies_gets_no_more(policy: str) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_rates_are_by_step_and_the_last_holds_for_all_behind(policy: str) -> None:
-    # Of four steps the first is answered by nobody, the second and all behind by everybody.
+    # Of four steps the first gets no answer, the second and all behind it are answered by all.
     problem = World().sequence(waits=(0, 1, 1, 1)).mailbox().enroll(1).problem()
     simulation = alone(problem, policy, reply_rate=[0, 1], reply_days=0)
     assert figures(simulation, "emails", "replies", "spared") == [2, 1, 2]
@@ -223,7 +223,7 @@ def test_every_night_is_planned_from_where_things_stand(monkeypatch: pytest.Monk
         sent = sent[(sent["send_at"] >= problem.now).to_numpy()].groupby("enrollment_id").size()
         for enrollment_id, planned in plan.sends.groupby("enrollment_id").size().items():
             assert planned + sent.get(enrollment_id, 0) == length[enrollment_id]
-    # Who has left makes room; nobody else's slot becomes wrong by that.
+    # Chains that have ended free capacity, which breaks no other slot.
     assert sum(plan.unavoidable for _, plan in nights) == 0
 
 
@@ -284,8 +284,8 @@ def test_a_given_horizon_moves_on_with_the_nights() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_nobody_sends_to_contacts_before_they_come(policy: str) -> None:
-    # They come at midnight, six hours before the night: whoever comes on day 2 can be sent an
+def test_contacts_get_nothing_before_they_arrive(policy: str) -> None:
+    # They come at midnight, six hours before the night: a contact who comes on day 2 can be sent an
     # email on day 2.
     world = World().sequence(waits=(0,)).mailbox(capacity=1000).enroll(1)
     later = Arrivals(1, per_day=30, first_day=day(2), days=2)
