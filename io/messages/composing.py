@@ -121,14 +121,14 @@ def compose(texts: Texts, installation: UUID, now: dt.datetime) -> Message:
 
 
 def _plain_address(whose: str, text: str, failure: type[DataError]) -> str:
-    where = f"{whose} {shown(text)}"
     try:
         plain = address(text)
     except AddressError as error:
-        raise failure([Fault(where, error.what, error.remedy)]) from error
+        raise failure([error.fault.within(whose)]) from error
     # Legal in an address, yet some readers decode what follows, and be it into a line break.
     if ENCODED in plain:
-        raise failure([Fault(where, f"'{ENCODED}' in the address", "use another address")])
+        rule = f"'{ENCODED}' in the address: {shown(text)}"
+        raise failure([Fault(whose, rule, "use another address")])
     return plain
 
 

@@ -8,7 +8,6 @@ from operator import itemgetter
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
-from sendplan.io.documents.headers import subject_line_faults
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError
 from sendplan.io.messages.template_rules import FILTERS, RESERVED, TESTS, Flaw, Inspector, flaw
@@ -176,24 +175,6 @@ class Template:
 def template(source: str) -> Template:
     """Return the compiled template of a source; the newest 1,024 are kept."""
     return Template(source)
-
-
-def render_subject(source: str, values: Mapping[str, str]) -> str:
-    """Render a subject and check that it cannot end its header.
-
-    The values are checked together with the text around them: two harmless attributes may form
-    an encoded word between them.
-
-    Raises
-    ------
-    DataError
-        If rendering fails or the result is no subject.
-    """
-    text = template(source).render(values)
-    faults = subject_line_faults(text)
-    if faults:
-        raise DataError([fault.within("subject") for fault in faults], "template")
-    return text
 
 
 def placeholders(sources: Iterable[str | None]) -> Placeholders:

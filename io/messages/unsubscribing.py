@@ -127,7 +127,7 @@ def _scheme_faults(fixed: list[str], variables: list[str]) -> list[Fault]:
         try:
             address(target)
         except AddressError as error:
-            return [Fault("", f"{error.what}: {shown(target)}", error.remedy)]
+            return [error.fault]
         return []
     remedy = "write it as https://mail.example/out/{{ token }}, or mailto:out@mail.example"
     if _HTTPS.match(fixed[0]) is None or (len(fixed) > 1 and not re.search("[/?]", fixed[0][8:])):

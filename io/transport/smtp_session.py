@@ -5,7 +5,6 @@ answer for ever, takes ``+25`` for a reply code, and reports an answer that is t
 500, which after the final dot would look like a refusal of what was accepted.
 """
 
-import base64
 import re
 import socket
 import ssl
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError
+from sendplan.io.transport.smtp_auth import MECHANISMS, mechanism_among
 from sendplan.io.transport.smtp_replies import Phase
 from sendplan.io.transport.transport_urls import Server, StartTls
 from sendplan.planner.schema.errors import Fault
@@ -247,20 +247,13 @@ class Session:
             raise Failure(Phase.STARTTLS, None, "the server does not offer it")
 
     def _login(self) -> None:
-        offered = self.extensions.get("AUTH", "").split()
-        username, password = self._server.username, self._server.password
-        # One of them only: where both are refused, two failures bring a lock-out nearer.
-        if "PLAIN" in offered:
-            login = _encoded("\0".join(("", username, password)))
-            self.command(Phase.AUTH, f"AUTH PLAIN {login}")
-        elif "LOGIN" in offered:
-            self.command(Phase.AUTH, "AUTH LOGIN", hoped=3)
-            self.command(Phase.AUTH, _encoded(username), hoped=3)
-            self.command(Phase.AUTH, _encoded(password))
-        else:
+        mechanism = mechanism_among(self.extensions.get("AUTH", "").split())
+        if mechanism is None:
             encrypted = isinstance(self._socket, ssl.SSLSocket)
             hint = "" if encrypted else "; it may after STARTTLS: add starttls=required to the URL"
-            raise Failure(Phase.AUTH, None, f"the server offers neither PLAIN nor LOGIN{hint}")
+            known = " nor ".join(each.name for each in MECHANISMS)
+            raise Failure(Phase.AUTH, None, f"the server offers neither {known}{hint}")
+        mechanism.log_in(self._server, self.command)
 
     def _read(self) -> Reply:
         """Read a reply; ValueError for what is none."""
@@ -304,10 +297,6 @@ def wire_form(data: bytes) -> bytes:
     if not lines.endswith(b"\r\n"):
         lines += b"\r\n"
     return (b"." if lines.startswith(b".") else b"") + lines.replace(b"\r\n.", b"\r\n..")
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode("utf-8")).decode("ascii")
 
 
 def _reason(error: Exception) -> str:

@@ -1,11 +1,10 @@
 """The way out over SMTP: one mailbox, one session that is kept open, one email at a time."""
 
-import base64
-import re
 import time
 from collections.abc import Callable
 
 from sendplan.io.messages.outcomes import Message, Outcome, Verdict
+from sendplan.io.transport.smtp_auth import secrets_of
 from sendplan.io.transport.smtp_replies import Phase, outcome
 from sendplan.io.transport.smtp_session import Failure, Session, trust, wire_form
 from sendplan.io.transport.transport_urls import Server, StartTls
@@ -67,7 +66,7 @@ class SmtpTransport:
         self._answer_timeout = max(answer_timeout, server.timeout or 0.0)
         self._kept = kept
         self._clock = clock
-        self._secrets = _secrets(server)
+        self._secrets = secrets_of(server)
         self._session: Session | None = None
         self._used = 0.0
         self._unfinished = False
@@ -171,11 +170,3 @@ class SmtpTransport:
 
 def _mail(message: Message) -> str:
     return f"MAIL FROM:<{message.sender}>"
-
-
-def _secrets(server: Server) -> re.Pattern[str] | None:
-    if not server.password:
-        return None
-    login = "\0".join(("", server.username, server.password))
-    encoded = [base64.b64encode(text.encode()).decode() for text in (login, server.password)]
-    return re.compile("|".join(map(re.escape, (*encoded, server.password))), re.IGNORECASE)
