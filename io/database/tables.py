@@ -1,12 +1,12 @@
 """The tables of sendplan.
 
 Columns that planner, campaign files or commands read, too, are declared in
-`sendplan.planner.schema.columns`; those of the tables that only operations need stand here.
+`sendplan.planner.schema.columns`; those of the other tables here.
 
 Every column that is not needed to make sense of a row is nullable or has a *server* default, so
-that plain SQL can insert rows with only the columns it knows. Rules that a column list cannot
-express (removing a step closes its gap; the mailboxes of a sequence belong to one user; a change
-of what a plan depends on leaves a request) are triggers, written in the migrations.
+that plain SQL can insert rows with few columns. Rules beyond constraints (removing a step closes
+its gap; the mailboxes of a sequence belong to one user; a change of what a plan depends on leaves a
+request) are triggers, written in the migrations.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,11 +44,11 @@ from sendplan.planner.schema.columns import Column as Declared
 from sendplan.planner.schema.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus
 
 RUN_KINDS = ("plan", "recalc")
-"""What makes a row of ``plan_runs``; the first is the default."""
+"""Kinds of ``plan_runs``; the first is the default."""
 
 
 class RequestKind(StrEnum):
-    """What a row of ``change_requests`` says has changed."""
+    """Kinds of ``change_requests``."""
 
     MAILBOX = "mailbox"
     LINK = "link"
@@ -85,7 +85,7 @@ _TYPES: dict[Kind, Any] = {
 
 
 def declared(table: str) -> list[Column[Any] | CheckConstraint]:
-    """Return the columns of a table as they are declared, and the checks that follow from that."""
+    """Return the declared columns of a table, with their checks."""
     stored = {name: column for name, column in COLUMNS[table].items() if column.stored}
     columns = [_column(name, column) for name, column in stored.items()]
     checks = [check for name, column in stored.items() for check in _checks(name, column)]
@@ -97,13 +97,8 @@ def _column(name: str, column: Declared) -> Column[Any]:
         return _id()
     keys = [ForeignKey(f"{column.references}.id")] if column.references else []
     default = None if column.default is None else _default(column)
-    return Column(
-        name,
-        _TYPES[column.kind],
-        *keys,
-        nullable=column.stored_null,
-        server_default=default,
-    )
+    kind = _TYPES[column.kind]
+    return Column(name, kind, *keys, nullable=column.stored_null, server_default=default)
 
 
 def _default(column: Declared) -> Any:
@@ -134,7 +129,7 @@ def _checks(name: str, column: Declared) -> Iterator[CheckConstraint]:
         rule = f"cardinality({name}) > 0 AND {name} <@ '{{1,2,3,4,5,6,7}}'::smallint[]"
         yield CheckConstraint(rule, name=f"{name}_iso_weekdays")
     if column.form == "secret":
-        # A reference only: a URL with its password must not end up in dumps and logs.
+        # A reference only, since a URL with its password must not get into dumps and logs.
         yield CheckConstraint(f"{name} ~ '^(env|file):.+'", name=f"{name}_is_reference")
 
 
@@ -142,8 +137,12 @@ def _id() -> Column[Any]:
     return Column("id", BigInteger, Identity(always=False), primary_key=True)
 
 
-def _instant(name: str) -> Column[object]:
+def _instant(name: str) -> Column[Any]:
     return Column(name, DateTime(timezone=True))
+
+
+def _now(name: str) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
 def _one_of(column: str, allowed: Iterable[str] | type[StrEnum]) -> CheckConstraint:
@@ -151,7 +150,7 @@ def _one_of(column: str, allowed: Iterable[str] | type[StrEnum]) -> CheckConstra
 
 
 def among(column: str, words: Iterable[str]) -> str:
-    """Return the condition, in SQL, that a column holds one of some words of the vocabulary."""
+    """Return the SQL condition that a column holds one of some words."""
     return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
 
 
@@ -222,13 +221,13 @@ plan_runs = Table(
     metadata,
     _id(),
     Column("kind", Text, nullable=False, server_default=RUN_KINDS[0]),
-    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _now("started_at"),
     _instant("finished_at"),
     _instant("as_of"),
     Column("method", Text),
     Column("status", Text),
     Column("stop_reason", Text),
-    # Null is "not known": a bound or count that was never computed must not read as zero.
+    # Null is unknown: a bound or count that was not computed must not read as zero.
     Column("cost", Double),
     Column("lower_bound", Double),
     Column("emails", Integer),
@@ -243,21 +242,21 @@ plan_runs = Table(
     Column("finish_day", Date),
     Column("seconds", JSONB),
     Column("parameters", JSONB),
-    # How cost and lower bound came closer: a list of objects in order.
+    # Cost and lower bound over time: a list of objects in order.
     Column("progress", JSONB),
-    # Whether processes publish parts of it; whoever does so holds the row meanwhile.
+    # Whether processes publish parts of it; each locks the row meanwhile.
     Column("publishing", Boolean, nullable=False, server_default=text("false")),
     _one_of("kind", RUN_KINDS),
 )
 
-# Parts of a run that have been published, each written in the transaction that published it. No
-# foreign key: who empties the tables of the contract need not know of this one.
+# Published parts of a run, each written in the transaction that published it. No foreign key, so
+# that the tables of the contract can be emptied without this one.
 plan_run_parts = Table(
     "plan_run_parts",
     metadata,
     Column("run_id", BigInteger, primary_key=True, autoincrement=False),
     Column("part", Integer, primary_key=True, autoincrement=False),
-    Column("published_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _now("published_at"),
     Column("figures", JSONB),
 )
 
@@ -281,7 +280,7 @@ scheduled_emails = Table(
         f"status <> '{EmailStatus.SENT}' OR sent_at IS NOT NULL", name="sent_has_sent_at"
     ),
 )
-# Holds "no contact gets a step twice"; dispatching finds an email's predecessor through it.
+# No contact gets a step twice; dispatching finds an email's predecessor through it.
 Index(
     "scheduled_emails_enrollment_id_step_id_key",
     scheduled_emails.c.enrollment_id,
@@ -289,14 +288,14 @@ Index(
     unique=True,
     postgresql_where=text(f"status <> '{EmailStatus.CANCELLED}'"),
 )
-# Claiming polls "due by now, earliest first". No other index on pending rows: each one slows every
-# plan written.
+# Claiming polls due emails, the earliest first. No other index on pending rows, since each one
+# slows the writing of plans.
 Index(
     "scheduled_emails_due_idx",
     scheduled_emails.c.send_at,
     postgresql_where=text(f"status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL"),
 )
-# Claiming counts what is used up of a mailbox-day.
+# Claiming counts the emails of a mailbox-day.
 Index(
     "scheduled_emails_used_idx",
     scheduled_emails.c.mailbox_id,
@@ -309,14 +308,14 @@ Index(
     scheduled_emails.c.lease_until,
     postgresql_where=text(among("status", IN_FLIGHT)),
 )
-# People look for what is uncertain, among all that was ever sent.
+# `sendplan uncertain` finds its emails among all that were ever sent.
 Index(
     "scheduled_emails_uncertain_idx",
     scheduled_emails.c.id,
     postgresql_where=text(f"status = '{EmailStatus.UNCERTAIN}'"),
 )
 
-# Whose messages these are: part of every Message-ID. One row, made by the migration.
+# Part of every Message-ID. One row, made by the migration.
 installation = Table(
     "installation",
     metadata,
@@ -325,13 +324,13 @@ installation = Table(
     CheckConstraint("only_one", name="only_one"),
 )
 
-# Written by triggers, for each change that a plan depends on. No foreign keys, as what a request
-# names may be gone by now; and no key but its own, so that nobody waits for another's request.
+# Written by triggers, for each change that a plan depends on. No foreign keys, as the rows that a
+# request names may be gone; and no other key, so that no transaction waits for another's request.
 change_requests = Table(
     "change_requests",
     metadata,
     _id(),
-    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _now("requested_at"),
     Column("kind", Text, nullable=False),
     Column("sequence_id", BigInteger),
     Column("mailbox_id", BigInteger),

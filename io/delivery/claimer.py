@@ -1,9 +1,8 @@
-"""Claiming: due emails become one dispatcher's own, each at most once at a time.
+"""Claiming due emails: each belongs to at most one dispatcher at a time.
 
-One transaction looks for due rows that nobody else is looking at, checks everything that the plan
-took for granted, locks their mailboxes, and takes as many as these have room for. It waits for no
-lock: what somebody else holds is skipped and looked at again in a moment, so that it cannot be
-part of a deadlock.
+One transaction selects due rows that are not locked, checks again what the plan took for granted,
+locks their mailboxes, and claims as many as these have capacity for. It waits for no lock, so that
+it cannot be part of a deadlock: what is locked is skipped, and tried again soon.
 """
 
 import datetime as dt
@@ -37,16 +36,16 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 REST = dt.timedelta(seconds=30)
-"""How long a row is left alone that cannot be claimed, before it is looked at again."""
+"""How long a row that cannot be claimed is left out."""
 
 CONTENDED = 0.2
-"""Seconds for which a mailbox is left alone that somebody else has locked."""
+"""Seconds for which a mailbox that another session has locked is left out."""
 
 IN_FLIGHT_REST = dt.timedelta(seconds=1)
-"""How long a mailbox that keeps a distance is left alone while one of its emails is in flight."""
+"""How long a mailbox with a minimum gap is left out while one of its emails is in flight."""
 
 LOOK_BACK = dt.timedelta(days=2)
-"""Days in which to look for the mailbox's last email, for the distance to it."""
+"""How far back the last email of a mailbox is looked for, for the gap to it."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ DUE = Prepared(
     """,
 )
 
-# What the plan took for granted, looked at again (life cycle).
+# What the plan took for granted, checked again (life cycle).
 SOUND = Prepared(
     "check_due",
     ("bigint[]",),
@@ -124,7 +123,7 @@ SOUND = Prepared(
     """,
 )
 
-# Checked again under the lock: what was committed meanwhile is seen here.
+# The status is checked again under the lock, where later commits are seen.
 LOCK_MAILBOXES = Prepared(
     "lock_mailboxes",
     ("bigint[]",),
@@ -165,14 +164,14 @@ PREPARED = (DUE, SOUND, LOCK_MAILBOXES, USED, TAKE)
 
 
 class Claimer:
-    """Looks for due emails and claims them.
+    """Finds due emails and claims them.
 
     Parameters
     ----------
     installation : UUID
         Part of every Message-ID.
     claimed_by : str
-        Who claims, for people who look into the table.
+        The dispatcher's name in the table.
     lease : timedelta
         How long a claim holds.
     grace : timedelta
@@ -210,17 +209,12 @@ class Claimer:
         connection : connection
             In a transaction, which the caller commits, of a session that knows `PREPARED`.
         now : aware datetime
-            The moment.
         limit : int
             The most to claim.
         room : callable
-            How many more the line of a mailbox takes.
+            How many more emails the queue of a mailbox takes.
         busy : collection of int
-            Mailboxes whose emails are not wanted now.
-
-        Returns
-        -------
-        Claimed
+            Mailboxes to leave out.
 
         Raises
         ------
@@ -251,60 +245,58 @@ class Claimer:
 
     @property
     def contended(self) -> bool:
-        """Whether somebody else has just held a mailbox that emails are due from."""
+        """Whether another session has just locked a mailbox with due emails."""
         return bool(self._contended)
 
     def rest(self, mailbox_id: int, until: dt.datetime) -> None:
-        """Claim nothing for a mailbox before a moment."""
+        """Claim nothing of a mailbox before a moment."""
         self._resting[mailbox_id] = until
 
     def _within_room(
         self, cursor: Any, rows: Sequence[Any], now: dt.datetime, room: Callable[[int], int]
     ) -> list[Any]:
-        """Lock the mailboxes and choose what they have room for."""
+        """Lock the mailboxes and choose the emails that they have capacity for."""
         if not rows:
             return []
         wanted = {row.mailbox_id for row in rows}
         LOCK_MAILBOXES.execute(cursor, sorted(wanted))
         mailboxes = {mailbox.id: mailbox for mailbox in cursor.fetchall()}
-        # Or else they would be in the way of those that are due later.
+        # Left out for a moment, as their due emails would use up the limit of the next look.
         until = time.monotonic() + CONTENDED
         self._contended |= dict.fromkeys(wanted.difference(mailboxes), until)
         rows = [row for row in rows if row.mailbox_id in mailboxes]
         if not rows:
             return []
-        gaps = self._gaps(cursor, [box for box in mailboxes.values() if box.min_gap_seconds], now)
+        spaced = [mailbox for mailbox in mailboxes.values() if mailbox.min_gap_seconds]
+        gaps = self._gaps(cursor, spaced, now)
         counted = used(cursor, mailboxes, min(row.send_day for row in rows))
         left = {key: room(key) if key not in gaps else gaps[key] for key in mailboxes}
         chosen = []
         for row in rows:
-            box = mailboxes[row.mailbox_id]
-            mailbox_day = (box.id, row.send_day)
-            capacity = Capacity(
-                box.daily_capacity, box.ramp_start, box.ramp_increment, box.ramp_from
-            )
-            if counted[mailbox_day] >= capacity.on(row.send_day):
+            mailbox_day = (row.mailbox_id, row.send_day)
+            _, *capacity, _ = mailboxes[row.mailbox_id]
+            if counted[mailbox_day] >= Capacity(*capacity).on(row.send_day):
                 self._passed[row.id] = now + REST
-            elif left[box.id] > 0:
+            elif left[row.mailbox_id] > 0:
                 counted[mailbox_day] += 1
-                left[box.id] -= 1
+                left[row.mailbox_id] -= 1
                 chosen.append(row)
         return chosen
 
     def _gaps(self, cursor: Any, mailboxes: Sequence[Any], now: dt.datetime) -> dict[int, int]:
-        """Tell how many emails may leave now, 0 or 1, of mailboxes that keep a distance."""
+        """Return how many emails may leave now, 0 or 1, of mailboxes with a minimum gap."""
         if not mailboxes:
             return {}
-        among = [box.id for box in mailboxes]
+        mailbox_ids = [mailbox.id for mailbox in mailboxes]
         since = (now - LOOK_BACK).date()
-        cursor.execute(LAST_LEFT, {"mailbox_ids": among, "since": since})
+        cursor.execute(LAST_LEFT, {"mailbox_ids": mailbox_ids, "since": since})
         last = {row.mailbox_id: row for row in cursor.fetchall()}
         allowed = {}
-        for box in mailboxes:
-            again = _when_distant(box, last.get(box.id), now)
-            allowed[box.id] = int(again <= now)
+        for mailbox in mailboxes:
+            again = _gap_ends(mailbox, last.get(mailbox.id), now)
+            allowed[mailbox.id] = int(again <= now)
             if again > now:
-                self.rest(box.id, again)
+                self.rest(mailbox.id, again)
         return allowed
 
     def _take(self, cursor: Any, rows: Sequence[Any]) -> list[Claim]:
@@ -348,24 +340,22 @@ class Claimer:
 
 
 def _still(known: dict[int, Moment], now: Moment) -> dict[int, Moment]:
-    """Keep what is not over yet."""
+    """Keep the entries whose moment is yet to come."""
     return {key: until for key, until in known.items() if until > now}
 
 
-def _when_distant(box: Any, last: Any, now: dt.datetime) -> dt.datetime:
-    """Tell when to look at a mailbox again that keeps a distance; now, if its next may leave."""
-    if last is None:
-        return now
-    if last.in_flight:
+def _gap_ends(mailbox: Any, last: Any, now: dt.datetime) -> dt.datetime:
+    """Return the moment from which the next email of a mailbox with a minimum gap may leave."""
+    if last is not None and last.in_flight:
         return now + IN_FLIGHT_REST
-    if last.at is None:
+    if last is None or last.at is None:
         return now
-    again: dt.datetime = last.at + dt.timedelta(seconds=box.min_gap_seconds)
+    again: dt.datetime = last.at + dt.timedelta(seconds=mailbox.min_gap_seconds)
     return again
 
 
 def _may_leave(row: Any, now: dt.datetime) -> bool:
-    """Tell whether the calendar lets an email leave now; one that cannot be read does not."""
+    """Return whether the calendar lets an email leave now; one that cannot be read does not."""
     try:
         return _calendar_allows(row, now)
     except UNREADABLE as error:

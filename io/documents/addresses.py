@@ -1,4 +1,4 @@
-"""Email addresses: one plain address, written once, that a server will take."""
+"""Email addresses: one plain address that a server accepts."""
 
 import re
 
@@ -32,7 +32,7 @@ class AddressError(ValueError):
 def address(text: str) -> str:
     """Check an address and return it trimmed, with the domain in lower case and ASCII.
 
-    The domain is not looked up. The part before the @ keeps its case, since a server may heed it.
+    The domain is not looked up. The part before the @ keeps its case, which may matter to a server.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def address(text: str) -> str:
         raise _error(text, "no @ in the address", "write it as name@domain")
     if _SEVERAL.search(trimmed):
         raise _error(text, "more than one address", "give each contact a row of its own")
-    # Imported only here: most files never need it, and it is slow to import too.
+    # Imported here, since most files never need it and the import is slow.
     import email_validator
 
     try:

@@ -1,4 +1,4 @@
-"""Names of time zones and countries, checked, with the name that was probably meant."""
+"""Checks of names of time zones and countries, with a similar name as the remedy."""
 
 from functools import lru_cache
 from zoneinfo import available_timezones

@@ -1,4 +1,4 @@
-"""Texts of a sequence: whether they can be sent, to the contacts that are there."""
+"""Checks of a sequence's texts against its contacts."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -12,7 +12,7 @@ from sendplan.io.messages.unsubscribing import unsubscribe_url, url_faults
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
 
-# Contacts who have completed count: a step may be added to reopen them.
+# Completed enrollments count, as a step may be added to reopen them.
 _CONTACTS = f"""
 FROM enrollments JOIN contacts ON contacts.id = contact_id
 WHERE sequence_id = :sequence AND suppressed_at IS NULL
@@ -20,7 +20,7 @@ WHERE sequence_id = :sequence AND suppressed_at IS NULL
 
 _ATTRIBUTES = f"SELECT DISTINCT jsonb_object_keys(attributes) {_CONTACTS}"
 
-_ANYBODY = f"SELECT EXISTS (SELECT {_CONTACTS})"
+_ANY = f"SELECT EXISTS (SELECT {_CONTACTS})"
 
 _LACKING = f"""
 SELECT count(*) AS contacts, min(contacts.email) AS email {_CONTACTS}
@@ -53,17 +53,15 @@ def content_faults(content: str, known: Collection[str]) -> list[Fault]:
 
 
 def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, str]) -> None:
-    """See that new texts of a sequence can be sent to its contacts.
+    """Check that new texts of a sequence can be rendered for its contacts.
 
-    The attributes that a campaign declares are not stored; what its contacts have tells instead.
-    A sequence without contacts may use any, as enrolling looks at its texts again.
+    The attributes that a campaign declares are not stored; those of its contacts count instead.
+    A sequence without contacts may use any, as enrolling checks its texts again.
 
     Parameters
     ----------
     connection : Connection
-        The database.
     sequence_id : int
-        The sequence.
     texts : mapping
         Templates under ``subject`` or ``content``.
 
@@ -87,14 +85,12 @@ def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, st
 
 
 def check_unsubscribe_url(connection: Connection, sequence_id: int, url: str) -> None:
-    """See that a new unsubscribe URL of a sequence can be filled in for its contacts.
+    """Check that a new unsubscribe URL of a sequence can be filled in for its contacts.
 
     Parameters
     ----------
     connection : Connection
-        The database.
     sequence_id : int
-        The sequence.
     url : str
         With its variables; see `sendplan.io.messages.unsubscribing`.
 
@@ -117,7 +113,7 @@ def check_unsubscribe_url(connection: Connection, sequence_id: int, url: str) ->
 def _known(connection: Connection, sequence_id: int) -> list[str] | None:
     """Return the attributes that contacts of a sequence have, or None if it has no contacts."""
     values = {"sequence": sequence_id}
-    if not connection.scalar(text(_ANYBODY), values):
+    if not connection.scalar(text(_ANY), values):
         return None
     return list(connection.scalars(text(_ATTRIBUTES), values))
 
@@ -135,5 +131,7 @@ def _lacking(
     """Find contacts without a value that a text needs."""
     row = connection.execute(text(_LACKING), {"sequence": sequence_id, "name": name}).one()
     if row.contacts:
-        what = f"{row.contacts:,} contacts have no '{name}' (one is {row.email})"
-        yield Fault(part, what, remedy)
+        lack = f"1 contact has no '{name}' ({row.email})"
+        if row.contacts > 1:
+            lack = f"{row.contacts:,} contacts have no '{name}' (one is {row.email})"
+        yield Fault(part, lack, remedy)

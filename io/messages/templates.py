@@ -27,13 +27,13 @@ MAX_TEXT = 1_000_000
 
 
 class FlawedTemplateError(DataError):
-    """A template that is wrong for every contact, whatever the contact's values."""
+    """A template that is wrong for every contact."""
 
 
 class Absent(jinja2.StrictUndefined):
-    """A variable the contact has no value for: false as a condition, an error when printed."""
+    """A variable without a value: false as a condition, an error when printed."""
 
-    # The base class declares that this never returns; that is what is undone here.
+    # The base class declares that this never returns.
     def __bool__(self) -> bool:  # type: ignore[override]
         """Return False, so that ``{% if title %}`` guards what stands inside."""
         return False
@@ -61,8 +61,7 @@ class Placeholders:
     used : frozenset of str
         All of them, built-in ones included.
     required : frozenset of str
-        Those without which a text cannot be rendered: printed or compared without a ``default``
-        or a condition around.
+        Those without which a text cannot be rendered, see `template_rules.Inspector`.
     """
 
     used: frozenset[str]
@@ -109,7 +108,7 @@ def template_faults(source: str, known: Collection[str]) -> list[Fault]:
 
 
 def attribute_fault(name: str) -> Fault | None:
-    """Return why `name` cannot be the name of a contact's attribute in templates, or None."""
+    """Return why templates cannot use `name` as a contact's attribute, or None."""
     if name in BUILT_INS:
         return Fault("", f"{shown(name)} is a built-in variable", "use another name")
     if name in RESERVED or name.startswith("_") or not (name.isascii() and name.isidentifier()):
@@ -144,7 +143,7 @@ class Template:
         self._compiled = _ENVIRONMENT.from_string(source)
 
     def render(self, values: Mapping[str, str]) -> str:
-        """Fill in the values; time and memory are bounded by the limits of this module.
+        """Fill in the values, within the limits of this module.
 
         Raises
         ------

@@ -90,13 +90,13 @@ def run_plan(
     """
     clock = Clock(report)
     with nullcontext() if dry_run else planner_lock(engine):
-        division = divide(engine, part_size)
-        if workplace is None and len(division.parts) > 1:
-            workplace = processes(min(parameters.workers, len(division.parts)))
+        partition = divide(engine, part_size)
+        if workplace is None and len(partition.parts) > 1:
+            workplace = processes(min(parameters.workers, len(partition.parts)))
         if workplace is not None:
             report("parts")
             return plan_in_parts(
-                engine, now, parameters, division, workplace, clock, dry_run=dry_run, done=done
+                engine, now, parameters, partition, workplace, clock, dry_run=dry_run, done=done
             )
         watch = WallClock(parameters, progress)
         if dry_run:

@@ -47,7 +47,7 @@ class PartJob:
     installation : UUID
         Whose database it is.
     strays : tuple of int or None
-        See `sendplan.io.snapshot.partition.Division`.
+        See `sendplan.io.snapshot.partition.Partition`.
     url : str or None
         The database, for who runs beside us; None for what `DATABASE_VARIABLE` says over there.
     """

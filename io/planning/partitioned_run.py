@@ -21,7 +21,7 @@ from sendplan.io.publish.run_records import (
     open_run,
 )
 from sendplan.io.publish.store import tidy
-from sendplan.io.snapshot.partition import Division, Part
+from sendplan.io.snapshot.partition import Part, Partition
 from sendplan.io.snapshot.requests import clear_requests
 from sendplan.planner.plan.summary import merge_summaries
 from sendplan.planner.problem.parameters import Parameters
@@ -38,7 +38,7 @@ def plan_in_parts(
     engine: Engine,
     now: dt.datetime,
     parameters: Parameters,
-    division: Division,
+    partition: Partition,
     workplace: Workplace,
     clock: Clock,
     *,
@@ -59,7 +59,7 @@ def plan_in_parts(
     parameters : Parameters
         How to plan. The time limit is divided by the number of enrollments, so that the plan does
         not depend on who works.
-    division : Division
+    partition : Partition
         The parts.
     workplace : Workplace
         Where they are planned.
@@ -88,7 +88,7 @@ def plan_in_parts(
     record = RunRecord("plan", dt.datetime.now(dt.UTC), asdict(parameters), clock.seconds)
     # Local processes get the password too, over a pipe; others have their own way.
     url = engine.url.render_as_string(hide_password=False) if workplace.near else None
-    total = sum(part.enrollments for part in division.parts)
+    total = sum(part.enrollments for part in partition.parts)
     installation = installation_of(engine)
     run_id = None
     if not dry_run:
@@ -101,10 +101,10 @@ def plan_in_parts(
             now,
             _share(parameters, part, total),
             installation,
-            division.strays,
+            partition.strays,
             url,
         )
-        for part in division.parts
+        for part in partition.parts
     ]
     finished = False
     try:
@@ -123,7 +123,7 @@ def plan_in_parts(
         )
         with translated_errors("closing the run"), engine.begin() as connection:
             enter_figures(connection, run_id, summary)
-            clear_requests(connection, division.requests.ids)
+            clear_requests(connection, partition.requests.ids)
             close_run(connection, published, clock.seconds, finished=True)
         finished = True
         tidy(engine, published)

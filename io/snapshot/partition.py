@@ -1,7 +1,7 @@
-"""Parts: groups of components, of a size that one process plans at a time.
+"""The partition of a database into parts: groups of components that one process plans at a time.
 
-Components share no sequence, mailbox or contact, so that parts can be read, planned and
-published each by itself: in turn, side by side, or on other machines.
+Components share no sequence, mailbox or contact, so that each part is read, planned and published
+by itself: in turn, in parallel, or on other machines.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sendplan.planner.model.components import connected
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus, MailboxStatus
 
 PART_SIZE = 50_000
-"""Active enrollments of a part, unless one component alone has more."""
+"""Most active enrollments of a part, unless one component alone has more."""
 
 SIZES = f"""
     SELECT sequence.id, coalesce(active.enrollments, 0) AS enrollments
@@ -29,7 +29,7 @@ SIZES = f"""
     ORDER BY sequence.id
 """
 
-# By now most contacts have one enrollment; sorting them is what takes time, so that is done once.
+# Nearly all contacts have one enrollment; the sort takes the time, so that is done once.
 SHARED_CONTACTS = f"""
     SELECT DISTINCT sequence_ids FROM (
         SELECT array_agg(sequence_id ORDER BY sequence_id) AS sequence_ids FROM enrollments
@@ -38,7 +38,7 @@ SHARED_CONTACTS = f"""
     ORDER BY sequence_ids
 """
 
-# Slots that the run is going to take away: until then they use up room and days of others.
+# Slots that the run will take away: until then they use capacity and contacts' days.
 STRAY_ROOM = f"""
     SELECT DISTINCT sequence_id, email.mailbox_id
     FROM enrollments AS stray
@@ -79,7 +79,7 @@ class Part:
     sequence_ids : frozenset of int
         All sequences of its components.
     enrollments : int
-        How many of them are active.
+        Number of its active enrollments.
     """
 
     number: int
@@ -88,19 +88,18 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Division:
-    """The work of a database in parts.
+class Partition:
+    """A database in parts.
 
     Parameters
     ----------
     parts : tuple of Part
-        Each sequence is in one; a single part if that is all there is to plan, or if everything is
-        connected.
+        Each sequence is in one.
     requests : Requests
-        The requests that whoever plans all parts has seen.
+        The queued requests, which are cleared once all parts are planned.
     strays : tuple of int or None
-        What `sendplan.io.snapshot.pending_rows.read_strays` has found, once for all parts; None if
-        a single part is to look for its own.
+        The enrollments of `sendplan.io.snapshot.pending_rows.read_strays`, read once for all parts;
+        None if a single part looks for its own.
     """
 
     parts: tuple[Part, ...]
@@ -108,20 +107,14 @@ class Division:
     strays: tuple[int, ...] | None = None
 
 
-def divide(engine: Engine, size: int = PART_SIZE) -> Division:
-    """Divide the work of a database.
+def divide(engine: Engine, size: int = PART_SIZE) -> Partition:
+    """Divide a database into parts, as of one moment.
 
     Parameters
     ----------
     engine : Engine
-        The database.
     size : int
         Active enrollments up to which components are put together.
-
-    Returns
-    -------
-    Division
-        As of one moment.
 
     Raises
     ------
@@ -134,7 +127,7 @@ def divide(engine: Engine, size: int = PART_SIZE) -> Division:
         sequence_ids, enrollments = rows[:, 0], rows[:, 1]
         if enrollments.sum() <= size:
             whole = Part(1, frozenset(sequence_ids.tolist()), int(enrollments.sum()))
-            return Division((whole,), requests)
+            return Partition((whole,), requests)
         strays = tuple(read_strays(connection))
         component = _components(connection, sequence_ids, strays)
     part_of = _packed(np.bincount(component, enrollments).astype(np.int64), size)[component]
@@ -146,16 +139,16 @@ def divide(engine: Engine, size: int = PART_SIZE) -> Division:
         )
         for number in np.unique(part_of)
     )
-    return Division(tuple(parts), requests, strays)
+    return Partition(tuple(parts), requests, strays)
 
 
 def stands_alone(connection: Connection, sequence_ids: frozenset[int]) -> bool:
-    """Tell whether a part still shares nothing with what is outside.
+    """Return whether a part still shares neither mailbox nor contact with another.
 
     Parameters
     ----------
     connection : Connection
-        The transaction that the part is read in.
+        The transaction in which the part is read.
     sequence_ids : frozenset of int
         Its sequences.
 
@@ -196,12 +189,12 @@ def _components(
 
 
 def _packed(sizes: np.ndarray, most: int) -> np.ndarray:
-    """Put components together in their order; return the part of each."""
+    """Return the part of each component, filled in their order."""
     parts = np.zeros(len(sizes), dtype=np.int64)
     part = filled = 0
-    for place, size in enumerate(sizes.tolist()):
+    for component, size in enumerate(sizes.tolist()):
         if filled and filled + size > most:
             part, filled = part + 1, 0
-        parts[place] = part
+        parts[component] = part
         filled += size
     return parts

@@ -1,4 +1,4 @@
-"""The small tables of a snapshot, which shape a plan: sequences, steps, mailboxes and links."""
+"""The small tables of a snapshot: sequences, steps, mailboxes and links."""
 
 import pandas as pd
 from sqlalchemy import Connection, text
@@ -11,7 +11,7 @@ Settings = dict[str, list[tuple[object, ...]]]
 SMALL = ("sequences", "steps", "mailboxes", "sequence_mailboxes")
 
 _READ = {"time": "extract(epoch FROM {})::integer", "number": "{}::double precision"}
-"""How columns of some kinds are read; all others as they are."""
+"""Conversions of kinds of columns; all others are read as they are."""
 
 
 def _query(name: str) -> str:
@@ -22,7 +22,7 @@ def _query(name: str) -> str:
 
 
 def settings_frame(name: str, rows: list[tuple[object, ...]]) -> pd.DataFrame:
-    """Write the rows of a table as the frame that a problem takes."""
+    """Return the rows of a table as the frame of a problem."""
     columns = in_frame(name)
     frame = pd.DataFrame(rows, columns=list(columns), dtype=object)
     for key, column in columns.items():
@@ -32,14 +32,13 @@ def settings_frame(name: str, rows: list[tuple[object, ...]]) -> pd.DataFrame:
 
 
 def read_settings(connection: Connection, reach: frozenset[int] | None = None) -> Settings:
-    """Return the rows of the small tables that shape a plan.
+    """Read the rows of the small tables.
 
     Parameters
     ----------
     connection : Connection
-        A transaction.
     reach : frozenset of int, optional
-        Only sequences among these, their steps and links; mailboxes are all there.
+        Only these sequences, their steps and links; all mailboxes.
     """
     settings = {
         name: [tuple(row) for row in connection.execute(text(_query(name)))] for name in SMALL
@@ -53,14 +52,14 @@ def read_settings(connection: Connection, reach: frozenset[int] | None = None) -
 
 
 def same_settings(one: Settings, other: Settings, reach: frozenset[int] | None) -> bool:
-    """Tell whether nothing that shapes the plan of the sequences within reach differs.
+    """Return whether the settings of the sequences within reach are equal.
 
     Parameters
     ----------
     one, other : dict of list
-        As read at two moments.
+        Read at two moments.
     reach : frozenset of int or None
-        As they were read.
+        Their reach when they were read.
     """
     return _concerned(one, reach) == _concerned(other, reach)
 

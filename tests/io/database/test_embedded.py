@@ -375,7 +375,7 @@ def test_programs_in_a_private_folder_are_copied(
 
     monkeypatch.setattr(SystemUser, "barred_from", bar_the_package)
     programs = open_folder / "programs"
-    monkeypatch.setattr(postmaster, "PROGRAMS_DIR", programs)
+    monkeypatch.setattr(postmaster, "ROOT_DIR", programs)
     folder = open_folder / "copied"
     for _ in range(2):
         with EmbeddedServer(folder) as server:

@@ -293,7 +293,7 @@ INSERT INTO scheduled_emails
 
 @pytest.mark.parametrize("given", [True, False], ids=["strays given", "strays looked for"])
 def test_what_others_use_of_a_mailbox_within_reach_is_fixed(engine: Engine, given: bool) -> None:
-    """Only what was planned, which nobody within reach can move, and what was sent just now."""
+    """Only planned emails, which a plan within reach cannot move, and recently sent ones."""
     run_sql(engine, WORLD + ENDED + BESIDE)
     with reading(engine) as connection:
         strays = read_strays(connection) if given else None
@@ -524,7 +524,7 @@ def test_every_email_is_read_once(engine: Engine) -> None:
 def test_a_change_committed_meanwhile_is_not_seen_half(
     engine: Engine, module_database_url: str
 ) -> None:
-    """After each statement of the reading somebody adds a row to every table, in one commit."""
+    """After each statement of the reading, another session adds a row to every table."""
     writer = connect(module_database_url)
     added = 0
 
