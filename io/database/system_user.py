@@ -64,11 +64,16 @@ def _system_user() -> pwd.struct_passwd:
     except KeyError:
         pass
     command = ["useradd", "--system", "--user-group", "--no-create-home", SYSTEM_USER]
+    refusal = ""
     try:
         # useradd looks for the name before it takes its own lock: of two at once, the second would
         # change the uid of the account of the first, under which a server may run already.
         with locked(LOCK_FILE, 0o600):
-            refusal = subprocess.run(command, capture_output=True, text=True).stderr.strip()
+            try:
+                return pwd.getpwnam(SYSTEM_USER)
+            except KeyError:
+                result = subprocess.run(command, capture_output=True, text=True, check=False)
+                refusal = result.stderr.strip()
     except OSError as error:
         refusal = str(error)
     try:

@@ -105,10 +105,8 @@ def compose(texts: Texts, installation: UUID, now: dt.datetime) -> Message:
     ]
     if texts.unsubscribe_url is not None:
         url = unsubscribe_url(texts.unsubscribe_url)
-        known = {
-            **built_in,
-            TOKEN: str(token(installation, texts.enrollment_id, texts.step_id)),
-        }
+        own_token = token(installation, texts.enrollment_id, texts.step_id)
+        known = {**built_in, TOKEN: str(own_token)}
         lines += url.headers(_values(texts.attributes, known, url.variables))
     encoding, body = _encoded_body(_content(texts, built_in))
     lines += [
@@ -134,19 +132,17 @@ def _plain_address(whose: str, text: str, failure: type[DataError]) -> str:
 
 def _subject(texts: Texts, built_in: Mapping[str, str]) -> str:
     if texts.subject is not None:
-        return _rendered_subject("subject", texts.subject, texts.attributes, built_in)
+        return _rendered_subject("subject", texts.subject, texts, built_in)
     if texts.first_subject is None:
         fault = Fault("subject", "the first email of a thread has none", "give the step one")
         raise FlawedTemplateError([fault])
     place = "subject of the thread's first email"
-    first = _rendered_subject(place, texts.first_subject, texts.attributes, built_in)
+    first = _rendered_subject(place, texts.first_subject, texts, built_in)
     return first if first[:3].lower() == "re:" else f"Re: {first}"
 
 
-def _rendered_subject(
-    place: str, source: str, attributes: Mapping[str, object], built_in: Mapping[str, str]
-) -> str:
-    text = _rendered(place, source, attributes, built_in).strip()
+def _rendered_subject(place: str, source: str, texts: Texts, built_in: Mapping[str, str]) -> str:
+    text = _rendered(place, source, texts, built_in).strip()
     # Two harmless values may form an encoded word together.
     faults = subject_line_faults(text)
     if faults:
@@ -157,18 +153,16 @@ def _rendered_subject(
 def _content(texts: Texts, built_in: Mapping[str, str]) -> str:
     if texts.content is None:
         raise FlawedTemplateError([Fault("content", "the step has none", "give it one")])
-    text = _rendered("content", texts.content, texts.attributes, built_in)
+    text = _rendered("content", texts.content, texts, built_in)
     if not text.strip():
         fault = Fault("content", "nothing is left of it for this contact", "correct the template")
         raise _failure(texts.content, [fault])
     return text
 
 
-def _rendered(
-    place: str, source: str, attributes: Mapping[str, object], built_in: Mapping[str, str]
-) -> str:
+def _rendered(place: str, source: str, texts: Texts, built_in: Mapping[str, str]) -> str:
     checked = _checked(place, source)
-    values = _values(attributes, built_in, checked.placeholders.used)
+    values = _values(texts.attributes, built_in, checked.placeholders.used)
     try:
         return checked.render(values)
     except DataError as error:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from sendplan.io.documents.headers import subject_line_faults
 from sendplan.io.documents.texts import CONTROL_IN_LINES, character
 from sendplan.io.errors import DataError
-from sendplan.io.messages.templates import BUILT_INS, placeholders, template_faults
+from sendplan.io.messages.templates import BUILT_INS, Placeholders, placeholders, template_faults
 from sendplan.io.messages.unsubscribing import unsubscribe_url, url_faults
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
@@ -77,9 +77,9 @@ def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, st
         flawed = check(source, known if known is not None else _variables(source))
         found += [fault.within(part) for fault in flawed]
         if known is not None and not flawed:
-            for name in sorted(placeholders([source]).required - {*BUILT_INS}):
-                remedy = f"write {{{{ {name}|default('…') }}}}, or give it to them"
-                found += _lacking(connection, sequence_id, part, name, remedy)
+            remedy = "write {{{{ {name}|default('…') }}}}, or give it to them"
+            needed = placeholders([source])
+            found += _lacking(connection, sequence_id, part, needed, remedy)
     if found:
         raise DataError(found, f"texts of sequence {sequence_id}")
 
@@ -103,9 +103,9 @@ def check_unsubscribe_url(connection: Connection, sequence_id: int, url: str) ->
     part = "unsubscribe_url"
     found = [fault.within(part) for fault in url_faults(url, known)]
     if known is not None and not found:
-        for name in sorted(unsubscribe_url(url).placeholders.required - {*BUILT_INS}):
-            remedy = "write {{ token }} instead, or give it to them"
-            found += _lacking(connection, sequence_id, part, name, remedy)
+        remedy = "write {{{{ token }}}} instead, or give it to them"
+        needed = unsubscribe_url(url).placeholders
+        found += _lacking(connection, sequence_id, part, needed, remedy)
     if found:
         raise DataError(found, f"sequence {sequence_id}")
 
@@ -126,12 +126,13 @@ def _variables(source: str) -> Collection[str]:
 
 
 def _lacking(
-    connection: Connection, sequence_id: int, part: str, name: str, remedy: str
+    connection: Connection, sequence_id: int, part: str, needed: Placeholders, remedy: str
 ) -> Iterator[Fault]:
     """Find contacts without a value that a text needs."""
-    row = connection.execute(text(_LACKING), {"sequence": sequence_id, "name": name}).one()
-    if row.contacts:
-        lack = f"1 contact has no '{name}' ({row.email})"
-        if row.contacts > 1:
-            lack = f"{row.contacts:,} contacts have no '{name}' (one is {row.email})"
-        yield Fault(part, lack, remedy)
+    for name in sorted(needed.required - {*BUILT_INS}):
+        row = connection.execute(text(_LACKING), {"sequence": sequence_id, "name": name}).one()
+        if row.contacts:
+            lack = f"1 contact has no '{name}' ({row.email})"
+            if row.contacts > 1:
+                lack = f"{row.contacts:,} contacts have no '{name}' (one is {row.email})"
+            yield Fault(part, lack, remedy.format(name=name))
