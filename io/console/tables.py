@@ -36,6 +36,9 @@ REASONS: dict[str, str] = {
     Reason.MAILBOX_PAUSED: "the thread's mailbox is paused",
     Reason.NO_ACTIVE_MAILBOX: "no active mailbox in the sequence's pool",
     Reason.BEHIND_UNCERTAIN: "an earlier email's fate is uncertain",
+    Reason.NO_NEW_CONTACTS: "the sequence starts no new contacts",
+    Reason.NO_CAPACITY: "no mailbox of the thread has capacity",
+    Reason.BEYOND_HORIZON: "ready only after the 366 days of a plan",
     Reason.NO_ROOM: "no room within the horizon",
     Reason.BEHIND_UNPLACED: "an earlier email of the thread has no slot",
 }

@@ -9,6 +9,7 @@ from sendplan.planner.explain.context import ExplanationContext
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import (
+    MAX_HORIZON_DAYS,
     OCCUPYING,
     EmailStatus,
     EnrollmentStatus,
@@ -187,6 +188,30 @@ def _blocked(context: ExplanationContext, place: int) -> Obstruction | None:
             reason,
             f"Whether {which} of the thread has left is unknown; until then it waits.",
             f"Look for it in the mailbox's sent messages, then `sendplan uncertain {flags}`.",
+        )
+    sequence = row_of(problem.sequences, "sequence", problem.enrollments["sequence_id"].iloc[place])
+    if reason == Reason.NO_NEW_CONTACTS:
+        name = context.sequence_name(sequence)
+        return Obstruction(
+            "unplaced",
+            reason,
+            f"The sequence {name} starts no new contacts: its max_new_per_day is 0.",
+            f'Raise it: `sendplan sequence set "{name}" --max-new-per-day NUMBER`.',
+        )
+    if reason == Reason.NO_CAPACITY:
+        return Obstruction(
+            "unplaced",
+            reason,
+            "No mailbox that it may leave from has capacity on any day of the next year.",
+            "Give one capacity: `sendplan mailbox set MAILBOX --capacity NUMBER`.",
+        )
+    if reason == Reason.BEYOND_HORIZON:
+        return Obstruction(
+            "unplaced",
+            reason,
+            f"It is ready only after the {MAX_HORIZON_DAYS} days that a plan reaches ahead.",
+            "It is planned once it comes nearer; a shorter wait or more sending days bring it"
+            " forward.",
         )
     statuses = set(problem.mailboxes["status"])
     paused = MailboxStatus.PAUSED in statuses

@@ -3,13 +3,13 @@
 All days are indices of the problem's `Horizon`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from sendplan.planner.model.mailbox_capacity import UNLIMITED, MailboxCapacity, fleet_of
-from sendplan.planner.model.stages import NONE, Stages, calendars_of, stages_of
+from sendplan.planner.model.stages import NONE, Stages, calendars_of, first_steps, stages_of
 from sendplan.planner.model.windows import Windows, windows_of
 from sendplan.planner.problem.enrollment_state import EnrollmentState, enrollment_state
 from sendplan.planner.problem.problem import Problem
@@ -169,7 +169,16 @@ def build_instance(problem: Problem) -> Instance:
     )
 
     free = np.equal(reason, np.array(None, dtype=object))
-    blocked = _blocked(stages, stage_of[~free], order[~free], reason[~free])
+    within = np.where(free, stages.ready_by(stage_of, ready, problem.horizon.last), 0)
+    reason[free] = Reason.BEYOND_HORIZON
+    blocked = _blocked(stages, stage_of, order, within, reason)
+    free = within > 0
+    cut = free & (within < stages.remaining[stage_of])
+    if cut.any():
+        remaining = state.remaining.copy()
+        remaining[order[cut]] = first_steps(remaining[order[cut]], within[cut])
+        placeable = replace(state, remaining=remaining)
+        stage_of, stages = stages_of(problem, placeable, sequence, order, calendars)
     kept = order[free]
     contact = _contacts(problem)
     chains = Chains(
@@ -246,10 +255,16 @@ def _threads(
     status = np.append(mailboxes["status"].to_numpy(), np.array([None], dtype=object))
     keeps = (place >= 0) & linked[sequence[order], place] & (status[place] != MailboxStatus.REMOVED)
     has_pool = np.array([len(pool) > 0 for pool in fleet.pools], dtype=bool)
+    sends = np.append((fleet.capacity > 0).any(axis=1), False)
+    pool_sends = np.array([sends[pool].any() for pool in fleet.pools], dtype=bool)
+    starts_none = (problem.sequences["max_new_per_day"] == 0).to_numpy()
 
     reason = np.full(len(order), None, dtype=object)
     if len(order):
-        reason[~keeps & ~has_pool[sequence[order]]] = Reason.NO_ACTIVE_MAILBOX
+        of_order = sequence[order]
+        reason[~np.where(keeps, sends[place], pool_sends[of_order])] = Reason.NO_CAPACITY
+        reason[starts_none[of_order] & ~state.received_any[order]] = Reason.NO_NEW_CONTACTS
+        reason[~keeps & ~has_pool[of_order]] = Reason.NO_ACTIVE_MAILBOX
     reason[keeps & (status[place] == MailboxStatus.PAUSED)] = Reason.MAILBOX_PAUSED
     reason[state.uncertain[order]] = Reason.BEHIND_UNCERTAIN
     return np.where(keeps, place, NONE), reason
@@ -292,10 +307,17 @@ def _first_ready(
 
 
 def _blocked(
-    stages: Stages, stage: np.ndarray, enrollment: np.ndarray, reason: np.ndarray
+    stages: Stages,
+    stage: np.ndarray,
+    enrollment: np.ndarray,
+    within: np.ndarray,
+    reason: np.ndarray,
 ) -> pd.DataFrame:
-    path = stages.path[stage]
-    row, column = np.nonzero(path != NONE)
+    """Return the emails that follow the first `within` of each chain."""
+    some = np.flatnonzero(within < stages.remaining[stage]) if len(stage) else stage
+    path = stages.path[stage[some]]
+    row, column = np.nonzero((path != NONE) & (np.arange(path.shape[1]) >= within[some, None]))
+    enrollment, reason = enrollment[some], reason[some]
     return pd.DataFrame(
         {
             "enrollment": enrollment[row],

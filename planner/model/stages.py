@@ -54,6 +54,49 @@ class Stages:
         """Return, by stage and day, the first sending day on or after it; shape like `sends`."""
         return next_true(self.sends)
 
+    def ready_by(self, stage: np.ndarray, ready: np.ndarray, last: int) -> np.ndarray:
+        """Count the emails that are ready by a day, were each to leave on its ready day.
+
+        Parameters
+        ----------
+        stage, ready : ndarray of int, shape (chains,)
+            Where chains stand, and when their next email is ready.
+        last : int
+            The day.
+
+        Returns
+        -------
+        ndarray of int, shape (chains,)
+            Emails of each chain, from its next one on.
+        """
+        count = (ready <= last).astype(np.int64)
+        for column in range(1, self.path.shape[1]):
+            following = self.path[stage, column]
+            ready = self.ready[following, ready]
+            count += (following != NONE) & (ready <= last)
+        return count
+
+
+def first_steps(remaining: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Keep the first steps of tails.
+
+    Parameters
+    ----------
+    remaining : ndarray of int64, shape (chains,)
+        Steps still to be sent, as bits.
+    count : ndarray of int, shape (chains,)
+        How many of them to keep.
+
+    Returns
+    -------
+    ndarray of int64, shape (chains,)
+        Those steps, as bits.
+    """
+    rest = remaining
+    for taken in range(int(count.max(initial=0))):
+        rest = np.where(taken < count, rest & (rest - 1), rest)
+    return np.asarray(remaining & ~rest)
+
 
 def calendars_of(problem: Problem, state: EnrollmentState, order: np.ndarray) -> list[SendingDays]:
     """Return the sending days of each sequence, from the oldest day that a wait runs from."""

@@ -504,7 +504,7 @@ def blocked_or_not(status: str, capacity: int) -> Frames:
 @pytest.mark.parametrize(
     ("status", "capacity", "words"),
     [
-        ("active", 0, {"no_room", "behind_unplaced"}),
+        ("active", 0, {"no_capacity"}),
         # In flight: bound to the paused mailbox. Not begun: no other mailbox to take.
         ("paused", 5, {"mailbox_paused", "no_active_mailbox"}),
     ],
