@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from sendplan.planner.plan.checker import violations
@@ -9,12 +10,15 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.vocabulary import EmailStatus
 
+KEY = ["enrollment_id", "step_id"]
+
 
 def hold_due(problem: Problem, since: int, until: int, *, one_a_day: bool = True) -> Problem:
     """Fix the emails whose time has just come or is about to come.
 
     They count as claimed: their chains are planned from there, and their rows are left alone. A
-    slot that breaks a rule by now (its mailbox was removed, its window moved) is not fixed.
+    slot that breaks a rule by now (its mailbox was removed, its window moved) is not held, nor is
+    any behind it in its chain: the chain is planned anew from there.
 
     Parameters
     ----------
@@ -38,9 +42,14 @@ def hold_due(problem: Problem, since: int, until: int, *, one_a_day: bool = True
         return problem
     slots = slots_of(rows.iloc[due])
     before = replace(problem, now=int(at[due].min()))
-    broken = violations(before, slots, one_a_day=one_a_day)
-    key = ["enrollment_id", "step_id"]
-    bad = pd.MultiIndex.from_frame(slots[key]).isin(pd.MultiIndex.from_frame(broken[key]))
+    sound = np.ones(len(due), dtype=bool)
+    while sound.any():
+        # Without a slot that breaks a rule, those behind it in its chain break the order of steps.
+        broken = violations(before, slots[sound], one_a_day=one_a_day)
+        if not len(broken):
+            break
+        bad = pd.MultiIndex.from_frame(broken[KEY])
+        sound &= ~pd.MultiIndex.from_frame(slots[KEY]).isin(bad)
     status = rows["status"].to_numpy().copy()
-    status[due[~bad]] = str(EmailStatus.CLAIMED)
+    status[due[sound]] = str(EmailStatus.CLAIMED)
     return replace(problem, scheduled_emails=rows.assign(status=status))
