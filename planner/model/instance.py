@@ -44,7 +44,7 @@ class Chains:
     contact : ndarray of int, shape (chains,)
         Number of the contact; contacts in several enrollments share it.
     not_before : ndarray of int64, shape (chains,)
-        Microsecond after which an email that is in flight lets the next one leave.
+        Microsecond from which an email in flight, or a refusal for now, lets the next one leave.
     offset : ndarray of int, shape (chains + 1,)
         Where each chain's emails begin in arrays over emails.
     """
@@ -188,7 +188,7 @@ def build_instance(problem: Problem) -> Instance:
         mailbox=mailbox[free],
         window=window_of[free],
         contact=contact[kept],
-        not_before=state.in_flight_at[kept] + 1,
+        not_before=np.maximum(state.in_flight_at[kept] + 1, state.retry_at[kept]),
         offset=np.append(0, np.cumsum(stages.remaining[stage_of[free]])),
     )
     return Instance(

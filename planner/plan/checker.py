@@ -44,7 +44,8 @@ def violations(problem: Problem, sends: pd.DataFrame, *, one_a_day: bool = True)
     DataFrame
         One row for each breach: rule, the slot, and a sentence that says what is wrong; empty
         for a sound plan. Rules: ``unknown``, ``twice``, ``idle``, ``capacity``, ``gap``,
-        ``order``, ``ready``, ``window``, ``past``, ``pool``, ``thread``, ``contact``, ``new``.
+        ``order``, ``retry``, ``ready``, ``window``, ``past``, ``pool``, ``thread``, ``contact``,
+        ``new``.
 
     Raises
     ------
@@ -242,6 +243,8 @@ def _order(case: _Case) -> Iterator[pd.DataFrame]:
     day, at, leads = slots["day"].to_numpy(), slots["at"].to_numpy(), case.leads
     before_at = np.where(leads, state.in_flight_at[enrollment], np.roll(at, 1))
     yield case.broken("order", at < before_at, "it leaves before the step before it")
+    early = leads & (at < state.retry_at[enrollment])
+    yield case.broken("retry", early, "it leaves before it may be tried again")
 
     enrollments = case.problem.enrollments
     previous = np.where(leads, state.previous_day[enrollment], np.roll(day, 1))

@@ -32,6 +32,9 @@ class EnrollmentState:
         Day of the newest email, from which the next step's wait runs; `NULL` if none.
     in_flight_at : ndarray of int64, shape (enrollments,)
         Planned time of the email in flight, in microseconds; 0 if none.
+    retry_at : ndarray of int64, shape (enrollments,)
+        Moment before which an email that was not accepted is not tried again, in microseconds;
+        0 if none.
     mailbox_id : ndarray of int64, shape (enrollments,)
         The thread's sender so far; `NULL` if none.
     uncertain, failed : ndarray of bool, shape (enrollments,)
@@ -47,6 +50,7 @@ class EnrollmentState:
     received_any: np.ndarray
     previous_day: np.ndarray
     in_flight_at: np.ndarray
+    retry_at: np.ndarray
     mailbox_id: np.ndarray
     uncertain: np.ndarray
     failed: np.ndarray
@@ -120,6 +124,7 @@ def _worked_out(problem: Problem) -> EnrollmentState:
         received_any=(current != NULL) | (last_sent_day != NULL) | _marked(count, place),
         previous_day=previous_day,
         in_flight_at=in_flight_at,
+        retry_at=_retries(problem),
         mailbox_id=mailbox_id,
         uncertain=_marked(count, place[uncertain]),
         failed=people["id"].isin(failed).to_numpy(),
@@ -178,6 +183,18 @@ def _remaining(
     everything = (np.int64(1) << steps_of.to_numpy()[sequence].astype(np.int64)) - 1
     passed = (np.int64(1) << (point + 1).astype(np.int64)) - 1
     return np.asarray(everything & ~passed & ~received)
+
+
+def _retries(problem: Problem) -> np.ndarray:
+    """Return the moment before which each enrollment's pending emails are not tried again."""
+    emails = problem.scheduled_emails
+    waits = (emails["status"] == EmailStatus.PENDING) & (emails["retry_at"] != NULL)
+    rows = emails[waits.to_numpy()]
+    place = pd.Index(problem.enrollments["id"]).get_indexer(rows["enrollment_id"])
+    known = place >= 0
+    retry_at = np.zeros(len(problem.enrollments), dtype=np.int64)
+    np.maximum.at(retry_at, place[known], rows["retry_at"].to_numpy()[known])
+    return retry_at
 
 
 def _occupying_rows(problem: Problem, zones: np.ndarray) -> pd.DataFrame:

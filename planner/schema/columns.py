@@ -375,7 +375,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "claimed_by": Column("text", "The dispatcher that holds it.", nullable=True, frame=False),
         "lease_until": Column("instant", "Until when it is held.", nullable=True, frame=False),
         "retry_at": Column(
-            "instant", "Not to be claimed before, whatever its slot.", nullable=True, frame=False,
+            "instant", "Not to be claimed before, whatever its slot.", nullable=True,
         ),
     },
     "used": {

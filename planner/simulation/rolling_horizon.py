@@ -231,6 +231,7 @@ class NightlySnapshots:
             "sent_at": self.sent_at[email],
             "plan_run_id": np.full(len(email), _RUN),
             "unplaced_reason": np.full(len(email), None, dtype=object),
+            "retry_at": np.full(len(email), NULL),
             "id": np.full(len(email), NULL),
             "status": status,
         }

@@ -14,6 +14,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import sendplan
+from sendplan.planner.plan.checker import violations
 from sendplan.planner.schema.errors import MethodError
 from sendplan.tests.worlds.problems.methods import METHODS
 from sendplan.tests.worlds.problems.tiny import (
@@ -23,6 +24,7 @@ from sendplan.tests.worlds.problems.tiny import (
     at,
     day,
     days_of,
+    sends_of,
     slots,
     times_of,
     without_slot,
@@ -399,6 +401,23 @@ def test_waits_beyond_the_year_block_what_is_behind_them(method: str) -> None:
     assert days_of(plan) == {1: [0, 366]}
     assert without_slot(plan) == [(1, 13, "beyond_horizon"), (1, 14, "beyond_horizon")]
     assert (plan.cost, plan.blocked, plan.horizon_end) == (0, 2, day(366))
+
+
+@pytest.mark.parametrize(
+    ("retry_at", "days", "first"),
+    [("10:30:00.5", [0, 1], "10:30:01"), ("16:59:59.5", [1, 2], "09:00:00")],
+)
+def test_no_slot_lies_before_a_retry_time(
+    method: str, retry_at: str, days: list[int], first: str
+) -> None:
+    # Not accepted, and tried again no earlier than half past ten; or within the window's last half
+    # second, which has no whole second left. The existing slot, at nine, does not stay.
+    world = World().sequence().mailbox().enroll(1)
+    problem = world.email(1, 11, "pending", 0, "09:00", retry_at=at(0, retry_at)).problem()
+    plan = sendplan.solve(problem, method)
+    assert (days_of(plan), times_of(plan, days[0])) == ({1: days}, [first])
+    assert violations(problem, plan.sends).empty
+    assert violations(problem, sends_of([(1, 11, 5, 0, "09:00:00")]))["rule"].tolist() == ["retry"]
 
 
 def test_a_wait_beyond_the_year_blocks_a_whole_chain(method: str) -> None:

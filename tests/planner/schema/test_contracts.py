@@ -74,6 +74,7 @@ SOUND: dict[str, dict[str, list[Any]]] = {
         "plan_run_id": [None, 1],
         "unplaced_reason": ["no_room", None],
         "status": ["pending", "sent"],
+        "retry_at": [NINE, None],
     },
     "used": {"mailbox_id": [5, 6], "send_day": [date(2026, 3, 2)] * 2, "used": [1, 2]},
     "contact_days": {"contact_id": [5, 6], "send_day": [date(2026, 3, 2)] * 2},
