@@ -290,6 +290,14 @@ def day_of(value: Any) -> str:
     return "–" if value is None or value != value else f"{value:%d %b %Y}"
 
 
+def _slot(row: dict[Any, Any]) -> tuple[str, str, str]:
+    """Write a slot's mailbox, day and time; dashes where an email has none."""
+    if row["send_at"] != row["send_at"]:
+        return "–", "–", "–"
+    day, at = f"{row['send_day']:%Y-%m-%d}", f"{row['send_at']:%Y-%m-%d %H:%M:%S}"
+    return str(row["mailbox_id"]), day, at
+
+
 def show_findings(findings: "CheckResult") -> None:
     """Print what `check` found."""
     console = Console(highlight=False)
@@ -314,9 +322,7 @@ def show_findings(findings: "CheckResult") -> None:
                 row["rule"],
                 str(row["enrollment_id"]),
                 str(row["step_id"]),
-                str(row["mailbox_id"]),
-                f"{row['send_day']:%Y-%m-%d}",
-                f"{row['send_at']:%Y-%m-%d %H:%M:%S}",
+                *_slot(row),
             ]
             for row in found.head(SHOWN_VIOLATIONS).to_dict("records")
         ],

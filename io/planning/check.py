@@ -4,13 +4,20 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.snapshot.load import load
+from sendplan.io.snapshot.requests import reached_sequences
 from sendplan.planner.plan.checker import violations
+from sendplan.planner.plan.left_out import as_planned, left_out
+from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.problem import Problem
 from sendplan.planner.problem.slots import slots_of, standing_rows
+from sendplan.planner.schema.dates import to_microseconds
+from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import EmailStatus
 
 
@@ -25,7 +32,8 @@ class CheckResult:
     emails : int
         Slots looked at.
     violations : DataFrame
-        See `sendplan.planner.plan.checker.violations`.
+        See `sendplan.planner.plan.checker.violations`; of the rule ``left_out``, and without a
+        slot, those of `sendplan.planner.plan.left_out`.
     """
 
     as_of: dt.datetime
@@ -40,9 +48,11 @@ class CheckResult:
                 {
                     "enrollment_id": int(row["enrollment_id"]),
                     "step_id": int(row["step_id"]),
-                    "mailbox_id": int(row["mailbox_id"]),
-                    "send_day": row["send_day"].date().isoformat(),
-                    "send_at": row["send_at"].isoformat(),
+                    "mailbox_id": None if pd.isna(row["mailbox_id"]) else int(row["mailbox_id"]),
+                    "send_day": None
+                    if pd.isna(row["send_day"])
+                    else row["send_day"].date().isoformat(),
+                    "send_at": None if pd.isna(row["send_at"]) else row["send_at"].isoformat(),
                     "detail": row["detail"],
                 }
             )
@@ -55,7 +65,7 @@ class CheckResult:
 
 
 RUNS = f"""
-    SELECT id, as_of FROM plan_runs
+    SELECT id, as_of, (parameters ->> 'horizon_days')::integer AS horizon_days FROM plan_runs
     WHERE as_of IS NOT NULL
       AND id IN (SELECT DISTINCT plan_run_id FROM scheduled_emails
                  WHERE status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL)
@@ -83,16 +93,46 @@ def check(engine: Engine, now: dt.datetime) -> CheckResult:
         Empty for a sound plan.
     """
     with translated_errors("reading the plan's moment"), engine.connect() as connection:
-        runs = {row.id: row.as_of for row in connection.execute(text(RUNS))}
-        one_a_day = connection.scalar(text(CONTACT_RULE))
+        listed = connection.execute(text(RUNS)).all()
+        one_a_day = connection.scalar(text(CONTACT_RULE)) is not False
+    runs = {row.id: row.as_of for row in listed}
     as_of = min(runs.values(), default=now)
-    problem = load(engine, as_of).problem(as_of)
+    snapshot = load(engine, as_of)
+    problem = as_planned(snapshot.problem(as_of))
+    with translated_errors("finding what is queued"), engine.connect() as connection:
+        reached = reached_sequences(connection, snapshot.requests)
     rows = problem.scheduled_emails.iloc[standing_rows(problem)]
     sends = slots_of(rows)
-    found = violations(problem, sends, one_a_day=one_a_day is not False)
+    found = violations(problem, sends, one_a_day=one_a_day)
+    found = found[~_awaited(problem, found, reached)]
     # Each slot must have lain ahead of the run that gave it, which may be later than the oldest.
     given = pd.to_datetime(rows["plan_run_id"].map(runs), utc=True)
     past = sends[sends["send_at"].to_numpy() < given.to_numpy()]
     past = past.assign(rule="past", detail="it lay in the past when it was planned")
     found = pd.concat([found[found["rule"] != "past"], past[found.columns]], ignore_index=True)
+    horizon = min(
+        (row.horizon_days for row in listed if row.horizon_days is not None), default=None
+    )
+    parameters = Parameters(horizon_days=horizon, one_a_day=one_a_day)
+    out = left_out(problem, parameters, to_microseconds(now))
+    out = out[~_of_sequences(problem, out, reached)].assign(rule="left_out")
+    found = pd.concat([found, out], ignore_index=True).astype({"mailbox_id": "Int64"})
     return CheckResult(as_of, len(sends), found)
+
+
+def _awaited(problem: Problem, found: pd.DataFrame, reached: frozenset[int]) -> np.ndarray:
+    """Tell which breaches only wait for a recalculation.
+
+    An email that was not accepted, or did not leave, has lost its slot; those behind it keep theirs
+    until the recalculation that is queued.
+    """
+    rows = problem.scheduled_emails
+    lost = rows[(rows["status"] == EmailStatus.PENDING) & (rows["plan_run_id"] == NULL)]
+    behind = found["enrollment_id"].isin(lost["enrollment_id"]).to_numpy()
+    order = (found["rule"] == "order").to_numpy()
+    return np.asarray(order & behind & _of_sequences(problem, found, reached))
+
+
+def _of_sequences(problem: Problem, found: pd.DataFrame, reached: frozenset[int]) -> np.ndarray:
+    sequence = problem.enrollments.set_index("id")["sequence_id"]
+    return np.asarray(found["enrollment_id"].map(sequence).isin(reached).to_numpy())
