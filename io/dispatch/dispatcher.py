@@ -237,7 +237,7 @@ class _Dispatcher:
                 self._clock(),
                 limit,
                 lambda mailbox_id: self._queue(mailbox_id).room,
-                busy.union(self._sender.hold_due()),
+                busy.union(self._sender.held()),
             )
         with self._counting:
             self._in_hand += len(claimed.claims) + len(claimed.exhausted)

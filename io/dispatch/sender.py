@@ -71,7 +71,7 @@ class Sender:
         self._held: dict[int, float] = {}
         self._hostname = socket.gethostname()
 
-    def hold_due(self) -> list[int]:
+    def held(self) -> list[int]:
         """Return the mailboxes that are on hold now."""
         now = time.monotonic()
         return [mailbox_id for mailbox_id, until in list(self._held.items()) if until > now]

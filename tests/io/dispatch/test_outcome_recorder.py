@@ -100,7 +100,7 @@ def blocked(engine: Engine, count: int = 1) -> list[int]:
 
 
 @contextmanager
-def hold_due(engine: Engine, key: int, table: str = "scheduled_emails") -> Iterator[Connection]:
+def held(engine: Engine, key: int, table: str = "scheduled_emails") -> Iterator[Connection]:
     """Lock a row, so that its writers wait until the end of the block."""
     with engine.begin() as connection:
         connection.execute(text(f"SELECT FROM {table} WHERE id = {key} FOR UPDATE"))
@@ -202,7 +202,7 @@ def test_many_are_written_at_once(
 ) -> None:
     with OutcomeRecorder(engine, LEASE, written) as book:
         begin_all(book, claims)
-        with hold_due(engine, 1):
+        with held(engine, 1):
             book.end(claims[1], SENT, LEFT)
             blocked(engine)
             # These gather while the first one waits.
@@ -219,7 +219,7 @@ def test_emails_begin_while_ends_wait(
 ) -> None:
     with OutcomeRecorder(engine, LEASE, written) as book:
         assert book.begin(claims[1])
-        with hold_due(engine, 1, "enrollments"):
+        with held(engine, 1, "enrollments"):
             book.end(claims[1], SENT, LEFT)
             blocked(engine)
             assert book.begin(claims[2])
@@ -258,7 +258,7 @@ def test_what_the_database_refuses_holds_up_no_other(
         with OutcomeRecorder(engine, LEASE, written) as book:
             begin_all(book, claims)
             run_sql(engine, REFUSES.format(table=table, also=also))
-            with hold_due(engine, 1):
+            with held(engine, 1):
                 for key in range(1, COUNT + 1):
                     book.end(claims[key], SENT, LEFT)
                 blocked(engine)
@@ -296,7 +296,7 @@ def test_nothing_leaves_whose_commit_was_not_heard(
     engine: Engine, claims: dict[int, Claim], written: Written
 ) -> None:
     with OutcomeRecorder(engine, LEASE, written) as book, ThreadPoolExecutor(1) as pool:
-        with hold_due(engine, 1):
+        with held(engine, 1):
             answer = pool.submit(book.begin, claims[1])
             terminate(engine, blocked(engine))
             assert answer.result(PATIENCE) is False
@@ -314,7 +314,7 @@ def test_what_was_tried_is_written_down_after_the_database_was_away(
     outcome = Outcome(verdict, "as the server says")
     with OutcomeRecorder(engine, LEASE, written) as book:
         begin_all(book, claims)
-        with hold_due(engine, 1):
+        with held(engine, 1):
             for key in range(1, COUNT + 1):
                 book.end(claims[key], outcome, LEFT)
             terminate(engine, blocked(engine))
@@ -373,7 +373,7 @@ def test_who_waits_too_long_for_its_turn_does_not_leave(
 ) -> None:
     short = timedelta(seconds=1)
     with OutcomeRecorder(engine, short, written) as book, ThreadPoolExecutor(2) as pool:
-        with hold_due(engine, 1):
+        with held(engine, 1):
             being_written = pool.submit(book.begin, claims[1])
             blocked(engine)
             # Behind the other one, which takes longer than half a lease.

@@ -170,7 +170,7 @@ def test_a_worker_killed_while_it_publishes_a_part(
     plan, printed = expected(four)
     urls = {name: secret(module_database_url, application_name=name) for name in ("carla", "dora")}
     with (
-        hold_due(four, 2, at_commit=False) as let_go,
+        held(four, 2, at_commit=False) as let_go,
         four.connect() as watcher,
         cluster.workers(**urls),
         planned_on(cluster, module_database_url) as process,

@@ -686,7 +686,7 @@ def test_a_process_killed_while_it_publishes_a_part(
     Meanwhile the part is given out again: it waits until that is decided.
     """
     with (
-        hold_due(four, 2, at_commit=at_commit) as let_go,
+        held(four, 2, at_commit=at_commit) as let_go,
         four.connect() as watcher,
         planning_with_one_process(four) as planning,
     ):
@@ -708,7 +708,7 @@ def test_the_next_planner_takes_over_from_one_that_was_killed(
     undisturbed: list[Any], four: Engine, module_database_url: str, at_commit: bool
 ) -> None:
     with (
-        hold_due(four, 2, at_commit=at_commit) as let_go,
+        held(four, 2, at_commit=at_commit) as let_go,
         four.connect() as watcher,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -798,7 +798,7 @@ def test_ctrl_c_ends_what_has_begun_and_no_more(
 ) -> None:
     """The terminal sends it to every process. The one at work publishes its part."""
     with (
-        hold_due(four, 1, at_commit=False) as let_go,
+        held(four, 1, at_commit=False) as let_go,
         four.connect() as watcher,
         command(module_database_url, *PLAN, "--workers", "1") as process,
     ):

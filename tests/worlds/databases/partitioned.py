@@ -105,7 +105,7 @@ def here(
 
 
 @contextmanager
-def hold_due(engine: Engine, sequence: int, *, at_commit: bool) -> Iterator[Callable[[], None]]:
+def held(engine: Engine, sequence: int, *, at_commit: bool) -> Iterator[Callable[[], None]]:
     """Hold publishers of emails of a sequence, until the block ends or lets go.
 
     Parameters
