@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.snapshot.load import load
-from sendplan.io.snapshot.requests import reached_sequences
+from sendplan.io.snapshot.requests import reach_of
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.plan.left_out import as_planned, left_out
 from sendplan.planner.problem.parameters import Parameters
@@ -100,7 +100,8 @@ def check(engine: Engine, now: dt.datetime) -> CheckResult:
     snapshot = load(engine, as_of)
     problem = as_planned(snapshot.problem(as_of))
     with translated_errors("finding what is queued"), engine.connect() as connection:
-        reached = reached_sequences(connection, snapshot.requests)
+        requests = snapshot.requests
+        reached = reach_of(connection, requests.sequence_ids, requests.mailbox_ids)
     rows = problem.scheduled_emails.iloc[standing_rows(problem)]
     sends = slots_of(rows)
     found = violations(problem, sends, one_a_day=one_a_day)
