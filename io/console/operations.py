@@ -32,11 +32,7 @@ def show_status(status: "Status") -> None:
     if run is None:
         console.print("Nothing has been planned yet; run `sendplan plan`.")
     else:
-        console.print(
-            f"Last {run['kind']} run, {run['id']}, as of {run['as_of']:%a %d %b %Y %H:%M} UTC"
-            f" ({run['method']}, {run['status']}): {run['emails']:,} emails,"
-            f" {run['late_follow_ups']:,} late follow-ups, finished {day_of(run['finish_day'])}."
-        )
+        console.print(_run(run), markup=False)
     if status.queued_changes:
         console.print(
             f"Queued: {counted(status.queued_changes, 'change')}; `sendplan recalc` re-plans what"
@@ -90,6 +86,34 @@ def show_status(status: "Status") -> None:
         _print_all_mailboxes(console, status.mailboxes)
     _print_paused(console, status.paused)
     print_unplaced(console, [(row["reason"], row["emails"]) for row in status.unplaced])
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    """Return what the newest run has come to, as one sentence or two."""
+    moment = f", as of {run['as_of']:%a %d %b %Y %H:%M} UTC" if run["as_of"] else ""
+    name = f"{run['kind']} run, {run['id']}{moment}"
+    if run["state"] == "finished":
+        emails, late = (_number(run[column]) for column in ("emails", "late_follow_ups"))
+        return (
+            f"Last {name} ({run['method'] or '–'}, {run['status'] or '–'}): {emails} emails,"
+            f" {late} late follow-ups, finished {day_of(run['finish_day'])}."
+        )
+    written = f"{_number(run['rows_changed'])} rows are written"
+    if isinstance(run["parts"], int):
+        written = f"{run['parts_published']:,} of {run['parts']:,} parts are published"
+        if run["state"] == "unfinished" and run["rows_changed"] is not None:
+            written += f", {run['rows_changed']:,} rows changed"
+    if run["state"] == "running":
+        return f"The {name}, is under way: {written}."
+    again = "recalc" if run["kind"] == "recalc" else "plan"
+    return (
+        f"The last {name}, did not finish: {written}, and stand; the others are as they were."
+        f" Run `sendplan {again}` again."
+    )
+
+
+def _number(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
 
 
 def _print_dispatching(console: Console, status: "Status") -> None:

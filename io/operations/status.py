@@ -2,11 +2,13 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
+from sendplan.io.database.planner_lock_key import lock_is_held
 from sendplan.io.snapshot.requests import pending_requests
 from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
@@ -21,11 +23,26 @@ from sendplan.planner.schema.vocabulary import (
 LATE_SECONDS = 60
 """How long after its slot an email is late; after `GRACE_SECONDS` it is overdue."""
 
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    FINISHED = "finished"
+    RUNNING = "running"
+    UNFINISHED = "unfinished"
+    """It was interrupted or killed, or something failed; what it had published stands."""
+
+
 EMAILS = "SELECT status, count(*) AS emails FROM scheduled_emails GROUP BY status ORDER BY status"
 
-LAST_RUN = """
-    SELECT id, kind, as_of, finished_at, method, status, cost, lower_bound, emails, unplaced,
-           blocked, late_follow_ups, finish_day, moved, rows_changed
+LAST_RUN = f"""
+    SELECT id, kind, started_at, as_of, finished_at,
+           CASE WHEN finished_at IS NOT NULL THEN '{RunState.FINISHED}'
+                WHEN publishing AND {lock_is_held()} THEN '{RunState.RUNNING}'
+                ELSE '{RunState.UNFINISHED}' END AS state,
+           method, status, cost, lower_bound, emails, unplaced, blocked, late_follow_ups,
+           finish_day, moved, rows_changed, parameters -> 'parts' AS parts,
+           (SELECT count(*) FROM plan_run_parts WHERE run_id = plan_runs.id) AS parts_published
     FROM plan_runs ORDER BY id DESC LIMIT 1
 """
 
@@ -115,7 +132,9 @@ class Status:
     next_at : aware datetime or None
         When the next one leaves.
     last_run : dict or None
-        The newest row of ``plan_runs``.
+        The newest row of ``plan_runs``, with its ``state``, a word of `RunState`, and for one
+        that is planned part by part the number of parts and of those that are published. A run
+        has no figures before it is finished, unless it is a recalculation.
     queued_changes : int
         Changes that no plan has seen yet.
     sequences, mailboxes, unplaced : list of dict

@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine
 
+from sendplan.io.errors import SendplanError
 from sendplan.io.planning.executors import Workplace, processes
 from sendplan.io.planning.partitioned_run import plan_in_parts
 from sendplan.io.planning.run import Clock, Report, Run, WallClock, planned
-from sendplan.io.publish.planner_lock import planner_lock
+from sendplan.io.publish.planner_lock import PlannerSession, planner_lock
 from sendplan.io.publish.run_records import OvertakenError, RunRecord
 from sendplan.io.publish.store import store, tidy
 from sendplan.io.snapshot.load import Snapshot, load
@@ -22,6 +23,12 @@ from sendplan.planner.schema.vocabulary import Termination
 
 ATTEMPTS = 4
 """How often a run starts over when what it planned from has changed under it."""
+
+
+class PartsStayError(SendplanError):
+    """What an interrupted run in parts has published cannot be discarded, as was asked for."""
+
+    exit_code = 2
 
 
 def run_plan(
@@ -36,6 +43,7 @@ def run_plan(
     progress: Callable[[SearchProgress], None] = lambda step: None,
     done: Callable[[int, int], None] = lambda done, total: None,
     keep: Callable[[Plan], bool] = lambda plan: False,
+    revocable: bool = False,
 ) -> Run:
     """Plan the pending work of a database and publish the plan.
 
@@ -65,6 +73,9 @@ def run_plan(
     keep : callable
         Asked whether a plan that Ctrl-C has interrupted is to be stored; parts that have been
         published are.
+    revocable : bool
+        Whether it is a condition that an interrupted run leaves nothing behind, which rules parts
+        out.
 
     Returns
     -------
@@ -81,32 +92,51 @@ def run_plan(
         If the checker found a broken rule; nothing was written.
     OvertakenError
         If the tables changed under every attempt; nothing was written.
+    PartsStayError
+        If the work is planned in parts, and was to be revocable; nothing was planned.
     PartsMissingError
         If only some parts could be planned; these are published.
     ExecutorError
         If those who plan the parts cannot be reached.
+    LockLostError
+        If the session that holds the planner's lock has ended; nothing was written since.
     DatabaseError
         If the database failed; nothing was written but whole parts.
     """
     clock = Clock(report)
-    with nullcontext() if dry_run else planner_lock(engine):
+    with nullcontext() if dry_run else planner_lock(engine) as session:
         partition = divide(engine, part_size)
         if workplace is None and len(partition.parts) > 1:
             workplace = processes(min(parameters.workers, len(partition.parts)))
         if workplace is not None:
+            if revocable and not dry_run:
+                raise PartsStayError(
+                    f"{len(partition.parts)} parts are each stored as soon as they are planned, so"
+                    " that Ctrl-C cannot discard them: leave out --on-interrupt discard, or plan"
+                    " all in one part with a larger --part-size and no --executor."
+                )
             report("parts")
             return plan_in_parts(
-                engine, now, parameters, partition, workplace, clock, dry_run=dry_run, done=done
+                engine,
+                session,
+                now,
+                parameters,
+                partition,
+                workplace,
+                clock,
+                part_size=part_size,
+                done=done,
             )
         watch = WallClock(parameters, progress)
-        if dry_run:
+        if session is None:
             _, plan = planned(_loaded(engine, now, clock), now, parameters, clock, watch)
             return Run(plan.summary(), None, clock.total(), plan)
-        return _at_once(engine, now, parameters, clock, progress, keep)
+        return _at_once(engine, session, now, parameters, clock, progress, keep)
 
 
 def _at_once(
     engine: Engine,
+    session: PlannerSession,
     now: dt.datetime,
     parameters: Parameters,
     clock: Clock,
@@ -124,7 +154,7 @@ def _at_once(
         clock.enter("store")
         try:
             record = RunRecord("plan", started_at, asdict(parameters), clock.seconds, watch.steps)
-            published = store(engine, snapshot, problem, plan, record)
+            published = store(session.proven(), snapshot, problem, plan, record)
             tidy(engine, published)
         except OvertakenError as error:
             if attempt == ATTEMPTS:

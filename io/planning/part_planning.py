@@ -30,6 +30,10 @@ DATABASE_VARIABLE = "SENDPLAN_DATABASE_URL"
 """Where processes on other machines find the database: a URL may hold a password."""
 
 
+class StaleDivisionError(OvertakenError):
+    """A part shares mailboxes or contacts with another by now: the work must be divided anew."""
+
+
 @dataclass(frozen=True)
 class PartJob:
     """What a worker is told.
@@ -48,6 +52,8 @@ class PartJob:
         Whose database it is.
     strays : tuple of int or None
         See `sendplan.io.snapshot.partition.Partition`.
+    planner : int or None
+        The process of the server that holds the planner's lock; None for a dry run.
     url : str or None
         The database, for who runs beside us; None for what `DATABASE_VARIABLE` says over there.
     """
@@ -59,6 +65,7 @@ class PartJob:
     installation: uuid.UUID
     strays: tuple[int, ...] | None = field(default=None, repr=False)
     url: str | None = field(default=None, repr=False)
+    planner: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,8 @@ def plan_part(job: PartJob) -> PlannedPart:
         If the tables hold what cannot be planned.
     UnsoundPlanError
         If the checker found a broken rule; the part was not written.
+    StaleDivisionError
+        If it shares mailboxes or contacts with another part; the part was not written.
     OvertakenError
         If the tables changed under every attempt; the part was not written.
     SupersededError
@@ -130,6 +139,8 @@ def plan_part(job: PartJob) -> PlannedPart:
             return known
         try:
             return _planned(engine, job)
+        except StaleDivisionError:
+            raise
         except OvertakenError as error:
             if attempt == ATTEMPTS:
                 raise OvertakenError(
@@ -147,9 +158,12 @@ def _planned(engine: Engine, job: PartJob) -> PlannedPart:
     problem, plan = planned(snapshot, job.now, job.parameters, clock, watch)
     if job.run_id is None:
         return PlannedPart(plan.summary(), None, clock.seconds)
-    record = PartRecord(job.run_id, job.part.number, job.part.sequence_ids, clock.seconds)
+    record = PartRecord(
+        job.run_id, job.part.number, job.planner, job.part.sequence_ids, clock.seconds
+    )
     clock.enter("store")
-    published = store(engine, snapshot, problem, plan, record)
+    with translated_errors("storing the part"), engine.connect() as connection:
+        published = store(connection, snapshot, problem, plan, record)
     clock.leave("store")
     return PlannedPart(plan.summary(), published, clock.seconds)
 
@@ -159,7 +173,7 @@ def _snapshot(engine: Engine, job: PartJob) -> Snapshot:
         # Not looked at again when the part is published: a part that comes to share a contact later
         # sees so when it is read.
         if not stands_alone(connection, job.part.sequence_ids):
-            raise OvertakenError(
+            raise StaleDivisionError(
                 "Links or enrollments have changed since the work was divided, so that it shares"
                 " mailboxes or contacts with another part."
             )

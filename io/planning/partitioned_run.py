@@ -1,7 +1,7 @@
 """The run that is planned part by part: who coordinates moves identifiers and figures only."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from dataclasses import asdict, replace
 
@@ -10,24 +10,37 @@ from sqlalchemy import Engine
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
 from sendplan.io.planning.executors import ExecutorError, Workplace, is_lost
-from sendplan.io.planning.part_planning import PartJob, PlannedPart, installation_of, plan_part
+from sendplan.io.planning.part_planning import (
+    PartJob,
+    PlannedPart,
+    StaleDivisionError,
+    installation_of,
+    plan_part,
+)
 from sendplan.io.planning.run import Clock, Run
+from sendplan.io.publish.planner_lock import PlannerSession
 from sendplan.io.publish.run_records import (
     Published,
     RunRecord,
     abandon_run,
     close_run,
     enter_figures,
+    enter_parts,
     open_run,
 )
 from sendplan.io.publish.store import tidy
-from sendplan.io.snapshot.partition import Part, Partition
+from sendplan.io.snapshot.partition import PART_SIZE, Part, Partition, divide_again
 from sendplan.io.snapshot.requests import clear_requests
 from sendplan.planner.plan.summary import merge_summaries
 from sendplan.planner.problem.parameters import Parameters
 
 ROUNDS = 4
 """How often parts are given out, if those who had them are lost."""
+
+DIVISIONS = 4
+"""How often the work is divided anew, if it changes while its parts are planned."""
+
+Done = Callable[[int, int], None]
 
 
 class PartsMissingError(SendplanError):
@@ -36,24 +49,30 @@ class PartsMissingError(SendplanError):
 
 def plan_in_parts(
     engine: Engine,
+    session: PlannerSession | None,
     now: dt.datetime,
     parameters: Parameters,
     partition: Partition,
     workplace: Workplace,
     clock: Clock,
     *,
-    dry_run: bool,
-    done: Callable[[int, int], None] = lambda done, total: None,
+    part_size: int = PART_SIZE,
+    done: Done = lambda done, total: None,
 ) -> Run:
     """Have parts planned and published, and bring together what came of them.
 
     Each part is published whole or not at all, as soon as it is planned. A part whose worker is
-    lost is given to another; if it had been published already, that is found out.
+    lost is given to another; if it had been published already, that is found out. Parts that come
+    to share mailboxes or contacts are divided anew, with all that they share them with.
+
+    The first Ctrl-C lets the parts at work end, the second one drops them.
 
     Parameters
     ----------
     engine : Engine
-        The database; for who holds the planner's lock, unless nothing is written.
+        The database.
+    session : PlannerSession or None
+        Of the planner's lock; None for a dry run, which plans and checks, but writes nothing.
     now : aware datetime
         The moment of planning.
     parameters : Parameters
@@ -65,8 +84,8 @@ def plan_in_parts(
         Where they are planned.
     clock : Clock
         Since when the run takes time.
-    dry_run : bool
-        Plan and check, but write nothing.
+    part_size : int
+        Active enrollments of a part, for dividing anew.
     done : callable
         Told how many parts are done, and of how many.
 
@@ -82,46 +101,69 @@ def plan_in_parts(
         the only one and nothing was published.
     ExecutorError
         If the executor cannot be reached.
+    LockLostError
+        If the session that holds the planner's lock has ended; no part was published since.
     DatabaseError
         If the database failed.
     """
-    record = RunRecord("plan", dt.datetime.now(dt.UTC), asdict(parameters), clock.seconds)
+    started_at = dt.datetime.now(dt.UTC)
+    how = asdict(parameters) | {"parts": len(partition.parts)}
     # Local processes get the password too, over a pipe; others have their own way.
     url = engine.url.render_as_string(hide_password=False) if workplace.near else None
     total = sum(part.enrollments for part in partition.parts)
     installation = installation_of(engine)
     run_id = None
-    if not dry_run:
-        with translated_errors("opening the run"), engine.begin() as connection:
+    if session is not None:
+        record = RunRecord("plan", started_at, how, clock.seconds)
+        connection = session.proven()
+        with translated_errors("opening the run"), connection.begin():
             run_id = open_run(connection, record, now)
-    jobs = [
-        PartJob(
-            part,
-            run_id,
-            now,
-            _share(parameters, part, total),
-            installation,
-            partition.strays,
-            url,
-        )
-        for part in partition.parts
-    ]
+
+    def jobs(partition: Partition) -> list[PartJob]:
+        return [
+            PartJob(
+                part,
+                run_id,
+                now,
+                _share(parameters, part, total),
+                installation,
+                partition.strays,
+                url,
+                None if session is None else session.pid,
+            )
+            for part in partition.parts
+        ]
+
     finished = False
+    parts = _Parts(jobs(partition), workplace, clock, done)
     try:
-        found = _all_planned(jobs, workplace, done)
+        parts.plan()
+        for _ in range(DIVISIONS):
+            if not parts.stale:
+                break
+            clock.report("again for some parts, since links or enrollments changed meanwhile")
+            known = [job.part for job in parts.jobs]
+            anew = divide_again(engine, part_size, known, parts.stale)
+            if run_id is not None:
+                with translated_errors("opening the run"), engine.begin() as connection:
+                    enter_parts(connection, run_id, max(part.number for part in anew.parts))
+            parts.replace(jobs(anew))
+            parts.plan()
+        parts.refuse_failed()
+        found = [parts.found[job.part.number] for job in parts.jobs]
         summary = merge_summaries([part.summary for part in found])
         for part in found:
             for phase, seconds in part.seconds.items():
                 clock.seconds[phase] += seconds
-        if run_id is None:
+        if session is None or run_id is None:
             return Run(summary, None, clock.total())
-        written = [part.published for part in found if part.published]
         published = Published(
             run_id,
-            sum(each.rows_changed for each in written),
-            sum(each.skipped for each in written),
+            sum(each.rows_changed for each in parts.written),
+            sum(each.skipped for each in parts.written),
         )
-        with translated_errors("closing the run"), engine.begin() as connection:
+        connection = session.proven()
+        with translated_errors("closing the run"), connection.begin():
             enter_figures(connection, run_id, summary)
             clear_requests(connection, partition.requests.ids)
             close_run(connection, published, clock.seconds, finished=True)
@@ -139,69 +181,127 @@ def _share(parameters: Parameters, part: Part, total: int) -> Parameters:
     return replace(parameters, time_limit=parameters.time_limit * share, workers=1)
 
 
-def _all_planned(
-    jobs: Sequence[PartJob], workplace: Workplace, done: Callable[[int, int], None]
-) -> list[PlannedPart]:
-    """Give parts out until all are planned; return them in their order."""
-    found: dict[int, PlannedPart] = {}
-    failed: dict[int, SendplanError] = {}
-    waiting = list(jobs)
-    for _ in range(ROUNDS):
+class _Parts:
+    """The parts of a run: which are wanted, and what came of them."""
+
+    def __init__(
+        self, jobs: Sequence[PartJob], workplace: Workplace, clock: Clock, done: Done
+    ) -> None:
+        self.jobs = list(jobs)
+        self.workplace = workplace
+        self.clock = clock
+        self.done = done
+        self.found: dict[int, PlannedPart] = {}
+        self.failed: dict[int, SendplanError] = {}
+        self.written: list[Published] = []
+
+    @property
+    def stale(self) -> list[Part]:
+        """Those that stand alone no more."""
+        failed = {
+            number for number, error in self.failed.items() if isinstance(error, StaleDivisionError)
+        }
+        return [job.part for job in self.jobs if job.part.number in failed]
+
+    def replace(self, jobs: Sequence[PartJob]) -> None:
+        """Plan others instead of all parts that share sequences with them, and the stale ones."""
+        again = frozenset[int]().union(*(job.part.sequence_ids for job in jobs))
+        replaced = {part.number for part in self.stale} | {
+            job.part.number for job in self.jobs if job.part.sequence_ids & again
+        }
+        for number in replaced:
+            self.found.pop(number, None)
+            self.failed.pop(number, None)
+        self.jobs = [job for job in self.jobs if job.part.number not in replaced] + list(jobs)
+
+    def plan(self) -> None:
+        """Give parts out until all have been planned or refused."""
         lost: dict[int, Exception] = {}
-        with workplace.open() as executor:
-            try:
-                for number, future in _given_out(executor, waiting):
-                    try:
-                        found[number] = future.result()
-                    except SendplanError as error:
-                        failed[number] = error
-                    except Exception as error:
-                        if not is_lost(error):
-                            raise
-                        lost[number] = error
-                    done(len(found), len(jobs))
-            except KeyboardInterrupt:
-                raise PartsMissingError(
-                    f"Interrupted: {len(found)} of {len(jobs)} parts are planned, and those at work"
-                    " end what they have begun. The others stay as they were."
-                ) from None
-        waiting = [job for job in waiting if job.part.number in lost]
-        if not waiting:
-            break
-    else:
+        for _ in range(ROUNDS):
+            lost = self._given_out()
+            if not lost:
+                return
         raise ExecutorError(
-            f"{len(waiting)} of {len(jobs)} parts were lost with their workers {ROUNDS} times in a"
-            f" row, and stay as they were; {len(found)} are planned. The last reason:"
-            f" {lost[waiting[0].part.number]}"
+            f"{len(lost)} of {len(self.jobs)} parts were lost with their workers {ROUNDS} times in"
+            f" a row, and stay as they were; {len(self.found)} are planned. The last reason:"
+            f" {lost[min(lost)]}"
         )
-    if failed:
-        _refuse(failed, found, len(jobs))
-    return [found[job.part.number] for job in jobs]
 
+    def _given_out(self) -> dict[int, Exception]:
+        """Give out the parts that have no end yet; return those that were lost, and why."""
+        waiting = [
+            job
+            for job in self.jobs
+            if job.part.number not in self.found and job.part.number not in self.failed
+        ]
+        lost: dict[int, Exception] = {}
+        with self.workplace.open() as executor:
+            futures = {}
+            try:
+                for job in waiting:
+                    futures[_submitted(executor, job)] = job.part.number
+                for future in as_completed(futures):
+                    self._take(futures[future], future, lost)
+            except KeyboardInterrupt:
+                self._end(executor)
+                for future, number in futures.items():
+                    if number not in self.found and future.done() and not future.cancelled():
+                        self._take(number, future, lost)
+                raise PartsMissingError(
+                    f"Interrupted: {len(self.found)} of {len(self.jobs)} parts are planned. The"
+                    " others stay as they were."
+                ) from None
+        return lost
 
-def _given_out(
-    executor: Executor, jobs: Sequence[PartJob]
-) -> Iterator[tuple[int, Future[PlannedPart]]]:
-    """Give out parts, and give each with its number once it is over."""
-    numbers: dict[Future[PlannedPart], int] = {}
-    for job in jobs:
+    def _take(self, number: int, future: Future[PlannedPart], lost: dict[int, Exception]) -> None:
+        """Take what came of a part."""
         try:
-            future = executor.submit(plan_part, job)
-        except BrokenExecutor as error:
-            future = Future()
-            future.set_exception(error)
-        numbers[future] = job.part.number
-    for future in as_completed(numbers):
-        yield numbers[future], future
+            part = future.result()
+        except SendplanError as error:
+            self.failed[number] = error
+        except Exception as error:
+            if not is_lost(error):
+                raise
+            lost[number] = error
+        else:
+            self.found[number] = part
+            if part.published is not None:
+                self.written.append(part.published)
+        self.done(len(self.found), len(self.jobs))
+
+    def _end(self, executor: Executor) -> None:
+        """Let the parts at work end, unless told again that it is to be at once."""
+        so_far = f"Interrupted: {len(self.found)} of {len(self.jobs)} parts are planned"
+        if not self.workplace.near:
+            self.clock.report(f"{so_far}; those at work elsewhere are dropped")
+            return
+        self.clock.report(f"{so_far}; those at work are finished first. Ctrl-C again drops them")
+        try:
+            executor.shutdown(cancel_futures=True)
+        except KeyboardInterrupt:
+            self.clock.report("Dropping the parts at work")
+            self.workplace.drop()
+            executor.shutdown(cancel_futures=True)
+
+    def refuse_failed(self) -> None:
+        """Raise what is to be said of parts that could not be planned, if there are any."""
+        if not self.failed:
+            return
+        first = self.failed[min(self.failed)]
+        if not self.written:
+            raise first
+        error = PartsMissingError(
+            f"{len(self.failed)} of {len(self.jobs)} parts could not be planned and stay as they"
+            f" were, the others are published. The first reason: {first}"
+        )
+        error.exit_code = first.exit_code
+        raise error from first
 
 
-def _refuse(failed: dict[int, SendplanError], found: dict[int, PlannedPart], total: int) -> None:
-    first = failed[min(failed)]
-    if not any(part.published for part in found.values()):
-        raise first
-    error = PartsMissingError(
-        f"{len(failed)} of {total} parts could not be planned and stay as they were, the others are"
-        f" published. The first reason: {first}"
-    )
-    error.exit_code = first.exit_code
-    raise error from first
+def _submitted(executor: Executor, job: PartJob) -> Future[PlannedPart]:
+    try:
+        return executor.submit(plan_part, job)
+    except BrokenExecutor as error:
+        future: Future[PlannedPart] = Future()
+        future.set_exception(error)
+        return future

@@ -127,6 +127,8 @@ def recalc(
     OvertakenError
         If the tables changed under every attempt; what was written is sound, and the requests stay
         queued.
+    LockLostError
+        If the session that holds the planner's lock has ended; likewise.
     DatabaseError
         If the database failed; likewise.
     """
@@ -138,7 +140,7 @@ def recalc(
 
     seen = Requests()
     rows_changed = skipped = 0
-    with planner_lock(engine):
+    with planner_lock(engine) as session:
         for attempt in range(1, ATTEMPTS + 1):
             clock.enter("load")
             snapshot = load_requested(engine, now)
@@ -152,7 +154,7 @@ def recalc(
             record = RunRecord("recalc", started_at, asdict(parameters), clock.seconds, watch.steps)
             clock.enter("store")
             try:
-                published = store(engine, snapshot, problem, plan, record, pace, written)
+                published = store(session.proven(), snapshot, problem, plan, record, pace, written)
                 tidy(engine, published)
             except OvertakenError as error:
                 if attempt == ATTEMPTS:

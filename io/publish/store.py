@@ -170,7 +170,7 @@ class Pace:
 
 
 def store(
-    engine: Engine,
+    connection: Connection,
     snapshot: Snapshot,
     problem: Problem,
     plan: Plan,
@@ -182,8 +182,8 @@ def store(
 
     Parameters
     ----------
-    engine : Engine
-        The database.
+    connection : Connection
+        Without a transaction open; for a whole plan that of the planner's lock.
     snapshot : Snapshot
         What the plan was made from.
     problem : Problem
@@ -216,7 +216,7 @@ def store(
     over = finished(problem)
     plan.summary()
     published = Published(0, 0, 0)
-    with translated_errors("storing the plan"), engine.connect() as connection:
+    with translated_errors("storing the plan"):
         for number, batch in enumerate(divided, 1):
             last = number == len(divided)
             _stage_batch(connection, batch)

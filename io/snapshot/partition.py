@@ -123,23 +123,62 @@ def divide(engine: Engine, size: int = PART_SIZE) -> Partition:
     """
     with reading(engine) as connection:
         requests = read_requests(connection)
-        rows = np.array(connection.execute(text(SIZES)).all(), dtype=np.int64).reshape(-1, 2)
-        sequence_ids, enrollments = rows[:, 0], rows[:, 1]
+        sequence_ids, enrollments = _sizes(connection)
         if enrollments.sum() <= size:
             whole = Part(1, frozenset(sequence_ids.tolist()), int(enrollments.sum()))
             return Partition((whole,), requests)
         strays = tuple(read_strays(connection))
         component = _components(connection, sequence_ids, strays)
-    part_of = _packed(np.bincount(component, enrollments).astype(np.int64), size)[component]
-    parts = (
-        Part(
-            int(number) + 1,
-            frozenset(sequence_ids[part_of == number].tolist()),
-            int(enrollments[part_of == number].sum()),
-        )
-        for number in np.unique(part_of)
-    )
-    return Partition(tuple(parts), requests, strays)
+    return Partition(_parts(sequence_ids, enrollments, component, size, 1), requests, strays)
+
+
+def divide_again(
+    engine: Engine, size: int, parts: Sequence[Part], stale: Sequence[Part]
+) -> Partition:
+    """Divide anew what stale parts hold, after a change of links or enrollments.
+
+    With it goes whatever shares mailboxes or contacts with them by now, and the whole of each part
+    that holds any of that: a part's figures are of all its sequences.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    size : int
+        Active enrollments up to which components are put together.
+    parts : sequence of Part
+        The division so far.
+    stale : sequence of Part
+        Those of them that stand alone no more.
+
+    Returns
+    -------
+    Partition
+        As of one moment: of the sequences that are to be planned again and no others, numbered
+        after `parts`.
+
+    Raises
+    ------
+    DatabaseError
+        If the database cannot be read.
+    """
+    with reading(engine) as connection:
+        requests = read_requests(connection)
+        sequence_ids, enrollments = _sizes(connection)
+        strays = tuple(read_strays(connection))
+        component = _components(connection, sequence_ids, strays)
+    part_of = np.zeros(len(sequence_ids), dtype=np.int64)
+    for part in parts:
+        part_of[np.isin(sequence_ids, list(part.sequence_ids))] = part.number
+    divided = np.flatnonzero(part_of)
+    everything = np.arange(len(sequence_ids))
+    tied = connected(len(sequence_ids), [(everything, component), (divided, part_of[divided])])
+    again = np.isin(tied, tied[np.isin(part_of, [part.number for part in stale])])
+    component = np.unique(component[again], return_inverse=True)[1]
+    first = max(part.number for part in parts) + 1
+    made = _parts(sequence_ids[again], enrollments[again], component, size, first)
+    # Stale parts whose sequences have been deleted leave nothing to plan.
+    return Partition(made or (Part(first, frozenset(), 0),), requests, strays)
 
 
 def stands_alone(connection: Connection, sequence_ids: frozenset[int]) -> bool:
@@ -161,6 +200,31 @@ def stands_alone(connection: Connection, sequence_ids: frozenset[int]) -> bool:
         return False
     named = {"sequence_ids": list(sequence_ids)}
     return not connection.scalar(text(CONTACTS_ELSEWHERE), named)
+
+
+def _sizes(connection: Connection) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of all sequences, in order, and the active enrollments of each."""
+    rows = np.array(connection.execute(text(SIZES)).all(), dtype=np.int64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
+
+
+def _parts(
+    sequence_ids: np.ndarray,
+    enrollments: np.ndarray,
+    component: np.ndarray,
+    size: int,
+    first: int,
+) -> tuple[Part, ...]:
+    """Put components together up to the size; number the parts from the first number."""
+    part_of = _packed(np.bincount(component, enrollments).astype(np.int64), size)[component]
+    return tuple(
+        Part(
+            int(number) + first,
+            frozenset(sequence_ids[part_of == number].tolist()),
+            int(enrollments[part_of == number].sum()),
+        )
+        for number in np.unique(part_of)
+    )
 
 
 def _components(
