@@ -2,7 +2,8 @@
 
 import fcntl
 import os
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -11,11 +12,14 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from sqlalchemy import URL
 
 from sendplan.io.database.engine import translated_errors
+from sendplan.io.database.file_locks import lock, private_file, try_lock
 from sendplan.io.database.postmaster import PORT, ROOT_DIR, SUPERUSER, Postmaster, make_folder
-from sendplan.io.database.system_user import lock_file, locked
 from sendplan.io.errors import DatabaseError
 
 DATABASE = "sendplan"
+
+LOCKS = "locks"
+"""The folder of the lock files, below the data folder."""
 
 
 def default_data_dir() -> Path:
@@ -56,7 +60,7 @@ class EmbeddedServer:
         self.data_dir = (data_dir or default_data_dir()).expanduser().absolute()
         self.url = ""
         self._postmaster: Postmaster | None = None
-        self._use: int | None = None
+        self._files: list[int] = []
 
     def __enter__(self) -> Self:
         """Start the server, unless it runs."""
@@ -64,40 +68,50 @@ class EmbeddedServer:
             make_folder(self.data_dir)
             # Resolved like the folders of processes.
             self.data_dir = self.data_dir.resolve()
-            with self._starting():
-                use = lock_file(self.data_dir / "in-use.lock")
-                try:
-                    fcntl.flock(use, fcntl.LOCK_SH)
-                    self.url = self._start()
-                except BaseException:
-                    os.close(use)
-                    raise
-                self._use = use
-        except OSError as error:
-            raise DatabaseError(
-                f"The folder {self.data_dir} cannot hold the embedded PostgreSQL ({error}): name"
-                " another one with --data-dir, or give --database-url."
-            ) from error
+            for name in ("start.lock", "in-use.lock"):
+                self._files.append(private_file(self.data_dir / LOCKS, name))
+            gate, use = self._files
+            with self._locked(gate):
+                fcntl.flock(use, fcntl.LOCK_SH)
+                self.url = self._start()
+        except BaseException as error:
+            # Without a word about what cannot be stopped, either: the first error says more.
+            with suppress(DatabaseError, OSError):
+                self._leave()
+            if isinstance(error, OSError):
+                raise DatabaseError(
+                    f"The folder {self.data_dir} cannot hold the embedded PostgreSQL ({error}):"
+                    " name another one with --data-dir, or give --database-url."
+                ) from error
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop the server, unless another command uses it."""
-        if self._use is None or self._postmaster is None:
-            return
-        with self._starting():
-            try:
-                fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._postmaster.stop()
-            except BlockingIOError:
-                pass
-            finally:
-                os.close(self._use)
-                self._use = None
-                self.url = ""
+        self._leave()
 
-    def _starting(self) -> AbstractContextManager[None]:
+    def _leave(self) -> None:
+        """Stop the server, unless another command uses it, and let go of it."""
+        try:
+            if self._postmaster is not None:
+                gate, use = self._files
+                # No command can come in before the gate opens again.
+                with self._locked(gate):
+                    if try_lock(use):
+                        self._postmaster.stop()
+        finally:
+            for file in self._files:
+                os.close(file)
+            self._files, self._postmaster, self.url = [], None, ""
+
+    @contextmanager
+    def _locked(self, gate: int) -> Iterator[None]:
         """Let one process at a time start or stop the server."""
-        return locked(self.data_dir / "start.lock")
+        lock(gate, f"another command has started or stopped the server in {self.data_dir}")
+        try:
+            yield
+        finally:
+            fcntl.flock(gate, fcntl.LOCK_UN)
 
     def _start(self) -> str:
         self._postmaster = Postmaster(self.data_dir / "postgres")

@@ -8,9 +8,13 @@ every folder above the data and above itself accessible to all users.
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,8 +91,8 @@ class Postmaster:
         if barred is not None:
             raise DatabaseError(
                 f"For root the embedded server runs as the user {account.name}, who cannot enter"
-                f" {barred}: name a folder outside of private ones with --data-dir, run sendplan as"
-                " an ordinary user, or give --database-url."
+                f" {barred}: let others enter it (chmod a+x), name a folder outside of private ones"
+                " with --data-dir, run sendplan as an ordinary user, or give --database-url."
             )
 
     def _run(self, program: str, *arguments: str, pgdata: Path, log: int | None = None) -> None:
@@ -130,7 +134,7 @@ class Postmaster:
         """
         marker = self.pgdata / "PG_VERSION"
         if marker.exists():
-            self._require_version(marker.read_text().strip())
+            self._require_version(marker.read_bytes().decode(errors="replace").strip())
             return
         # Made beside its place and renamed, so that a kill leaves no half folder.
         for leftover in self.pgdata.parent.glob(f"{self.pgdata.name}-new-*"):
@@ -156,6 +160,12 @@ class Postmaster:
 
     def _require_version(self, data_version: str) -> None:
         programs_version = str(_major(self._home))
+        if not (data_version.isascii() and data_version.isdigit()):
+            raise DatabaseError(
+                f"The data in {self.pgdata} is damaged: its file PG_VERSION holds no version of"
+                " PostgreSQL. Restore the folder from a backup, or name another one with"
+                " --data-dir."
+            )
         if data_version != programs_version:
             raise DatabaseError(
                 f"The data in {self.pgdata} was made by PostgreSQL {data_version}, but the"
@@ -176,6 +186,9 @@ class Postmaster:
             socket_dir = self.socket_dir()
             if socket_dir is not None and _answers(socket_dir):
                 return socket_dir
+            # Its pid file is damaged, but it is there.
+            if socket_dir is None and (self.pgdata / SOCKET).exists() and _answers(self.pgdata):
+                return self.pgdata
             if self._processes():
                 # Starting, stopping, or the last children of a killed server.
                 time.sleep(0.05)
@@ -196,9 +209,11 @@ class Postmaster:
         options = f"--options=-h '' -p {PORT} -k {shlex.quote(str(socket_dir))}"
         try:
             wait = f"--timeout={START_SECONDS}"
-            self._run(
-                "pg_ctl", "start", "-w", wait, options, pgdata=self.pgdata, log=self._open_log()
-            )
+            # Ctrl-C would end pg_ctl, but not the server, which cannot be found yet.
+            with _deferred_interrupt():
+                self._run(
+                    "pg_ctl", "start", "-w", wait, options, pgdata=self.pgdata, log=self._open_log()
+                )
         except DatabaseError:
             self._discard(socket_dir)
             raise
@@ -215,9 +230,9 @@ class Postmaster:
 
     def _choose_socket_dir(self) -> Path:
         # libpq takes a comma for the end of a host name.
-        if len(os.fsencode(self.pgdata / SOCKET)) <= MAX_SOCKET_PATH and "," not in str(
-            self.pgdata
-        ):
+        name = str(self.pgdata)
+        short = len(os.fsencode(self.pgdata / SOCKET)) <= MAX_SOCKET_PATH
+        if short and "," not in name and _is_utf8(name):
             return self.pgdata
         folder = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX, dir="/tmp"))
         self._give(folder)
@@ -230,13 +245,16 @@ class Postmaster:
     def socket_dir(self) -> Path | None:
         """Return the socket's folder by the pid file, or None."""
         try:
-            lines = self._pid_file.read_text().splitlines()
+            lines = os.fsdecode(self._pid_file.read_bytes()).splitlines()
         except FileNotFoundError:
             return None
         # A copy of a running server's folder has the pid file of the original.
         if len(lines) < 5 or lines[1] != str(self.pgdata):
             return None
-        return Path(lines[4])
+        folder = Path(lines[4])
+        # A damaged file may name any folder, which is to be discarded one day.
+        made = folder.parent == Path("/tmp") and folder.name.startswith(SOCKET_PREFIX)
+        return folder if made or folder == self.pgdata else None
 
     def _processes(self) -> list[int]:
         """Return the ids of the live PostgreSQL processes on this data folder."""
@@ -252,15 +270,53 @@ class Postmaster:
         socket_dir = self.socket_dir()
         if not self._processes():
             return
-        self._run(
-            "pg_ctl", "stop", "-w", "-m", "fast", f"--timeout={START_SECONDS}", pgdata=self.pgdata
-        )
+        timeout = f"--timeout={START_SECONDS}"
+        try:
+            with _deferred_interrupt():
+                self._run("pg_ctl", "stop", "-w", "-m", "fast", timeout, pgdata=self.pgdata)
+        except DatabaseError:
+            # It goes by the pid file, which may be damaged.
+            if not self._ended():
+                raise
         self._discard(socket_dir)
+
+    def _ended(self) -> bool:
+        """Stop the server by a signal; tell whether it has ended."""
+        processes = [psutil.Process(pid) for pid in self._processes()]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                if process.ppid() not in {each.pid for each in processes}:
+                    process.send_signal(signal.SIGINT)
+        return not psutil.wait_procs(processes, START_SECONDS)[1]
 
 
 def _major(home: Path) -> int:
     # "pginstall" is version 16, the newer ones carry their number.
     return int(home.name.removeprefix("pginstall") or 16)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[None]:
+    """Let Ctrl-C wait until something has come to its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: told.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if told:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _answers(socket_dir: Path) -> bool:

@@ -1,6 +1,5 @@
 """The system account that the embedded server runs under."""
 
-import fcntl
 import os
 import pwd
 import subprocess
@@ -9,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sendplan.io.database.file_locks import lock, private_file
 from sendplan.io.errors import DatabaseError
 
 SYSTEM_USER = "sendplan"
 """The account that runs the server for root, since PostgreSQL does not run as root."""
 
-LOCK_FILE = Path("/run/sendplan-account.lock")
-"""Locked while the account is made; only root can open it."""
+LOCKS = Path("/run/sendplan")
+"""The folder of the lock that is held while the account is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _system_user() -> pwd.struct_passwd:
     try:
         # useradd looks for the name before it takes its own lock: of two at once, the second would
         # change the uid of the account of the first, under which a server may run already.
-        with locked(LOCK_FILE, 0o600):
+        with _locked():
             try:
                 return pwd.getpwnam(SYSTEM_USER)
             except KeyError:
@@ -85,17 +85,12 @@ def _system_user() -> pwd.struct_passwd:
         ) from None
 
 
-def lock_file(path: Path, mode: int = 0o644) -> int:
-    """Return the descriptor of a file to lock, made if it is missing."""
-    return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, mode)
-
-
 @contextmanager
-def locked(path: Path, mode: int = 0o644) -> Iterator[None]:
-    """Let one process at a time run the block."""
-    lock = lock_file(path, mode)
+def _locked() -> Iterator[None]:
+    """Let one process at a time make the account."""
+    file = private_file(LOCKS, "account.lock")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock(file, f"another command has made the system user {SYSTEM_USER}")
         yield
     finally:
-        os.close(lock)
+        os.close(file)
