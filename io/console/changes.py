@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from sendplan.io.console.tables import SHOWN_SEQUENCES, counted, day_of, print_table, print_unplaced
+from sendplan.io.console.tables import (
+    SHOWN_SEQUENCES,
+    counted,
+    day_of,
+    print_set_aside,
+    print_table,
+    print_unplaced,
+)
 
 if TYPE_CHECKING:
     from sendplan.io.planning.preview import Preview
@@ -19,6 +26,7 @@ def show_recalculation(done: "Recalculation") -> None:
     """Print what a recalculation did."""
     console = Console(highlight=False, soft_wrap=True)
     requests, run = done.requests, done.run
+    print_set_aside(run.set_aside)
     if not requests:
         console.print("No change is queued.")
         return

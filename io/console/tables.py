@@ -20,17 +20,20 @@ from rich.progress import (
 from rich.prompt import Confirm
 from rich.table import Table
 
+from sendplan.io.documents.texts import shown
 from sendplan.planner.schema.vocabulary import Reason
 
 if TYPE_CHECKING:
     from sendplan.io.planning.check import CheckResult
     from sendplan.io.planning.run import Run
+    from sendplan.io.snapshot.set_aside import UnusableValue
     from sendplan.planner.improve.task_pool import SearchProgress as Step
     from sendplan.planner.plan.plan import Plan
 
 SHOWN_MAILBOXES = 8
 SHOWN_SEQUENCES = 50
 SHOWN_VIOLATIONS = 20
+SHOWN_SET_ASIDE = 20
 
 REASONS: dict[str, str] = {
     Reason.MAILBOX_PAUSED: "the thread's mailbox is paused",
@@ -39,6 +42,7 @@ REASONS: dict[str, str] = {
     Reason.NO_NEW_CONTACTS: "the sequence starts no new contacts",
     Reason.NO_CAPACITY: "no mailbox of the thread has capacity",
     Reason.BEYOND_HORIZON: "ready only after the 366 days of a plan",
+    Reason.SET_ASIDE: "set aside: a value cannot be used",
     Reason.NO_ROOM: "no room within the horizon",
     Reason.BEHIND_UNPLACED: "an earlier email of the thread has no slot",
 }
@@ -217,6 +221,7 @@ def show_run(run: "Run") -> None:
         hidden=len(boxes) - SHOWN_MAILBOXES,
     )
     print_unplaced(console, list(summary.unplaced.itertuples(index=False, name=None)))
+    print_set_aside(run.set_aside)
     if run.discarded:
         console.print("\nInterrupted: nothing was stored, the plan before still stands.")
     elif run.published is None:
@@ -256,6 +261,18 @@ def print_unplaced(console: Console, rows: Sequence[tuple[str, int]]) -> None:
     if rows:
         body = [[REASONS.get(reason, reason), f"{count:,}"] for reason, count in rows]
         print_table(console, "Without a slot", ["", "EmailGroup"], body)
+
+
+def print_set_aside(values: Sequence["UnusableValue"]) -> None:
+    """Print what could not be used, and what to write instead; nothing if there is nothing."""
+    if not values:
+        return
+    print(f"\nSet aside, until mended: {counted(len(values), 'value')}")
+    for value in values[:SHOWN_SET_ASIDE]:
+        where = f"{value.table} {value.id}, {value.column}"
+        print(f"  {where}: {shown(value.value or 'null')} – {value.remedy}")
+    if len(values) > SHOWN_SET_ASIDE:
+        print(f"  … and {len(values) - SHOWN_SET_ASIDE:,} more; --json lists all")
 
 
 def print_table(
@@ -300,6 +317,7 @@ def _slot(row: dict[Any, Any]) -> tuple[str, str, str]:
 
 def show_findings(findings: "CheckResult") -> None:
     """Print what `check` found."""
+    print_set_aside(findings.set_aside)
     console = Console(highlight=False)
     found = findings.violations
     if not len(found):

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection
 
-from sendplan.io.errors import DataError
 from sendplan.planner.schema.readers import NULL
 
 WIDTHS = {"bigint": ">i8", "smallint": ">i2", "date": ">i4", "timestamptz": ">i8"}
@@ -40,7 +39,7 @@ def copy_out(connection: Connection, query: str, kinds: Mapping[str, str]) -> di
         An open transaction; the query is part of it.
     query : str
         Selects the columns of `kinds`, in that order; none may be null. The least value of its type
-        stands for null, which for dates and times is ``'-infinity'``.
+        stands for null, which for dates and times is ``'-infinity'``; infinity is read as null.
     kinds : mapping of str
         Columns and their types: ``bigint``, ``smallint``, ``date`` or ``timestamptz``.
 
@@ -54,8 +53,6 @@ def copy_out(connection: Connection, query: str, kinds: Mapping[str, str]) -> di
     ------
     ValueError
         If a column is null or of another type.
-    DataError
-        If a date or time is infinity.
     """
     rows = _Rows(kinds)
     cursor: Any = connection.connection.cursor()
@@ -84,7 +81,7 @@ class _Rows(io.RawIOBase):
         if self.fault is None:
             try:
                 self._read(self.undecoded + bytes(content))
-            except (ValueError, DataError) as error:
+            except ValueError as error:
                 # Raised later, since a connection is lost if COPY is left amid the stream.
                 self.fault = error
         return given
@@ -104,7 +101,7 @@ class _Rows(io.RawIOBase):
         for name, kind in self.kinds.items():
             if (rows[f"{name} width"] != self.dtype[name].itemsize).any():
                 raise ValueError(f"column {name} of the query is null, or no {kind}")
-            self.chunks[name].append(_native(name, rows[name], kind))
+            self.chunks[name].append(_native(rows[name], kind))
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return all rows; once only."""
@@ -116,15 +113,13 @@ class _Rows(io.RawIOBase):
         return {name: np.concatenate(self.chunks.pop(name)) for name in self.kinds}
 
 
-def _native(name: str, raw: np.ndarray, kind: str) -> np.ndarray:
+def _native(raw: np.ndarray, kind: str) -> np.ndarray:
     if kind == "smallint":
         return raw.astype(np.int16)
     values = raw.astype(np.int64)
     if kind in SHIFTS:
         limits = np.iinfo(raw.dtype)
-        if (values == limits.max).any():
-            raise DataError(f"A value of {name} is infinity; write a real date or time.")
-        null = values == limits.min
+        null = (values == limits.min) | (values == limits.max)
         values += SHIFTS[kind]
         values[null] = NULL
     return values

@@ -19,7 +19,7 @@ APPLICATION_NAME = "sendplan"
 OLDEST_SERVER = 14
 """The oldest major version of PostgreSQL that sendplan runs on."""
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The newest migration, so that a check need not import Alembic."""
 
 MIGRATION_LOCK = 5_376_001
@@ -131,7 +131,8 @@ def committing(engine: Engine, doing: str) -> Iterator[Connection]:
 def migrate(engine: Engine) -> None:
     """Create the schema, or bring it up to date, in one transaction.
 
-    One process at a time: a second one waits, then finds nothing to do.
+    One process at a time: a second one waits, then finds nothing to do. Checks that stored rows
+    break are left out, and named in the log.
 
     Raises
     ------
@@ -140,12 +141,15 @@ def migrate(engine: Engine) -> None:
     """
     from alembic import command
 
+    from sendplan.io.database.value_checks import add_missing_checks
+
     with translated_errors("migrating the schema"), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         _refuse_newer(schema_version(connection))
         config = _alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        add_missing_checks(connection)
 
 
 def _alembic_config() -> Config:

@@ -46,6 +46,12 @@ from sendplan.planner.schema.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus
 RUN_KINDS = ("plan", "recalc")
 """Kinds of ``plan_runs``; the first is the default."""
 
+WINDOW = "extract(epoch FROM end_time)::integer > extract(epoch FROM start_time)::integer"
+"""The condition, in SQL, that a window holds a second at least."""
+
+FIRST_DAY, LAST_DAY = "1900-01-01", "9999-12-31"
+"""Between these lies every date and time of the tables."""
+
 
 class RequestKind(StrEnum):
     """Kinds of ``change_requests``."""
@@ -115,19 +121,59 @@ def _default(column: Declared) -> Any:
             return text(f"{column.default:g}")
 
 
-def _checks(name: str, column: Declared) -> Iterator[CheckConstraint]:
+def rules(name: str, column: Declared) -> Iterator[tuple[str, str]]:
+    """Yield what the database can hold about the values of a column.
+
+    Parameters
+    ----------
+    name : str
+        The column, in SQL; null keeps every rule.
+    column : Column
+        As it is declared.
+
+    Yields
+    ------
+    tuple of str
+        What the rule is called, and its condition in SQL.
+    """
+    most = column.most if column.most is not None else column.plausible
     if column.choices is not None:
-        yield _one_of(name, column.choices)
+        yield "known", among(name, column.choices)
     if column.kind == "integer" and column.least is not None:
-        rule = {0: "not_negative", 1: "from_one"}[int(column.least)]
-        yield CheckConstraint(f"{name} >= {column.least}", name=f"{name}_{rule}")
+        yield {0: "not_negative", 1: "from_one"}[int(column.least)], f"{name} >= {column.least}"
+        if most is not None:
+            yield "in_range", f"{name} <= {most}"
     if column.positive:
         # PostgreSQL sorts NaN above infinity, so one comparison keeps both out.
-        rule = f"{name} > 0 AND {name} < 'Infinity'::numeric"
-        yield CheckConstraint(rule, name=f"{name}_positive")
+        yield "positive", f"{name} > 0 AND {name} < 'Infinity'::numeric"
+        if most is not None:
+            yield "sensible", f"{name} BETWEEN {1 / most:.6f} AND {most}"
     if column.kind == "weekdays":
         rule = f"cardinality({name}) > 0 AND {name} <@ '{{1,2,3,4,5,6,7}}'::smallint[]"
-        yield CheckConstraint(rule, name=f"{name}_iso_weekdays")
+        yield "iso_weekdays", rule
+        yield "one_dimension", f"array_ndims({name}) = 1"
+    if column.kind in ("date", "instant"):
+        yield "in_range", in_calendar(name, column.kind)
+
+
+def in_calendar(name: str, kind: Kind) -> str:
+    """Return the condition, in SQL, that a date or a point in time is one that programs can hold.
+
+    All of Python's arithmetic with it stays within its years 1 to 9999, and infinity is out.
+    """
+    if kind == "date":
+        return f"{name} BETWEEN DATE '{FIRST_DAY}' AND DATE '{LAST_DAY}'"
+    first, last = (f"TIMESTAMPTZ '{day} 00:00:00+00'" for day in (FIRST_DAY, LAST_DAY))
+    return f"{name} BETWEEN {first} AND {last}"
+
+
+def _checks(name: str, column: Declared) -> Iterator[CheckConstraint]:
+    for rule, condition in rules(name, column):
+        yield CheckConstraint(condition, name=f"{name}_{rule}")
+    if column.form == "zone":
+        # A zone that PostgreSQL does not know is an error of its own, whatever is compared.
+        known = f"TIMESTAMPTZ '{FIRST_DAY} 00:00:00+00' AT TIME ZONE {name} > '-infinity'"
+        yield CheckConstraint(known, name=f"{name}_known")
     if column.form == "secret":
         # A reference only, since a URL with its password must not get into dumps and logs.
         yield CheckConstraint(f"{name} ~ '^(env|file):.+'", name=f"{name}_is_reference")
@@ -139,6 +185,14 @@ def _id() -> Column[Any]:
 
 def _instant(name: str) -> Column[Any]:
     return Column(name, DateTime(timezone=True))
+
+
+def _dated(**kinds: Kind) -> list[CheckConstraint]:
+    """Return the checks of dates and points in time that only operations need."""
+    return [
+        CheckConstraint(in_calendar(name, kind), name=f"{name}_in_range")
+        for name, kind in kinds.items()
+    ]
 
 
 def _now(name: str) -> Column[Any]:
@@ -159,6 +213,8 @@ sequences = Table(
     metadata,
     *declared("sequences"),
     CheckConstraint("end_time > start_time", name="end_after_start"),
+    # Slots are whole seconds.
+    CheckConstraint(WINDOW, name="window_of_seconds"),
 )
 
 steps = Table(
@@ -247,6 +303,13 @@ plan_runs = Table(
     # Whether processes publish parts of it; each locks the row meanwhile.
     Column("publishing", Boolean, nullable=False, server_default=text("false")),
     _one_of("kind", RUN_KINDS),
+    *_dated(
+        started_at="instant",
+        finished_at="instant",
+        as_of="instant",
+        horizon_end="date",
+        finish_day="date",
+    ),
 )
 
 # Published parts of a run, each written in the transaction that published it. No foreign key, so
@@ -258,6 +321,7 @@ plan_run_parts = Table(
     Column("part", Integer, primary_key=True, autoincrement=False),
     _now("published_at"),
     Column("figures", JSONB),
+    *_dated(published_at="instant"),
 )
 
 scheduled_emails = Table(
@@ -335,4 +399,5 @@ change_requests = Table(
     Column("sequence_id", BigInteger),
     Column("mailbox_id", BigInteger),
     _one_of("kind", RequestKind),
+    *_dated(requested_at="instant"),
 )

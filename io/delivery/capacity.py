@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sendplan.io.database.tables import among
+from sendplan.io.database.tables import LAST_DAY, among
 from sendplan.io.delivery.transactions import Prepared
 from sendplan.planner.schema.vocabulary import OCCUPYING, EmailStatus
 
@@ -22,7 +22,8 @@ USED = Prepared(
     ("bigint[]", "date"),
     f"""
     SELECT mailbox_id, send_day, count(*) FROM scheduled_emails
-    WHERE mailbox_id = ANY ($1) AND send_day >= $2 AND {among("status", OCCUPYING)}
+    WHERE mailbox_id = ANY ($1) AND send_day BETWEEN $2 AND DATE '{LAST_DAY}'
+      AND {among("status", OCCUPYING)}
     GROUP BY mailbox_id, send_day
     """,
 )

@@ -6,6 +6,7 @@ it cannot be part of a deadlock: what is locked is skipped, and tried again soon
 """
 
 import datetime as dt
+import json
 import logging
 import time
 import uuid
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from psycopg2.extras import NamedTupleCursor
 
 from sendplan.io.database.tables import among
+from sendplan.io.database.value_checks import usable
 from sendplan.io.delivery.capacity import USED, Capacity, used
 from sendplan.io.delivery.claim import MAX_CLAIMS, Claim, Claimed
 from sendplan.io.delivery.thread_progress import NEXT_STEP
@@ -47,6 +49,9 @@ IN_FLIGHT_REST = dt.timedelta(seconds=1)
 LOOK_BACK = dt.timedelta(days=2)
 """How far back the last email of a mailbox is looked for, for the gap to it."""
 
+MAX_DIGITS = 4_000
+"""Of a number; Python reads some more."""
+
 logger = logging.getLogger(__name__)
 
 Moment = TypeVar("Moment", dt.datetime, float)
@@ -73,8 +78,9 @@ SOUND = Prepared(
     SELECT email.id, email.enrollment_id, email.step_id, email.mailbox_id, email.send_day,
            email.send_at, email.attempts, enrollment.sequence_id, enrollment.contact_id,
            step.wait_days, step.subject, step.content,
-           contact.email AS recipient, contact.attributes, mailbox.email AS sender,
-           mailbox.transport, coalesce(contact.timezone, sequence.timezone) AS zone,
+           contact.email AS recipient, contact.attributes::text AS attributes,
+           mailbox.email AS sender, mailbox.transport,
+           coalesce(contact.timezone, sequence.timezone) AS zone,
            extract(epoch FROM sequence.start_time)::integer AS starts,
            extract(epoch FROM sequence.end_time)::integer AS ends,
            sequence.send_days, sequence.holidays, sequence.wait_unit, sequence.unsubscribe_url,
@@ -92,6 +98,7 @@ SOUND = Prepared(
         SELECT max(earlier.sent_at) AS last_sent_at,
                array_agg(earlier.message_id ORDER BY earlier.sent_at)
                    FILTER (WHERE earlier.message_id IS NOT NULL) AS message_ids,
+               coalesce(bool_and({usable(earlier="scheduled_emails")}), true) AS usable,
                (array_agg(earlier_step.subject ORDER BY earlier.sent_at))[1] AS first_subject,
                coalesce(
                    enrollment.mailbox_id,
@@ -105,6 +112,16 @@ SOUND = Prepared(
       AND contact.suppressed_at IS NULL
       AND sequence.status = '{SequenceStatus.ACTIVE}'
       AND mailbox.status = '{MailboxStatus.ACTIVE}'
+      AND thread.usable AND {
+        usable(
+            email="scheduled_emails",
+            enrollment="enrollments",
+            step="steps",
+            contact="contacts",
+            sequence="sequences",
+            mailbox="mailboxes",
+        )
+    }
       -- One thread, one sender: another one only when the thread's own is no longer in the pool.
       AND (
           thread.mailbox_id IS NULL OR thread.mailbox_id = email.mailbox_id
@@ -131,6 +148,7 @@ LOCK_MAILBOXES = Prepared(
     SELECT id, daily_capacity, ramp_start, ramp_increment, ramp_from, min_gap_seconds
     FROM mailboxes
     WHERE id = ANY ($1) AND status = '{MailboxStatus.ACTIVE}'
+      AND {usable(mailboxes="mailboxes")}
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
     """,
@@ -140,8 +158,8 @@ LOCK_MAILBOXES = Prepared(
 LAST_LEFT = f"""
     SELECT mailbox_id, bool_or({among("status", IN_FLIGHT)}) AS in_flight,
            max(CASE WHEN status = '{EmailStatus.UNCERTAIN}' THEN coalesce(sent_at, lease_until)
-                    ELSE sent_at END) AS at
-    FROM scheduled_emails
+                    ELSE sent_at END) FILTER (WHERE {usable(email="scheduled_emails")}) AS at
+    FROM scheduled_emails AS email
     WHERE mailbox_id = ANY (%(mailbox_ids)s) AND send_day >= %(since)s
       AND {among("status", OCCUPYING)}
     GROUP BY mailbox_id
@@ -332,11 +350,16 @@ class Claimer:
                 subject=row.subject,
                 content=row.content,
                 first_subject=row.first_subject,
-                attributes=row.attributes,
+                attributes=json.loads(row.attributes, parse_int=_number),
                 earlier=tuple(row.message_ids or ()),
                 unsubscribe_url=row.unsubscribe_url,
             ),
         )
+
+
+def _number(digits: str) -> int | str:
+    """Read a number; one that is too long for Python stays a text."""
+    return int(digits) if len(digits) < MAX_DIGITS else digits
 
 
 def _still(known: dict[int, Moment], now: Moment) -> dict[int, Moment]:

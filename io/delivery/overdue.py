@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sendplan.io.database.tables import RequestKind
+from sendplan.io.database.value_checks import usable
 from sendplan.planner.schema.vocabulary import EmailStatus
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ OVERDUE = f"""
     FROM scheduled_emails AS email JOIN enrollments AS enrollment
         ON enrollment.id = email.enrollment_id
     WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
-      AND email.send_at <= %(overdue)s
+      AND email.send_at <= %(overdue)s AND {usable(email="scheduled_emails")}
 """
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.planner_lock_key import lock_is_held
+from sendplan.io.database.tables import in_calendar
 from sendplan.io.snapshot.requests import pending_requests
 from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
@@ -22,6 +23,10 @@ from sendplan.planner.schema.vocabulary import (
 
 LATE_SECONDS = 60
 """How long after its slot an email is late; after `GRACE_SECONDS` it is overdue."""
+
+USABLE_DAY = in_calendar("email.send_day", "date")
+USABLE_TIME = in_calendar("send_at", "instant")
+"""Conditions that leave out what is set aside, which the driver cannot read."""
 
 
 class RunState(StrEnum):
@@ -60,6 +65,7 @@ SEQUENCES = f"""
            ) AS without_slot,
            max(email.send_day) FILTER (
                WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
+                 AND {USABLE_DAY}
            ) AS finish_day
     FROM sequences AS sequence
     LEFT JOIN enrollments AS enrollment ON enrollment.sequence_id = sequence.id
@@ -89,6 +95,7 @@ MAILBOXES = f"""
            ) AS planned,
            max(email.send_day) FILTER (
                WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
+                 AND {USABLE_DAY}
            ) AS finish_day
     FROM mailboxes AS mailbox
     LEFT JOIN scheduled_emails AS email ON email.mailbox_id = mailbox.id
@@ -105,7 +112,7 @@ DUE = f"""
     SELECT count(*) FILTER (WHERE send_at <= :now) AS due,
            count(*) FILTER (WHERE send_at < :late_since) AS late,
            count(*) FILTER (WHERE send_at < :overdue_since) AS overdue,
-           min(send_at) FILTER (WHERE send_at > :now) AS next_at
+           min(send_at) FILTER (WHERE send_at > :now AND {USABLE_TIME}) AS next_at
     FROM scheduled_emails WHERE status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL
 """
 

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.snapshot.load import load
 from sendplan.io.snapshot.requests import reach_of
+from sendplan.io.snapshot.set_aside import UnusableValue, to_json
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.plan.left_out import as_planned, left_out
 from sendplan.planner.problem.parameters import Parameters
@@ -34,11 +35,14 @@ class CheckResult:
     violations : DataFrame
         See `sendplan.planner.plan.checker.violations`; of the rule ``left_out``, and without a
         slot, those of `sendplan.planner.plan.left_out`.
+    set_aside : tuple of UnusableValue
+        Values that could not be used, see `sendplan.io.snapshot.set_aside`.
     """
 
     as_of: dt.datetime
     emails: int
     violations: pd.DataFrame
+    set_aside: tuple[UnusableValue, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``check --json`` prints: violations by rule."""
@@ -61,6 +65,7 @@ class CheckResult:
             "emails": self.emails,
             "count": len(self.violations),
             "violations": by_rule,
+            **to_json(self.set_aside),
         }
 
 
@@ -118,7 +123,7 @@ def check(engine: Engine, now: dt.datetime) -> CheckResult:
     out = left_out(problem, parameters, to_microseconds(now))
     out = out[~_of_sequences(problem, out, reached)].assign(rule="left_out")
     found = pd.concat([found, out], ignore_index=True).astype({"mailbox_id": "Int64"})
-    return CheckResult(as_of, len(sends), found)
+    return CheckResult(as_of, len(sends), found, snapshot.set_aside.values)
 
 
 def _awaited(problem: Problem, found: pd.DataFrame, reached: frozenset[int]) -> np.ndarray:

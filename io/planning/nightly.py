@@ -129,8 +129,10 @@ def run_plan(
             )
         watch = WallClock(parameters, progress)
         if session is None:
-            _, plan = planned(_loaded(engine, now, clock), now, parameters, clock, watch)
-            return Run(plan.summary(), None, clock.total(), plan)
+            snapshot = _loaded(engine, now, clock)
+            _, plan = planned(snapshot, now, parameters, clock, watch)
+            aside = snapshot.set_aside.values
+            return Run(plan.summary(), None, clock.total(), plan, set_aside=aside)
         return _at_once(engine, session, now, parameters, clock, progress, keep)
 
 
@@ -149,8 +151,10 @@ def _at_once(
         watch = WallClock(parameters, progress)
         snapshot = _loaded(engine, now, clock)
         problem, plan = planned(snapshot, now, parameters, clock, watch)
+        aside = snapshot.set_aside.values
         if plan.stopped == Termination.INTERRUPTED and not keep(plan):
-            return Run(plan.summary(), None, clock.total(), plan, discarded=True)
+            total = clock.total()
+            return Run(plan.summary(), None, total, plan, discarded=True, set_aside=aside)
         clock.enter("store")
         try:
             record = RunRecord("plan", started_at, asdict(parameters), clock.seconds, watch.steps)
@@ -166,7 +170,7 @@ def _at_once(
             continue
         finally:
             clock.leave("store")
-        return Run(plan.summary(), published, clock.total(), plan)
+        return Run(plan.summary(), published, clock.total(), plan, set_aside=aside)
     raise AssertionError("the last attempt returns or raises")
 
 

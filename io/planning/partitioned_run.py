@@ -31,6 +31,7 @@ from sendplan.io.publish.run_records import (
 from sendplan.io.publish.store import tidy
 from sendplan.io.snapshot.partition import PART_SIZE, Part, Partition, divide_again
 from sendplan.io.snapshot.requests import clear_requests
+from sendplan.io.snapshot.set_aside import find_unusable
 from sendplan.planner.plan.summary import merge_summaries
 from sendplan.planner.problem.parameters import Parameters
 
@@ -112,6 +113,8 @@ def plan_in_parts(
     url = engine.url.render_as_string(hide_password=False) if workplace.near else None
     total = sum(part.enrollments for part in partition.parts)
     installation = installation_of(engine)
+    with translated_errors("looking for what must be set aside"), engine.connect() as connection:
+        aside = find_unusable(connection).values
     run_id = None
     if session is not None:
         record = RunRecord("plan", started_at, how, clock.seconds)
@@ -156,7 +159,7 @@ def plan_in_parts(
             for phase, seconds in part.seconds.items():
                 clock.seconds[phase] += seconds
         if session is None or run_id is None:
-            return Run(summary, None, clock.total())
+            return Run(summary, None, clock.total(), set_aside=aside)
         published = Published(
             run_id,
             sum(each.rows_changed for each in parts.written),
@@ -169,7 +172,7 @@ def plan_in_parts(
             close_run(connection, published, clock.seconds, finished=True)
         finished = True
         tidy(engine, published)
-        return Run(summary, published, clock.total())
+        return Run(summary, published, clock.total(), set_aside=aside)
     finally:
         if run_id is not None and not finished:
             with translated_errors("giving the run up"), engine.begin() as connection:

@@ -149,8 +149,10 @@ def recalc(
             watch = WallClock(scaled, progress)
             problem, plan = planned(snapshot, now, scaled, clock, watch, fixed)
             seen += snapshot.requests
+            aside = snapshot.set_aside.values
             if not snapshot.requests:
-                return Recalculation(seen, Run(plan.summary(), None, clock.total(), plan))
+                nothing = Run(plan.summary(), None, clock.total(), plan, set_aside=aside)
+                return Recalculation(seen, nothing)
             record = RunRecord("recalc", started_at, asdict(parameters), clock.seconds, watch.steps)
             clock.enter("store")
             try:
@@ -173,7 +175,8 @@ def recalc(
                 report("again, since rows changed meanwhile")
                 continue
             published = Published(published.run_id, rows_changed, skipped)
-            return Recalculation(seen, Run(plan.summary(), published, clock.total(), plan))
+            run = Run(plan.summary(), published, clock.total(), plan, set_aside=aside)
+            return Recalculation(seen, run)
     raise AssertionError("the last attempt returns or raises")
 
 

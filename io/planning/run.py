@@ -9,6 +9,7 @@ from typing import Any
 from sendplan.io.errors import SendplanError
 from sendplan.io.publish.run_records import Published
 from sendplan.io.snapshot.load import Snapshot
+from sendplan.io.snapshot.set_aside import UnusableValue, to_json
 from sendplan.planner.improve.task_pool import SearchProgress
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.plan.plan import Plan
@@ -49,6 +50,8 @@ class Run:
         The plan itself; None where it was made part by part.
     discarded : bool
         Whether the plan was interrupted, and not to be kept.
+    set_aside : tuple of UnusableValue
+        Values that could not be used, see `sendplan.io.snapshot.set_aside`.
     """
 
     summary: Summary
@@ -56,6 +59,7 @@ class Run:
     seconds: dict[str, float]
     plan: Plan | None = None
     discarded: bool = False
+    set_aside: tuple[UnusableValue, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``plan --json`` prints."""
@@ -82,6 +86,7 @@ class Run:
             "rows_changed": published.rows_changed if published else 0,
             "skipped": published.skipped if published else 0,
             "seconds": {phase: round(spent, 3) for phase, spent in self.seconds.items()},
+            **to_json(self.set_aside),
         }
 
 

@@ -7,7 +7,7 @@ claiming.
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 from sqlalchemy import Connection, Engine
@@ -17,7 +17,9 @@ from sendplan.io.database.exported_snapshot import one_moment
 from sendplan.io.errors import DataError
 from sendplan.io.snapshot.pending_rows import read_pending
 from sendplan.io.snapshot.requests import Requests, reach_of, read_requests
+from sendplan.io.snapshot.set_aside import SetAside, find_unusable
 from sendplan.io.snapshot.setting_rows import Settings, read_settings, settings_frame
+from sendplan.io.snapshot.taking_out import taken_out
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.contracts import Columns
 from sendplan.planner.schema.errors import ProblemError
@@ -37,12 +39,18 @@ class Snapshot:
         The queued requests of that moment, which the published plan clears.
     reach : frozenset of int or None
         The sequences that it is limited to; None: all.
+    set_aside : SetAside
+        What the tables leave out, of the whole database.
+    unmarked : tuple of int
+        Pending emails that are set aside and not yet marked so.
     """
 
     tables: dict[str, pd.DataFrame | Columns]
     settings: Settings
     requests: Requests
     reach: frozenset[int] | None = None
+    set_aside: SetAside = field(default_factory=SetAside)
+    unmarked: tuple[int, ...] = ()
 
     def problem(self, now: dt.datetime) -> Problem:
         """Return the problem of the snapshot at `now`.
@@ -154,4 +162,8 @@ def read_snapshot(
     }
     tables |= read_pending(connection, now, reach, reopened, strays)
     seen = read_requests(connection) if requests is None else requests
-    return Snapshot(tables, settings, seen, reach)
+    aside = find_unusable(connection)
+    unmarked: tuple[int, ...] = ()
+    if aside:
+        tables, unmarked = taken_out(tables, aside)
+    return Snapshot(tables, settings, seen, reach, aside, unmarked)

@@ -9,7 +9,8 @@ members.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sendplan.io.database.tables import among
+from sendplan.io.database.tables import LAST_DAY, among
+from sendplan.io.snapshot.contact_zones import NUMBERED_ZONES
 from sendplan.planner.schema.columns import COLUMNS, in_frame
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import (
@@ -55,7 +56,7 @@ def _members(keys: Iterable[int]) -> str:
 
 def _number(column: str, words: Iterable[str]) -> str:
     cases = " ".join(f"WHEN '{word}' THEN {number}" for number, word in enumerate(words, 1))
-    return f"(CASE {column} {cases} END)::smallint"
+    return f"(CASE {column} {cases} ELSE 0 END)::smallint"
 
 
 def _read(table: str, row: str, kinds: Mapping[str, str], words: Mapping[str, str]) -> str:
@@ -125,21 +126,6 @@ _OPEN = among("email.status", (EmailStatus.PENDING, *IN_FLIGHT, EmailStatus.UNCE
 _OVER = among("email.status", (EmailStatus.SENT, EmailStatus.FAILED))
 _ENDED = among("ended.status", [status for status in EnrollmentStatus if status != _ACTIVE])
 
-_ZONES = """
-    WITH RECURSIVE found (name) AS (
-        SELECT min(timezone) FROM contacts
-        UNION ALL
-        SELECT (SELECT min(timezone) FROM contacts WHERE timezone > found.name)
-        FROM found WHERE found.name IS NOT NULL
-    ),
-    zones (name, code) AS (
-        SELECT name, row_number() OVER (ORDER BY name)::smallint FROM found WHERE name IS NOT NULL
-    )
-"""
-"""The time zones of contacts, numbered, by one index look-up each."""
-
-ZONES = f"{_ZONES} SELECT name FROM zones ORDER BY code"
-
 
 def enrollments(scope: Scope, kept: Iterable[int]) -> str:
     """Return the query of the enrollments, `kept` being those that have ended and still matter."""
@@ -154,7 +140,7 @@ def contacts(contact_ids: Iterable[int] | None) -> str:
     """Return the query of some contacts, or of all, that have a time zone or are suppressed."""
     chosen = "true" if contact_ids is None else f"id = ANY(ARRAY({_members(contact_ids)}))"
     return f"""
-        {_ZONES}
+        {NUMBERED_ZONES}
         SELECT id, coalesce(zones.code, 0::smallint), coalesce(suppressed_at, '-infinity')
         FROM contacts LEFT JOIN zones ON zones.name = contacts.timezone
         WHERE (timezone IS NOT NULL OR suppressed_at IS NOT NULL) AND {chosen}
@@ -165,7 +151,7 @@ def _email_columns(status: str, emails: str = "scheduled_emails") -> str:
     reason = _number("email.unplaced_reason", REASONS)
     words = {
         "unplaced_reason": "CASE WHEN email.unplaced_reason IS NULL THEN 0::smallint"
-        f" ELSE coalesce({reason}, {OTHER_REASON}::smallint) END",
+        f" ELSE coalesce(nullif({reason}, 0::smallint), {OTHER_REASON}::smallint) END",
         "status": status,
     }
     return f"SELECT {_read('scheduled_emails', 'email', EMAIL_KINDS, words)} FROM {emails} AS email"
@@ -259,7 +245,7 @@ def contact_days(scope: Scope, contact_ids: Iterable[int]) -> str:
         JOIN scheduled_emails AS email ON email.enrollment_id = other.id
         WHERE ({among("email.status", OCCUPYING)}
                OR email.status = '{_PENDING}' AND email.plan_run_id IS NOT NULL)
-          AND {day} >= DATE '{scope.recent}'
+          AND {day} BETWEEN DATE '{scope.recent}' AND DATE '{LAST_DAY}'
     """
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from sendplan.io.database.binary_copy import copy_out
 from sendplan.io.database.exported_snapshot import same_moment
 from sendplan.io.snapshot import pending_queries as queries
+from sendplan.io.snapshot.contact_zones import ZONES
 from sendplan.planner.schema.contracts import Columns
 from sendplan.planner.schema.readers import NULL
 
@@ -127,7 +128,7 @@ def _joined(one: Rows, other: Rows) -> Rows:
 def _with_contacts(connection: Connection, rows: Rows, contact_ids: list[int] | None) -> Columns:
     """Add time zone and suppression of their contacts to enrollments."""
     known = copy_out(connection, queries.contacts(contact_ids), queries.CONTACT_KINDS)
-    zones = connection.scalars(text(queries.ZONES)).all()
+    zones = connection.scalars(text(ZONES)).all()
     contact = pd.Index(known["id"]).get_indexer(rows["contact_id"])
     # Contacts without a row have index -1, which is the appended null.
     zone = np.append(known["contact_timezone"], np.int16(0))[contact]

@@ -1,9 +1,10 @@
 """The small tables of a snapshot: sequences, steps, mailboxes and links."""
 
 import pandas as pd
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from sendplan.planner.schema.columns import in_frame
+from sendplan.io.database.tables import rules
+from sendplan.planner.schema.columns import Column, in_frame
 
 Settings = dict[str, list[tuple[object, ...]]]
 """Rows by table, with the columns of its frame."""
@@ -11,14 +12,20 @@ Settings = dict[str, list[tuple[object, ...]]]
 SMALL = ("sequences", "steps", "mailboxes", "sequence_mailboxes")
 
 _READ = {"time": "extract(epoch FROM {})::integer", "number": "{}::double precision"}
-"""Conversions of kinds of columns; all others are read as they are."""
+"""Conversions of kinds of columns; all others are read as they are. Null where a rule is broken."""
 
 
 def _query(name: str) -> str:
     columns = in_frame(name)
-    read = ", ".join(_READ.get(column.kind, "{}").format(key) for key, column in columns.items())
+    read = ", ".join(_cell(key, column) for key, column in columns.items())
     keys = "id" if "id" in columns else ", ".join(columns)
     return f"SELECT {read} FROM {name} ORDER BY {keys}"
+
+
+def _cell(name: str, column: Column) -> str:
+    read = _READ.get(column.kind, "{}").format(name)
+    broken = " OR ".join(f"NOT ({condition})" for _, condition in rules(name, column))
+    return f"CASE WHEN {broken} THEN NULL ELSE {read} END" if broken else read
 
 
 def settings_frame(name: str, rows: list[tuple[object, ...]]) -> pd.DataFrame:
@@ -41,7 +48,7 @@ def read_settings(connection: Connection, reach: frozenset[int] | None = None) -
         Only these sequences, their steps and links; all mailboxes.
     """
     settings = {
-        name: [tuple(row) for row in connection.execute(text(_query(name)))] for name in SMALL
+        name: [tuple(row) for row in connection.exec_driver_sql(_query(name))] for name in SMALL
     }
     if reach is None:
         return settings

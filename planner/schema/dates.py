@@ -6,11 +6,9 @@ The rules are those of the calendar (planner/README.md).
 """
 
 import datetime as dt
-import zoneinfo
 from dataclasses import dataclass
 from functools import lru_cache
 
-import holidays
 import numpy as np
 import pandas as pd
 
@@ -81,20 +79,6 @@ class Horizon:
         amounts = np.broadcast_to(amount, row.shape)[within]
         np.add.at(table, (row[within], index[within]), amounts)
         return table
-
-
-def is_zone(name: str) -> bool:
-    """Tell whether `name` is a time zone of the IANA database."""
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
-
-
-def is_country(code: str) -> bool:
-    """Tell whether public holidays are known for the country `code`, such as ``"DE"``."""
-    return code in holidays.list_supported_countries()
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ shares with this module what does not depend on that: the end of a gap, and the 
 
 import datetime as dt
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sendplan.planner.schema.vocabulary import MAX_WAIT_DAYS, WaitUnit
 
@@ -20,6 +20,22 @@ UNREADABLE = (LookupError, ValueError, OSError, ArithmeticError, NotImplementedE
 They come into the tables by plain SQL. Code that goes through many emails one at a time skips
 those concerned; the planner reports what is wrong.
 """
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether `name` is a time zone of the IANA database."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def is_country(code: str) -> bool:
+    """Tell whether public holidays are known for the country `code`, such as ``"DE"``."""
+    import holidays
+
+    return code in holidays.list_supported_countries()
 
 
 def local_day(instant: dt.datetime, zone: str) -> dt.date:

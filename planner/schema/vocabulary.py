@@ -57,7 +57,7 @@ class WaitUnit(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an email has no slot; all but the last two block it, whatever the plan."""
+    """Why an email has no slot; those of `BLOCKED` block it, whatever the plan."""
 
     MAILBOX_PAUSED = "mailbox_paused"
     NO_ACTIVE_MAILBOX = "no_active_mailbox"
@@ -65,6 +65,7 @@ class Reason(StrEnum):
     NO_NEW_CONTACTS = "no_new_contacts"
     NO_CAPACITY = "no_capacity"
     BEYOND_HORIZON = "beyond_horizon"
+    SET_ASIDE = "set_aside"
     NO_ROOM = "no_room"
     BEHIND_UNPLACED = "behind_unplaced"
 
@@ -76,6 +77,7 @@ BLOCKED = (
     Reason.NO_NEW_CONTACTS,
     Reason.NO_CAPACITY,
     Reason.BEYOND_HORIZON,
+    Reason.SET_ASIDE,
 )
 """Reasons that no plan can mend: outside cost, bound and counts of delay
 (hard rule Nothing left out)."""

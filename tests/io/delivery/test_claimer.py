@@ -223,10 +223,13 @@ STANDS_IN_THE_WAY = {
     "the weekday is none any more": "UPDATE sequences SET send_days = '{1,3,4,5}'",
     # Tuesday, 3 March 2026, is a holiday in Bulgaria.
     "the day is a holiday": "UPDATE sequences SET holidays = 'BG'",
-    "the contact's zone is unknown": "UPDATE contacts SET timezone = 'Mars/Olympus'",
+    "the contact's zone is unknown": """
+        ALTER TABLE contacts DROP CONSTRAINT IF EXISTS contacts_timezone_known;
+        UPDATE contacts SET timezone = 'Mars/Olympus'""",
     "the sequence's country is unknown": "UPDATE sequences SET holidays = 'XX'",
     "the wait is without end": """
         UPDATE sequences SET wait_unit = 'sending';
+        ALTER TABLE steps DROP CONSTRAINT IF EXISTS steps_wait_days_in_range;
         UPDATE steps SET wait_days = 2000000000 WHERE id = 12""",
     "the thread is another mailbox's": """
         INSERT INTO mailboxes (id, email, daily_capacity) VALUES (6, 'own@example.com', 9);

@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 from sqlalchemy import Engine, event, text
 
 from sendplan.io.database.engine import connect
-from sendplan.io.errors import DatabaseError, DataError
+from sendplan.io.errors import DatabaseError
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.snapshot import pending_rows
 from sendplan.io.snapshot.load import load, read_snapshot, reading
@@ -214,13 +214,6 @@ def test_every_type_arrives_as_it_was_stored(engine: Engine) -> None:
         "unplaced_reason": "no_room",
         "status": "pending",
     }
-
-
-def test_infinity_cannot_be_planned(engine: Engine) -> None:
-    run_sql(engine, WORLD)
-    run_sql(engine, "UPDATE contacts SET suppressed_at = 'infinity'")
-    with pytest.raises(DataError, match="suppressed_at is infinity"):
-        load(engine, NOW)
 
 
 def test_what_is_known_of_contacts_finds_its_enrollments(engine: Engine) -> None:
