@@ -163,6 +163,14 @@ PAUSE_MAILBOX = f"""
     WHERE id = %(id)s AND status = '{MailboxStatus.ACTIVE}'
 """
 
+LACKING_EVERYWHERE = """
+    SELECT name FROM unnest(%(names)s::text[]) AS name
+    WHERE NOT EXISTS (
+        SELECT FROM enrollments JOIN contacts ON contacts.id = contact_id
+        WHERE sequence_id = %(id)s AND attributes ->> name IS NOT NULL
+    )
+"""
+
 PAUSE_SEQUENCE = f"""
     UPDATE sequences SET status = '{SequenceStatus.PAUSED}', paused_reason = %(reason)s
     WHERE id = %(id)s AND status = '{SequenceStatus.ACTIVE}'
@@ -289,6 +297,12 @@ def pause_sequence(cursor: "Cursor", claim: Claim, reason: str) -> bool:
     held = release(cursor, claim, reason)
     cursor.execute(PAUSE_SEQUENCE, {"id": claim.sequence_id, "reason": reason})
     return held
+
+
+def lacking_everywhere(cursor: "Cursor", claim: Claim, names: Sequence[str]) -> list[str]:
+    """Return those of some attributes that no contact of the email's sequence has."""
+    cursor.execute(LACKING_EVERYWHERE, {"id": claim.sequence_id, "names": list(names)})
+    return [name for (name,) in cursor.fetchall()]
 
 
 def _keys(claims: Iterable[Claim]) -> tuple[list[int], list[UUID]]:

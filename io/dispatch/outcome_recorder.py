@@ -29,6 +29,7 @@ from sendplan.io.delivery.transitions import (
     begin,
     doubt,
     fail,
+    lacking_everywhere,
     pause_mailbox,
     pause_sequence,
     postpone,
@@ -64,7 +65,7 @@ class _Beginning:
     answer: "Future[bool]" = field(default_factory=Future)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ending:
     claim: Claim
     outcome: Outcome
@@ -263,6 +264,12 @@ class OutcomeRecorder:
 
 
 def _written(cursor: "Cursor", entry: _Ending) -> bool:
+    if entry.outcome.missing:
+        lacking = lacking_everywhere(cursor, entry.claim, entry.outcome.missing)
+        if lacking:
+            names = ", ".join(f"'{name}'" for name in lacking)
+            detail = f"no contact of the sequence has {names}: {entry.outcome.detail}"
+            entry.outcome = Outcome(Verdict.FLAWED, detail)
     claim, detail, moment = entry.claim, entry.outcome.detail, entry.moment
     match entry.outcome.verdict:
         case Verdict.SENT:

@@ -17,7 +17,7 @@ from sendplan.io.dispatch.outcome_recorder import OutcomeRecorder
 from sendplan.io.errors import DataError
 from sendplan.io.messages.composing import SenderError, compose
 from sendplan.io.messages.outcomes import Outcome, Transport, Verdict
-from sendplan.io.messages.templates import FlawedTemplateError
+from sendplan.io.messages.templates import FlawedTemplateError, MissingValueError
 from sendplan.io.transport.outbox import Outbox
 from sendplan.io.transport.smtp_transport import ANSWER_TIMEOUT, TIMEOUT, SmtpTransport
 from sendplan.io.transport.transport_urls import parse_url, read_reference
@@ -116,8 +116,14 @@ class Sender:
             return Outcome(Verdict.FLAWED, _line(error))
         except SenderError as error:
             return Outcome(Verdict.MAILBOX, _line(error))
+        except MissingValueError as error:
+            return Outcome(Verdict.REFUSED, _line(error), error.names)
         except DataError as error:
             return Outcome(Verdict.REFUSED, _line(error))
+        except Exception as error:
+            # Nothing has been said to the server: it and the mailbox are not to blame.
+            logger.exception("Composing failed", extra={"email_id": claim.email_id})
+            return Outcome(Verdict.FLAWED, f"no message can be made: {type(error).__name__}")
         try:
             transport = self._transport(queue, claim)
         except DataError as error:
@@ -150,7 +156,7 @@ class Sender:
     def _heed(self, queue: MailboxQueue, claim: Claim, outcome: Outcome) -> None:
         """Put a mailbox on hold whose server cannot be reached, or accepts nothing."""
         verdict = outcome.verdict
-        if verdict is Verdict.WITHDRAWN:
+        if verdict in (Verdict.WITHDRAWN, Verdict.FLAWED):
             return
         failed = verdict in (Verdict.UNREACHABLE, Verdict.TEMPORARY)
         queue.failures = queue.failures + 1 if failed else 0

@@ -23,7 +23,14 @@ from sendplan.io.errors import DataError
 from sendplan.io.messages.message_ids import is_sound, message_id, token
 from sendplan.io.messages.outcomes import Message
 from sendplan.io.messages.step_texts import content_faults, subject_faults
-from sendplan.io.messages.templates import BUILT_INS, FlawedTemplateError, Template, template
+from sendplan.io.messages.templates import (
+    BUILT_INS,
+    FlawedTemplateError,
+    MissingValueError,
+    Template,
+    template,
+    variables,
+)
 from sendplan.io.messages.unsubscribing import TOKEN, unsubscribe_url
 from sendplan.planner.schema.errors import Fault
 
@@ -88,6 +95,8 @@ def compose(texts: Texts, installation: UUID, now: dt.datetime) -> Message:
         If the step's texts or the sequence's unsubscribe URL are wrong for every contact.
     SenderError
         If the mailbox's address cannot be used.
+    MissingValueError
+        If the contact lacks a value that a text prints.
     DataError
         If the email cannot be written for this contact.
     """
@@ -162,9 +171,16 @@ def _content(texts: Texts, built_in: Mapping[str, str]) -> str:
 
 def _rendered(place: str, source: str, texts: Texts, built_in: Mapping[str, str]) -> str:
     checked = _checked(place, source)
+    if not isinstance(checked, Template):
+        raise FlawedTemplateError(checked)
     values = _values(texts.attributes, built_in, checked.placeholders.used)
     try:
         return checked.render(values)
+    except MissingValueError as error:
+        faults = [fault.within(place) for fault in error.faults]
+        raise MissingValueError(faults, "", error.names) from error
+    except FlawedTemplateError as error:
+        raise FlawedTemplateError(fault.within(place) for fault in error.faults) from error
     except DataError as error:
         raise _failure(source, [fault.within(place) for fault in error.faults]) from error
 
@@ -178,17 +194,14 @@ def _failure(source: str, faults: list[Fault]) -> DataError:
 
 
 @lru_cache(maxsize=1024)
-def _checked(place: str, source: str) -> Template:
-    """Check a template as when it is stored by a command, since plain SQL may have stored it."""
+def _checked(place: str, source: str) -> Template | tuple[Fault, ...]:
+    """Check a template again as when it came in; returns its faults where it is flawed.
+
+    Plain SQL may have stored it, and what is flawed is flawed for all emails that are claimed.
+    """
     check = content_faults if place == "content" else subject_faults
-    try:
-        compiled = template(source)
-        found = check(source, compiled.placeholders.used)
-    except FlawedTemplateError as error:
-        found = list(error.faults)
-    if found:
-        raise FlawedTemplateError(fault.within(place) for fault in found)
-    return compiled
+    found = check(source, variables(source))
+    return tuple(fault.within(place) for fault in found) or template(source)
 
 
 def _values(

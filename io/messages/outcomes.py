@@ -46,10 +46,13 @@ class Outcome:
     verdict : Verdict
     detail : str
         Phase and reply, or the error, in one line without any secret; may be empty.
+    missing : tuple of str
+        Attributes that the contact lacks, where the email was refused for that.
     """
 
     verdict: Verdict
     detail: str = ""
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,17 @@ from collections.abc import Collection, Iterator, Mapping
 
 from sqlalchemy import Connection, text
 
-from sendplan.io.documents.headers import subject_line_faults
+from sendplan.io.documents.headers import control_character, encoded_word, subject_line_faults
 from sendplan.io.documents.texts import CONTROL_IN_LINES, character
 from sendplan.io.errors import DataError
-from sendplan.io.messages.templates import BUILT_INS, Placeholders, placeholders, template_faults
+from sendplan.io.messages.templates import (
+    BUILT_INS,
+    SAMPLE,
+    Placeholders,
+    placeholders,
+    template,
+    template_faults,
+)
 from sendplan.io.messages.unsubscribing import unsubscribe_url, url_faults
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
@@ -37,7 +44,14 @@ def subject_faults(subject: str, known: Collection[str]) -> list[Fault]:
     known : collection of str
         The attributes that it may use, besides the built-in variables.
     """
-    return subject_line_faults(subject) + template_faults(subject, known)
+    # What stands in the source itself is told once, and with its place.
+    plain = CONTROL_IN_LINES.sub(" ", subject)
+    found = subject_line_faults(subject) + template_faults(plain, known)
+    if found:
+        return found
+    checked = template(subject)
+    sample = checked.render(dict.fromkeys(checked.placeholders.used, SAMPLE))
+    return [fault for fault in (control_character(sample), encoded_word(sample)) if fault]
 
 
 def content_faults(content: str, known: Collection[str]) -> list[Fault]:
@@ -49,7 +63,7 @@ def content_faults(content: str, known: Collection[str]) -> list[Fault]:
     if control:
         line = content.count("\n", 0, control.start()) + 1
         found.append(Fault(f"template line {line}", character(control[0]), "remove it"))
-    return found + template_faults(content, known)
+    return found + template_faults(CONTROL_IN_LINES.sub(" ", content), known)
 
 
 def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, str]) -> None:

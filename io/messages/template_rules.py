@@ -20,6 +20,9 @@ MAX_DEPTH = 40
 MAX_REFERENCES = 1_000
 """Most variables printed or tested in one template."""
 
+MAX_EXPRESSIONS = 5_000
+"""Texts, values and conditions in one template: the compiler takes a second for as many."""
+
 RESERVED = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs", "and", "or", "not",
                       "if", "else", "in", "is", "true", "false", "none", "True", "False",
                       "None"})  # fmt: skip
@@ -140,10 +143,14 @@ class Inspector:
         self.required: set[str] = set()
         self._references = 0
         self._depth = 0
+        self._expressions = 0
         self._body(template.body, _NONE)
         if self._references > MAX_REFERENCES:
             what = f"{self._references:,} variables in one template"
             self.flaws.append(flaw(0, what, f"keep to {MAX_REFERENCES:,} at most"))
+        elif self._expressions > MAX_EXPRESSIONS:
+            what = f"{self._expressions:,} texts, values and conditions in one template"
+            self.flaws.append(flaw(0, what, f"keep to {MAX_EXPRESSIONS:,} at most"))
 
     def _refuse(self, node: nodes.Node, what: str, remedy: str) -> Kind:
         self.flaws.append(flaw(node.lineno, what, remedy))
@@ -161,6 +168,7 @@ class Inspector:
     def _body(self, body: Iterable[nodes.Node], sure: Names) -> None:
         for node in body:
             if isinstance(node, nodes.Output):
+                self._expressions += len(node.nodes)
                 for part in node.nodes:
                     if not isinstance(part, nodes.TemplateData):
                         self._value(part, sure)
@@ -192,6 +200,7 @@ class Inspector:
     def _value(self, node: nodes.Expr, sure: Names, *, tested: bool = False) -> Kind:
         if not self._deeper(node):
             return Kind.REFUSED
+        self._expressions += 1
         kind = self._kind(node, sure, tested)
         self._depth -= 1
         return kind

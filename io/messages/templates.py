@@ -8,7 +8,7 @@ from operator import itemgetter
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
-from sendplan.io.documents.texts import shown, suggestion
+from sendplan.io.documents.texts import CONTROL_IN_LINES, character, shown, suggestion
 from sendplan.io.errors import DataError
 from sendplan.io.messages.template_rules import FILTERS, RESERVED, TESTS, Flaw, Inspector, flaw
 from sendplan.planner.schema.errors import Fault
@@ -26,8 +26,32 @@ MAX_TEXT = 1_000_000
 """Characters of a rendered text at most."""
 
 
+SAMPLE = "sample"
+"""The value of every variable when a template is rendered for the first time."""
+
+
 class FlawedTemplateError(DataError):
     """A template that is wrong for every contact."""
+
+
+class MissingValueError(DataError):
+    """A contact without a value that a template prints.
+
+    Parameters
+    ----------
+    faults, subject
+        As of every `DataError`.
+    names : iterable of str
+        The variables without a value.
+
+    Attributes
+    ----------
+    names : tuple of str
+    """
+
+    def __init__(self, faults: Iterable[Fault], subject: str, names: Iterable[str]) -> None:
+        super().__init__(faults, subject)
+        self.names = tuple(names)
 
 
 class Absent(jinja2.StrictUndefined):
@@ -72,6 +96,7 @@ class Placeholders:
         return Placeholders(self.used | other.used, self.required | other.required)
 
 
+@lru_cache(maxsize=64)
 def _inspect(source: str) -> tuple[list[Flaw], dict[str, int], set[str]]:
     if len(source) > MAX_SOURCE:
         rule = f"{len(source):,} characters"
@@ -84,11 +109,19 @@ def _inspect(source: str) -> tuple[list[Flaw], dict[str, int], set[str]]:
         return [flaw(error.lineno, f"syntax error: {message}", remedy)], {}, set()
     except RecursionError:
         return [flaw(0, "nested too deeply", "write it flatter")], {}, set()
+    except Exception as error:
+        return [flaw(0, *_cannot("be parsed", error))], {}, set()
     return list(dict.fromkeys(found.flaws)), found.used, found.required
 
 
+def _cannot(what: str, error: Exception) -> tuple[str, str]:
+    """Return the rule and the remedy of an error that parser, compiler or sandbox ran into."""
+    reason = " ".join(f"{type(error).__name__} {shown(error, 120) if str(error) else ''}".split())
+    return f"it cannot {what}: {reason}", "write it more simply; long numbers stand in quotes"
+
+
 def template_faults(source: str, known: Collection[str]) -> list[Fault]:
-    """Return everything wrong with a template, found without rendering it.
+    """Return everything wrong with a template; one that looks sound is rendered with samples.
 
     Parameters
     ----------
@@ -97,14 +130,25 @@ def template_faults(source: str, known: Collection[str]) -> list[Fault]:
     known : collection of str
         The attributes that it may use, besides the built-in variables.
     """
-    found, used, _ = _inspect(source)
+    flaws, used, _ = _inspect(source)
+    found = list(flaws)
     names = sorted({*known, *BUILT_INS})
     for name, line in used.items():
         if name not in names:
             remedy = suggestion(name, names, "add it to the sequence's attributes")
             what = f"unknown variable {shown(name)}"
             found.append(flaw(line, what, f"{remedy} (known: {', '.join(names)})"))
+    if not found:
+        try:
+            template(source)
+        except FlawedTemplateError as error:
+            return list(error.faults)
     return [fault for _, fault in sorted(found, key=itemgetter(0))]
+
+
+def variables(source: str) -> Collection[str]:
+    """Return the variables of a template, as far as it can be parsed."""
+    return _inspect(source)[1].keys()
 
 
 def attribute_fault(name: str) -> Fault | None:
@@ -118,7 +162,7 @@ def attribute_fault(name: str) -> Fault | None:
 
 
 class Template:
-    """A checked template, ready to be rendered many times.
+    """A checked template, compiled and rendered once with samples, ready for many contacts.
 
     Parameters
     ----------
@@ -132,7 +176,8 @@ class Template:
     Raises
     ------
     FlawedTemplateError
-        If the source breaks the rules of `template_rules`.
+        If the source breaks the rules of `template_rules`, cannot be compiled or rendered, or
+        prints control characters of its own.
     """
 
     def __init__(self, source: str) -> None:
@@ -140,15 +185,30 @@ class Template:
         if found:
             raise FlawedTemplateError([fault for _, fault in found], "template")
         self.placeholders = Placeholders(frozenset(used), frozenset(required))
-        self._compiled = _ENVIRONMENT.from_string(source)
+        try:
+            self._compiled = _ENVIRONMENT.from_string(source)
+        except Exception as error:
+            # Whatever the compiler gives up with (RecursionError, MemoryError, UnicodeError, …).
+            fault = Fault("", *_cannot("be compiled", error))
+            raise FlawedTemplateError([fault], "template") from error
+        # Optional parts are printed, and left out.
+        for names in (used, required):
+            try:
+                self.render(dict.fromkeys(names, SAMPLE))
+            except DataError as error:
+                raise FlawedTemplateError(error.faults, "template") from error
 
     def render(self, values: Mapping[str, str]) -> str:
         """Fill in the values, within the limits of this module.
 
         Raises
         ------
+        MissingValueError
+            If a required value is missing.
+        FlawedTemplateError
+            If the template itself cannot be rendered, or prints control characters.
         DataError
-            If a required value is missing, or a value or the text is too long.
+            If a value or the text is too long.
         """
         chosen = {name: values[name] for name in self.placeholders.used if name in values}
         for name, value in chosen.items():
@@ -164,10 +224,23 @@ class Template:
                     what = f"the text grows beyond {MAX_TEXT:,} characters"
                     raise DataError([Fault("", what, "shorten the template")], "template")
                 parts.append(part)
-        except (jinja2.TemplateError, TypeError) as error:
+        except DataError:
+            raise
+        except jinja2.UndefinedError as error:
             remedy = "give the contact that attribute, or guard it with default('…')"
-            raise DataError([Fault("", str(error)[:200], remedy)], "template") from error
-        return "".join(parts)
+            faults = [Fault("", str(error)[:200], remedy)]
+            missing = sorted(self.placeholders.required - chosen.keys())
+            raise MissingValueError(faults, "template", missing) from error
+        except Exception as error:
+            # The values are plain texts: what else goes wrong is the template's own.
+            fault = Fault("", *_cannot("be rendered", error))
+            raise FlawedTemplateError([fault], "template") from error
+        text = "".join(parts)
+        control = CONTROL_IN_LINES.search(text)
+        if control and not any(control[0] in value for value in chosen.values()):
+            fault = Fault("", f"it prints {character(control[0])}", "take it out of the template")
+            raise FlawedTemplateError([fault], "template")
+        return text
 
 
 @lru_cache(maxsize=1024)

@@ -14,7 +14,12 @@ from sendplan.io.documents.addresses import AddressError, address
 from sendplan.io.documents.headers import ENCODED
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError
-from sendplan.io.messages.templates import BUILT_INS, FlawedTemplateError, Placeholders
+from sendplan.io.messages.templates import (
+    BUILT_INS,
+    FlawedTemplateError,
+    MissingValueError,
+    Placeholders,
+)
 from sendplan.planner.schema.errors import Fault
 
 TOKEN = "token"
@@ -62,14 +67,17 @@ class UnsubscribeUrl:
 
         Raises
         ------
+        MissingValueError
+            If the contact has no value for one.
         DataError
-            If the contact has no value for one, or the URL gets too long.
+            If the URL gets too long.
         """
         filled = list(self.parts)
         for place, name in enumerate(self.variables):
             if not values.get(name):
                 what = f"the contact has no '{name}', which the unsubscribe URL holds"
-                raise DataError([Fault("", what, "give it one, or use {{ token }}")])
+                remedy = "give it one, or use {{ token }}"
+                raise MissingValueError([Fault("", what, remedy)], "", [name])
             filled[2 * place + 1] = quote(values[name], safe="")
         url = "".join(filled)
         if len(url) > MAX_URL:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendplan.io.errors import DataError
-from sendplan.io.messages.templates import FlawedTemplateError
+from sendplan.io.messages.templates import FlawedTemplateError, MissingValueError
 from sendplan.io.messages.unsubscribing import MAX_URL, unsubscribe_url, url_faults
 
 FLAWED = [
@@ -91,7 +91,7 @@ def test_https_is_for_one_click_and_mailto_is_not() -> None:
 def test_a_contact_without_a_value_gets_no_link_of_another(values: dict[str, str]) -> None:
     with pytest.raises(DataError, match="the contact has no 'key'") as caught:
         unsubscribe_url("https://x.example/{{ key }}").fill_in(values)
-    assert type(caught.value) is DataError
+    assert type(caught.value) is MissingValueError
 
 
 def test_a_url_that_grows_too_long_is_an_error_of_that_contact() -> None:
