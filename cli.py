@@ -6,6 +6,7 @@ that every command starts fast.
 """
 
 import datetime as dt
+import math
 import os
 import sys
 import threading
@@ -23,13 +24,15 @@ from sendplan import __version__
 from sendplan.io.campaigns.commands import DEMO, ENROLL, LOAD
 from sendplan.io.changes.commands import COMMANDS, GROUPS
 from sendplan.io.commands.command import Command, Section
-from sendplan.io.commands.option import Option, clock
+from sendplan.io.commands.option import LARGEST, LARGEST_ID, Option, clock
 from sendplan.io.database.commands import DATABASE, INIT
 from sendplan.io.dispatch.commands import DISPATCH
 from sendplan.io.errors import DataError, SendplanError
 from sendplan.io.operations.commands import HEALTH, STATUS, UNCERTAIN
 from sendplan.io.planning.commands import CHECK, PLAN, RECALC
+from sendplan.io.redaction import printable, redacted
 from sendplan.io.report.commands import REPORT
+from sendplan.io.streams import StreamError, complain, tell, tolerant_streams
 from sendplan.io.studies.commands import BOTTLENECKS, CAPACITY, EXPLAIN, WHAT_IF
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.errors import MethodError
@@ -112,6 +115,17 @@ class Text(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+class Finite(click.FloatRange):
+    """A number within bounds, which NaN is within none of."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number."""
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value} is no number.", param, ctx)
+        return found
+
+
 class Commands(click.Group):
     """The commands by section, with errors turned into one message and an exit code."""
 
@@ -132,13 +146,39 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a failure exits with its code (io/README.md, exit codes)."""
         try:
-            return super().invoke(ctx)
+            with tolerant_streams():
+                return super().invoke(ctx)
+        except StreamError as error:
+            if str(error):
+                complain(f"Error: {error}")
+            ctx.exit(error.exit_code)
         except SendplanError as error:
             text = error.report(SHOWN_FAULTS) if isinstance(error, DataError) else str(error)
-            click.echo(text if error.exit_code == 0 else f"Error: {text}", err=True)
+            complain(text if error.exit_code == 0 else f"Error: {text}")
             ctx.exit(error.exit_code)
         except MethodError as error:
-            raise click.UsageError(str(error)) from error
+            raise click.UsageError(printable(redacted(str(error)))) from error
+        except click.ClickException as error:
+            _hide_secrets(error)
+            raise
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the options before the command; what is wrong usage is told without secrets."""
+        try:
+            with tolerant_streams():
+                return super().make_context(*args, **more)
+        except StreamError as error:
+            if str(error):
+                complain(f"Error: {error}")
+            raise click.exceptions.Exit(error.exit_code) from error
+        except click.ClickException as error:
+            _hide_secrets(error)
+            raise
+
+
+def _hide_secrets(error: click.ClickException) -> None:
+    """Take out of a message what may have been typed in the wrong place."""
+    vars(error)["message"] = printable(redacted(error.message))
 
 
 def _parameter(option: Option) -> click.Parameter:
@@ -153,10 +193,12 @@ def _parameter(option: Option) -> click.Parameter:
             file_okay=not option.folder,
             dir_okay=option.folder is not False,
         )
-    elif option.kind in (int, float):
-        bounded = click.IntRange if option.kind is int else click.FloatRange
-        bounds: tuple[Any, Any] = (option.least, option.most)
-        kind = option.kind if bounds == (None, None) else bounded(*bounds)
+    elif option.kind is int:
+        most = LARGEST_ID if option.most is None else option.most
+        kind = click.IntRange(-LARGEST_ID if option.least is None else int(option.least), int(most))
+    elif option.kind is float:
+        most = LARGEST if option.most is None else option.most
+        kind = Finite(-LARGEST if option.least is None else option.least, most)
     if option.is_argument:
         required = not option.flag.startswith("[")
         return click.Argument([option.name], type=kind, required=required)
@@ -243,7 +285,7 @@ def init(call: Call) -> None:
 
     with call.database(migrated=False) as engine:
         migrate(engine)
-    click.echo(f"The schema is at version {SCHEMA_VERSION}.")
+    tell(f"The schema is at version {SCHEMA_VERSION}.")
 
 
 @command(LOAD)
@@ -257,7 +299,7 @@ def load(call: Call, file: Path) -> None:
     with call.database() as engine, committing(engine, "loading the campaign") as connection:
         report = load_campaign(connection, campaign)
     for warning in report.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        complain(f"Warning: {warning}")
     call.show(report, show_loaded)
 
 
@@ -463,9 +505,7 @@ def _change(declared: Command, call: Call, preview: bool, now: dt.datetime, **gi
             changes = wanted_changes(connection, declared.name, given)
             done = [] if preview else [apply(connection, change, now) for change in changes]
         if not preview:
-            call.show(
-                done, lambda done: click.echo(sentence(done)), partial(summary, declared.name)
-            )
+            call.show(done, lambda done: tell(sentence(done)), partial(summary, declared.name))
             return
         from sendplan.io.console.changes import show_preview
         from sendplan.io.planning.last_plan import recalc_parameters
@@ -509,7 +549,7 @@ def report(call: Call, out: Path, now: dt.datetime) -> None:
     require_drawing()
     with call.database() as engine:
         written = write_report(engine, out, now)
-    call.show(written, click.echo)
+    call.show(written, lambda written: tell(str(written)))
 
 
 @command(WHAT_IF)

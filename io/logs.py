@@ -4,6 +4,8 @@ import datetime as dt
 import logging
 from typing import TextIO
 
+from sendplan.io.redaction import printable, redacted
+
 FORMATS = ("text", "json")
 
 KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -20,7 +22,9 @@ class LineFormatter(logging.Formatter):
         ]
         words = [f"{moment:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z", record.levelname.lower()]
         line = " ".join([*words, record.getMessage(), *figures])
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return printable(redacted(line))
 
 
 def show_logs(stream: TextIO, form: str, level: int = logging.INFO) -> None:
@@ -46,7 +50,11 @@ def _json() -> logging.Formatter:
     # Imported here, since text logs do without it.
     from pythonjsonlogger.json import JsonFormatter
 
-    return JsonFormatter(
+    class Redacted(JsonFormatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return redacted(super().format(record))
+
+    return Redacted(
         ["levelname", "name", "message"],
         rename_fields={"levelname": "level", "name": "logger"},
         timestamp="time",

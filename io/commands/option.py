@@ -5,6 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+FIRST_YEAR, LAST_YEAR = 1970, 2200
+"""Years of a time or a date at the command line; a plan may reach a year beyond, and nanoseconds
+in 64 bits end in 2262."""
+
+LARGEST = 10**9
+"""The largest number of an option without a bound of its own: 32 years in seconds."""
+
+LARGEST_ID = 2**63 - 1
+"""The largest id, and the largest seed."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -72,7 +82,7 @@ def moment(text: str) -> dt.datetime:
     Raises
     ------
     ValueError
-        If it is no time, or has no UTC offset.
+        If it is no time, has no UTC offset, or lies in a year that nothing can be planned in.
     """
     try:
         found = dt.datetime.fromisoformat(text)
@@ -80,6 +90,7 @@ def moment(text: str) -> dt.datetime:
         raise ValueError(f"{text!r} is no time; write it like 2026-11-23T02:00:00+00:00") from None
     if found.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; add the UTC offset: {text}+00:00")
+    _refuse_year(found.year)
     return found
 
 
@@ -89,12 +100,19 @@ def day(text: str) -> dt.date:
     Raises
     ------
     ValueError
-        If it is no date.
+        If it is no date, or lies in a year that nothing can be planned in.
     """
     try:
-        return dt.date.fromisoformat(text)
+        found = dt.date.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text!r} is no date; write it like 2026-12-31") from None
+    _refuse_year(found.year)
+    return found
+
+
+def _refuse_year(year: int) -> None:
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise ValueError(f"the year {year} is none from {FIRST_YEAR} to {LAST_YEAR}")
 
 
 def clock() -> dt.datetime:

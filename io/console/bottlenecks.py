@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-
 from sendplan.io.console.tables import print_table
+from sendplan.io.console.terminal import Terminal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +17,7 @@ NAME_WIDTH = 11
 
 def show_bottlenecks(stored: "StoredBottlenecks") -> None:
     """Print what is short, and what more of it would save."""
-    console, found = Console(highlight=False), stored.found
+    console, found = Terminal(), stored.found
     if not len(found.pools) and not len(found.new_emails):
         console.print("Nothing is short: more capacity would save nothing.")
         return
@@ -52,7 +50,7 @@ def show_bottlenecks(stored: "StoredBottlenecks") -> None:
         ["", "When", "Days", "One more"],
         [
             [
-                escape(stored.sequences[row["sequence_id"]]),
+                stored.sequences[row["sequence_id"]],
                 _span(row["first_day"], row["last_day"]),
                 f"{row['days']:,}",
                 f"{row['price']:,.1f}",
@@ -76,7 +74,7 @@ def _pool(
     else:
         name, more = stored.sequences[sequence_ids[0]], len(sequence_ids) - 1
     cut = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
-    return escape(cut) + (f" +{more}" if more else "")
+    return cut + (f" +{more}" if more else "")
 
 
 def _span(first: "pd.Timestamp", last: "pd.Timestamp") -> str:

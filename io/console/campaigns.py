@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sendplan.io.console.tables import counted
+from sendplan.io.streams import tell
 
 if TYPE_CHECKING:
     from sendplan.io.campaigns.enroll import EnrollReport
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 def show_loaded(report: "LoadReport") -> None:
     """Print what loading created, and what was there."""
-    print(
+    tell(
         f"Created {counted(report.sequences, 'sequence')} with {counted(report.steps, 'step')},"
         f" {counted(report.mailboxes, 'mailbox')} and {counted(report.links, 'link')};"
         f" {counted(report.unchanged_sequences, 'sequence')} and"
@@ -23,7 +24,7 @@ def show_enrolled(report: "EnrollReport") -> None:
     """Print how many contacts of a list were enrolled, and why others were not."""
     suppressed = f", {report.suppressed:,} suppressed" if report.suppressed else ""
     days = f"; first emails from {report.first_day} on" if report.first_day else ""
-    print(
+    tell(
         f"Enrolled {report.enrolled:,} of {counted(report.contacts, 'contact')}:"
         f" {report.already_enrolled:,} already enrolled{suppressed}{days}."
     )

@@ -13,6 +13,7 @@ from sendplan.io.console.tables import (
     print_table,
     print_unplaced,
 )
+from sendplan.io.console.terminal import Terminal
 
 if TYPE_CHECKING:
     from sendplan.io.planning.preview import Preview
@@ -24,7 +25,7 @@ SHOWN_MOVES = 10
 
 def show_recalculation(done: "Recalculation") -> None:
     """Print what a recalculation did."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     requests, run = done.requests, done.run
     print_set_aside(run.set_aside)
     if not requests:
@@ -53,7 +54,7 @@ def show_recalculation(done: "Recalculation") -> None:
 
 def show_preview(found: "Preview") -> None:
     """Print what a change would make of the plan."""
-    console = Console(highlight=False)
+    console = Terminal()
     counts, before, after = found.counts(), found.before, found.after
     console.print("Preview; nothing has been changed.", style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold")

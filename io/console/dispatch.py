@@ -1,7 +1,8 @@
 """What a person sees of dispatching, when it has ended."""
 
-import sys
 from typing import TYPE_CHECKING, Any
+
+from sendplan.io.streams import tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,4 +39,4 @@ def show_dispatched(done: "Dispatched", outbox: "Path | None") -> None:
         f"{count:,} taken back from dispatchers that died, now {status}"
         for status, count in done.recovered.items()
     ]
-    sys.stdout.write("\n".join(lines or ["Nothing was due."]) + "\n")
+    tell("\n".join(lines or ["Nothing was due."]))

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from sendplan.io.console.tables import counted
+from sendplan.io.console.terminal import Terminal
 from sendplan.planner.explain.texts import paragraphs
 from sendplan.planner.explain.unplaced_facts import OVERDUE
 from sendplan.planner.schema.vocabulary import EmailStatus
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 def show_explained(found: "ExplainedEmail") -> None:
     """Print an explanation as a few paragraphs."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     console.print("\n\n".join(_texts(found)), markup=False)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from sendplan.io.console.tables import (
     SHOWN_SEQUENCES,
@@ -13,6 +12,8 @@ from sendplan.io.console.tables import (
     print_table,
     print_unplaced,
 )
+from sendplan.io.console.terminal import Terminal
+from sendplan.io.streams import tell
 
 if TYPE_CHECKING:
     from sendplan.io.operations.health import Health
@@ -27,7 +28,7 @@ NAME_WIDTH = 24
 
 def show_status(status: "Status") -> None:
     """Print where the work stands."""
-    console = Console(highlight=False)
+    console = Terminal()
     run = status.last_run
     if run is None:
         console.print("Nothing has been planned yet; run `sendplan plan`.")
@@ -144,14 +145,13 @@ def _print_paused(console: Console, paused: Sequence[tuple[str, str | None]]) ->
     console.print("\nPaused", style="italic")
     first = sorted(paused, key=lambda row: row[1] is None)
     for name, reason in first[:SHOWN_PAUSED]:
-        console.print(f"{name}: {reason or 'on purpose'}", markup=False)
+        console.print(f"{name}: {reason or 'on purpose'}")
     if len(paused) > SHOWN_PAUSED:
         console.print(f"… and {len(paused) - SHOWN_PAUSED:,} more")
 
 
 def _short(name: str) -> str:
-    cut = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
-    return escape(cut)
+    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
 
 
 def _day(value: Any) -> str:
@@ -161,11 +161,11 @@ def _day(value: Any) -> str:
 def show_uncertain(emails: Sequence["UncertainEmail"]) -> None:
     """Print uncertain emails, each with what finds it in the mailbox's sent messages."""
     if not emails:
-        print("No email is uncertain.")
+        tell("No email is uncertain.")
         return
     for email in emails:
-        print(_told(email))
-    print(
+        tell(_told(email))
+    tell(
         "\nLook for the Message-ID among the mailbox's sent messages, then say what you found:\n"
         f"  sendplan uncertain --sent {emails[0].id}\n"
         f"  sendplan uncertain --not-sent {emails[0].id}"
@@ -188,12 +188,12 @@ def _told(email: "UncertainEmail") -> str:
 def show_resolved(resolved: Mapping[str, Sequence[int]]) -> None:
     """Print how many uncertain emails were sent, and how many were not."""
     sent, not_sent = (len(resolved[name]) for name in ("sent", "not_sent"))
-    print(f"Sent: {sent:,}; not sent: {not_sent:,}. `sendplan recalc` re-plans what that reaches.")
+    tell(f"Sent: {sent:,}; not sent: {not_sent:,}. `sendplan recalc` re-plans what that reaches.")
 
 
 def show_health(health: "Health") -> None:
     """Print what was found, one line each."""
     for finding in health.findings:
-        print(finding)
+        tell(str(finding))
     if health.fine:
-        print("Emails leave, plans are made, changes are worked off.")
+        tell("Emails leave, plans are made, changes are worked off.")

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.console import Console
 
 from sendplan.io.console.tables import day_of, print_table
+from sendplan.io.console.terminal import Terminal
 
 if TYPE_CHECKING:
     from sendplan.planner.studies.capacity_need import CapacityNeed
@@ -41,7 +41,7 @@ COLUMNS = {
 
 def show_comparison(found: "Comparison") -> None:
     """Print scenarios side by side, or one beside what there is."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     console.print("A study; nothing has been changed.", style="bold")
     names = list(found.plans)
     if len(names) <= FEW:
@@ -74,7 +74,7 @@ _FORMS: dict[str, Callable[[Any], str]] = {"finish_day": day_of, "use": "{:.0%}"
 
 def show_capacity(found: "CapacityNeed") -> None:
     """Print what capacity is needed, and how the plan that has it fares."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     console.print(found.verdict, style="bold")
     plan = found.plan
     if plan is None:

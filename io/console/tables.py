@@ -1,7 +1,6 @@
 """What a person sees in the terminal: progress on stderr, tables on stdout."""
 
 import datetime as dt
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,9 @@ from rich.progress import (
 from rich.prompt import Confirm
 from rich.table import Table
 
+from sendplan.io.console.terminal import Terminal
 from sendplan.io.documents.texts import shown
+from sendplan.io.streams import write_json
 from sendplan.planner.schema.vocabulary import Reason
 
 if TYPE_CHECKING:
@@ -72,9 +73,7 @@ def emit_json(value: Any, indent: int | None = 2) -> None:
 
     It is written at once, for a program that reads along.
     """
-    json.dump(value, sys.stdout, default=_plain, indent=indent, ensure_ascii=False)
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    write_json(value, _plain, indent)
 
 
 def _plain(value: Any) -> Any:
@@ -119,7 +118,7 @@ class Planning:
 @contextmanager
 def planning() -> Iterator[Planning]:
     """Show how far a run has come, on stderr; line by line where that is no terminal."""
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     if not console.is_terminal:
         yield Planning(
             lambda phase: say(PHASES.get(phase, phase)),
@@ -159,7 +158,7 @@ def ask_to_keep(plan: "Plan") -> bool:
     """Ask on the terminal whether an interrupted plan is to be stored; without one, it is not."""
     say(f"Interrupted. {plan.verdict}")
     return sys.stdin.isatty() and Confirm.ask(
-        "Store this plan?", default=False, console=Console(stderr=True)
+        "Store this plan?", default=False, console=Terminal(stderr=True)
     )
 
 
@@ -167,19 +166,19 @@ def ask_to_keep(plan: "Plan") -> bool:
 def bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar of things done, on stderr."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+    with Progress(*columns, TimeElapsedColumn(), console=Terminal(stderr=True)) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def say(message: str) -> None:
     """Print a line for the person at the terminal, on stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+    Terminal(stderr=True, soft_wrap=True).print(message)
 
 
 def show_run(run: "Run") -> None:
     """Print what a run planned."""
-    console = Console(highlight=False)
+    console = Terminal()
     summary = run.summary
     table = Table.grid(padding=(0, 2))
     for label, value in _headline(run):
@@ -318,7 +317,7 @@ def _slot(row: dict[Any, Any]) -> tuple[str, str, str]:
 def show_findings(findings: "CheckResult") -> None:
     """Print what `check` found."""
     print_set_aside(findings.set_aside)
-    console = Console(highlight=False)
+    console = Terminal()
     found = findings.violations
     if not len(found):
         console.print(f"{findings.emails:,} slots keep every rule.")

@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from sendplan.io.errors import DatabaseError
+from sendplan.io.redaction import HIDDEN, redacted
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -24,6 +25,12 @@ SCHEMA_VERSION = "0006"
 
 MIGRATION_LOCK = 5_376_001
 """Key of the advisory lock of a migration."""
+
+_UNREADABLE = (
+    "The database URL cannot be read: expected postgresql://user:password@host:port/name, with"
+    " @ : / ? # % in the password, and @ in whatever follows, written as %40 %3A %2F %3F %23 %25."
+)
+_SECRET_OPTIONS = ("password", "sslpassword", "passfile")
 
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg2"}
 
@@ -45,35 +52,68 @@ def connect(url: str) -> Engine:
     Raises
     ------
     DatabaseError
-        If the URL is not one of PostgreSQL, the server does not answer, or is too old.
+        If the URL is not one of PostgreSQL, the server does not answer, or is too old. No part of
+        the URL is repeated but host, port and name of the database.
     """
     target = _parse(url)
-    engine = create_engine(
-        target,
-        connect_args={"fallback_application_name": APPLICATION_NAME},
-        # Parameters are contacts' addresses and texts: they do not belong in a log.
-        hide_parameters=True,
-        pool_pre_ping=True,
-    )
-    event.listen(engine, "connect", _prepare_session)
     try:
-        with translated_errors(f"connecting to {target.render_as_string(hide_password=True)}"):
-            engine.connect().close()
+        engine = create_engine(
+            target,
+            # Not what PGCLIENTENCODING says: every text must come through.
+            connect_args={
+                "fallback_application_name": APPLICATION_NAME,
+                "client_encoding": "UTF8",
+            },
+            # Parameters are contacts' addresses and texts: they do not belong in a log.
+            hide_parameters=True,
+            pool_pre_ping=True,
+        )
+        event.listen(engine, "connect", _prepare_session)
+    except (SQLAlchemyError, ValueError):
+        raise DatabaseError(_UNREADABLE) from None
+    try:
+        engine.connect().close()
+    except (SQLAlchemyError, psycopg2.Error, ValueError) as error:
+        engine.dispose()
+        # Without its cause, which may quote what the URL holds.
+        raise DatabaseError(_refusal(target, error)) from None
     except DatabaseError:
         engine.dispose()
         raise
     return engine
 
 
+def _refusal(target: URL, error: Exception) -> str:
+    """Return what keeps a database from being connected to, without what is secret in its URL."""
+    where = f"{target.host or ''}{f':{target.port}' if target.port else ''}/{target.database or ''}"
+    failed = f"Database error while connecting to {where}: "
+    driver_error = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(driver_error, psycopg2.ProgrammingError | ValueError | SQLAlchemyError):
+        # What libpq says of options that it does not know repeats them.
+        return f"{failed}the URL has an option that libpq does not know or cannot read."
+    text = str(driver_error).strip() or type(driver_error).__name__
+    for name, value in target.query.items():
+        for one in (value,) if isinstance(value, str) else value:
+            # libpq quotes the value that it refuses, which may be a secret in the wrong place.
+            text = text.replace(f'"{one}"', f'"{HIDDEN}"')
+            if name in _SECRET_OPTIONS:
+                text = _without(text, one)
+    return failed + redacted(_without(text, target.password))
+
+
+def _without(text: str, secret: str | None) -> str:
+    return text.replace(secret, HIDDEN) if secret else text
+
+
 def _parse(url: str) -> URL:
     try:
         target = make_url(url)
     except (ArgumentError, ValueError):
-        # Without its cause, which may quote the password.
-        raise DatabaseError(
-            "The database URL cannot be read: expected postgresql://user:password@host:port/name,"
-            " with @ : / ? # % in the password written as %40 %3A %2F %3F %23 %25."
-        ) from None
+        # Without its cause, which may quote the URL and the password in it.
+        raise DatabaseError(_UNREADABLE) from None
+    # What stands behind the first of two could be the rest of a password.
+    if url.count("@") > 1:
+        raise DatabaseError(_UNREADABLE)
     if target.drivername not in _DRIVERS:
         raise DatabaseError(
             f"The database URL begins with {target.drivername}://, but sendplan runs on PostgreSQL"

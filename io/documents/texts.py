@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sendplan.io.errors import DataError
+from sendplan.io.redaction import redacted
 from sendplan.planner.schema.errors import Fault
 
 SHOWN_WIDTH = 40
@@ -24,7 +25,8 @@ _SAVE_AS_UTF8 = "save the file as UTF-8 (in a spreadsheet: “CSV UTF-8”)"
 
 def shown(value: object, width: int = SHOWN_WIDTH) -> str:
     """Return a foreign value quoted, printable and short."""
-    text = value if isinstance(value, str) else str(value)
+    # Cut short, a URL would no longer be known by the @ behind its password.
+    text = redacted(value if isinstance(value, str) else str(value))
     cut = text if len(text) <= width else text[: width - 1] + "…"
     if cut.isprintable():
         return f"'{cut}'"
@@ -98,6 +100,10 @@ def read_text(path: Path, limit: int) -> str:
         is named.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            # A pipe might never end, or never begin.
+            fault = Fault("", "no regular file", "write it to a file first")
+            raise DataError([fault], str(path))
         with path.open("rb") as stream:
             data = stream.read(limit + 1)
     except OSError as error:

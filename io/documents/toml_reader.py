@@ -1,5 +1,6 @@
 """TOML documents from outside, read whole, with all faults at once."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,10 @@ from sendplan.io.documents.toml_lines import TomlLines
 from sendplan.io.documents.toml_tables import FaultCollector, TomlTable
 from sendplan.io.errors import DataError
 from sendplan.planner.schema.errors import Fault
+
+_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+# The library's reader takes time that grows with the square of a key's parts.
+_ENDLESS_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{100}}")
 
 
 @contextmanager
@@ -28,6 +33,11 @@ def toml_document(text: str, name: str) -> Iterator[TomlTable]:
     DataError
         If it is no TOML, or with everything that was found wrong, each with line and remedy.
     """
+    endless = _ENDLESS_KEY.search(text)
+    if endless is not None:
+        line = text.count("\n", 0, endless.start()) + 1
+        fault = Fault(f"line {line}", "a key of more than 100 parts", "write it flatter")
+        raise DataError([fault], name)
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
