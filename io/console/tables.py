@@ -21,7 +21,7 @@ from rich.table import Table
 
 from sendplan.io.console.terminal import Terminal
 from sendplan.io.documents.texts import shown
-from sendplan.io.streams import write_json
+from sendplan.io.streams import tell, write_json
 from sendplan.planner.schema.vocabulary import Reason
 
 if TYPE_CHECKING:
@@ -266,12 +266,12 @@ def print_set_aside(values: Sequence["UnusableValue"]) -> None:
     """Print what could not be used, and what to write instead; nothing if there is nothing."""
     if not values:
         return
-    print(f"\nSet aside, until mended: {counted(len(values), 'value')}")
+    tell(f"\nSet aside, until mended: {counted(len(values), 'value')}")
     for value in values[:SHOWN_SET_ASIDE]:
         where = f"{value.table} {value.id}, {value.column}"
-        print(f"  {where}: {shown(value.value or 'null')} – {value.remedy}")
+        tell(f"  {where}: {shown(value.value or 'null')} – {value.remedy}")
     if len(values) > SHOWN_SET_ASIDE:
-        print(f"  … and {len(values) - SHOWN_SET_ASIDE:,} more; --json lists all")
+        tell(f"  … and {len(values) - SHOWN_SET_ASIDE:,} more; --json lists all")
 
 
 def print_table(
