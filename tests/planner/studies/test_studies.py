@@ -289,8 +289,8 @@ def test_the_fewest_mailboxes_are_found_and_fewer_proven_too_few() -> None:
     )
     assert (found.needed, found.at_least, found.proven) == (3, 3, True)
     assert repr(found) == (
-        "3 more mailboxes of 2 emails a day are enough to finish by 04 Mar 2026; less certainly"
-        " does not do."
+        "3 more mailboxes of 2 emails a day are enough to finish by 04 Mar 2026; less is"
+        " proven not to be enough."
     )
     assert found.plan is not None
     assert found.plan.finish_day == day(2)
