@@ -282,7 +282,7 @@ def enroll(call: Call, file: Path, sequence: str, now: dt.datetime) -> None:
 @command(DEMO)
 def demo(call: Call, contacts: int, mailboxes: int, seed: int, now: dt.datetime) -> None:
     from sendplan.io.campaigns.demo import fill, is_filled
-    from sendplan.io.console.tables import phases, say
+    from sendplan.io.console.tables import planning, say
     from sendplan.io.database.engine import migrate
     from sendplan.planner.synthetic.instances import reference
 
@@ -291,10 +291,10 @@ def demo(call: Call, contacts: int, mailboxes: int, seed: int, now: dt.datetime)
         if is_filled(engine):
             say("The database holds a demonstration already; planning it again.")
         else:
-            with phases() as report:
-                report(f"Making up {contacts:,} contacts and {mailboxes:,} mailboxes")
+            with planning() as shown:
+                shown.phase(f"Making up {contacts:,} contacts and {mailboxes:,} mailboxes")
                 frames = reference(contacts, mailboxes, seed=seed, now=now, provisional=True)
-                fill(engine, frames, lambda table: report(f"Filling {table}"))
+                fill(engine, frames, lambda table: shown.phase(f"Filling {table}"))
         _plan(call, engine, now, Parameters())
 
 
@@ -555,14 +555,16 @@ def capacity(
     **how: Any,
 ) -> None:
     from sendplan.io.console.studies import show_capacity
-    from sendplan.io.console.tables import phases
+    from sendplan.io.console.tables import planning
     from sendplan.io.studies.studies import capacity as study
     from sendplan.io.studies.studies import capacity_json
 
     if capacity is not None and how["of"] == "capacity":
         raise click.UsageError("--capacity is about new mailboxes, so it needs --of mailboxes")
-    with call.database() as engine, phases() as report:
-        found = study(engine, finish_by, now, daily_capacity=capacity, told=report, **given(**how))
+    with call.database() as engine, planning() as shown:
+        found = study(
+            engine, finish_by, now, daily_capacity=capacity, told=shown.phase, **given(**how)
+        )
     call.show(found, show_capacity, capacity_json)
 
 

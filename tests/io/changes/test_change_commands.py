@@ -422,8 +422,7 @@ def test_every_command_is_tried_and_explained_with_an_example() -> None:
 
 def test_one_line_tells_what_was_done(run: Run, engine: Engine) -> None:
     assert run("mailbox", "pause", "5").stdout == (
-        "Mailbox ann@example.com (5): status paused. `sendplan recalc` re-plans what that"
-        " reaches.\n"
+        "Mailbox ann@example.com (5): status paused. Run `sendplan recalc` to update the plan.\n"
     )
     assert run("mailbox", "pause", "5").stdout == (
         "Mailbox ann@example.com (5): status paused already. Nothing was changed.\n"

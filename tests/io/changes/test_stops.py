@@ -107,7 +107,7 @@ def test_who_replied_gets_nothing_more_and_is_not_suppressed(
     told = run("CONTACT31@example.com", "--reason", "replied").stdout
     assert told == (
         "Contact contact31@example.com (31): stopped, replied (2 enrollments stopped, 4 emails"
-        " cancelled, 0 contacts suppressed). `sendplan recalc` re-plans what that reaches.\n"
+        " cancelled, 0 contacts suppressed). Run `sendplan recalc` to update the plan.\n"
     )
     assert threads(connection)[:3] == [
         (1, "stopped", "replied"),

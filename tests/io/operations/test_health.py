@@ -222,7 +222,7 @@ def run(url: str, *arguments: str, code: int = 0) -> Result:
 
 def test_the_exit_code_tells_a_monitor(engine: Engine, module_database_url: str) -> None:
     fine = run(module_database_url, "--as-of", NINE.isoformat())
-    assert fine.stdout == "Emails leave, plans are made, changes are worked off.\n"
+    assert fine.stdout == "Healthy: emails leave on time, the plan is fresh, no change waits.\n"
     late = run(module_database_url, "--as-of", NOON.isoformat(), code=1)
     assert late.stdout.startswith("Late emails: 1, by up to 3 h – see that `sendplan dispatch`")
     assert len(late.stdout.splitlines()) == 1

@@ -91,7 +91,8 @@ def test_an_operator_reads_where_to_look(run: Run) -> None:
     told = run().stdout
     assert (
         "Email 11, step 1 of Autumn, to contact1@example.com\n"
-        "  from ben@example.com, Mon 02 Mar 2026 09:00 UTC; uncertain since Mon 02 Mar 09:03 UTC\n"
+        "  from ben@example.com, Mon 2 Mar 2026 09:00 UTC; uncertain since Mon 2 Mar 2026"
+        " 09:03 UTC\n"
         "  Message-ID: <11@example.com>\n"
         "  no answer\n"
     ) in told
@@ -175,7 +176,7 @@ def test_what_is_resolved_is_planned_again(engine: Engine, sent: bool) -> None:
 
 def test_several_are_resolved_at_once(run: Run, engine: Engine) -> None:
     told = run("--sent", "11", "--not-sent", "21", "--sent", "33", "--sent", "11").stdout
-    assert told == "Sent: 2; not sent: 1. `sendplan recalc` re-plans what that reaches.\n"
+    assert told == "Sent: 2; not sent: 1. Run `sendplan recalc` to update the plan.\n"
     states = rows(
         engine, "SELECT id, status FROM scheduled_emails WHERE id IN (11, 21, 33) ORDER BY id"
     )

@@ -231,17 +231,17 @@ def test_a_text_counts_all_mailboxes_where_the_chart_shows_the_busiest(
 
 
 def test_nothing_is_said_to_have_been_sent_before_anything_has(found: Figures) -> None:
-    assert "5 are planned, 4 have been sent since 27 Feb 2026." in page(found)
+    assert "Planned: 5; sent since 27 Feb 2026: 4." in page(found)
     fresh = page(replace(found, daily=found.daily[found.daily["sent"] == 0]))
-    assert "5 are planned." in fresh
-    assert "have been sent" not in fresh
+    assert "Planned: 5." in fresh
+    assert "sent since" not in fresh
 
 
-def test_what_somebody_should_see_to_is_said_with_the_command(found: Figures, html: str) -> None:
-    assert "4 emails that no plan has seen yet: <code>sendplan plan</code> gives slots." in html
+def test_what_needs_attention_is_said_with_the_command(found: Figures, html: str) -> None:
+    assert "4 emails not planned yet: <code>sendplan plan</code> gives slots." in html
     assert "not yet in the plan" not in html
     queued = page(replace(found, queued_changes=1))
-    assert "1 change not yet in the plan: <code>sendplan recalc</code> works them off." in queued
+    assert "1 change not yet in the plan: <code>sendplan recalc</code> updates the plan." in queued
 
 
 def test_the_gap_is_told_of_the_night_that_proved_it(found: Figures, html: str) -> None:
@@ -250,7 +250,7 @@ def test_the_gap_is_told_of_the_night_that_proved_it(found: Figures, html: str) 
     told = page(replace(found, night=night))
     # What was planned cost 40, and no plan less than 30: a quarter of it at most could be saved.
     assert "≤ 25.00%" in told
-    assert "planned by run 7, as of 2 Mar 2026, 02:00 UTC, and changed by 2 runs since" in told
+    assert "planned by run 7, as of Mon 2 Mar 2026 02:00 UTC, changed by 2 runs since" in told
     assert "As planned on 2 Mar 2026, 02:00 UTC, with a cost of 40: Within 25.0%" in told
 
 
@@ -355,7 +355,7 @@ def test_without_the_library_one_message_says_what_to_install(
 def test_an_empty_database_makes_a_page_that_says_so(empty_engine: Engine) -> None:
     html = page(figures(read_account(empty_engine, NOON)))
     assert "<h1>Nothing is planned</h1>" in html
-    assert "There is nothing to be sent." in html
+    assert "No email is pending." in html
     assert Outline(html).tags["svg"] == 0
 
 

@@ -149,8 +149,8 @@ def test_another_wait(run: Run) -> None:
 def test_before_and_after_stand_side_by_side(run: Run) -> None:
     printed = run("what-if", "--add-mailboxes", "1", "--workers", "1").stdout
     assert printed.splitlines()[0] == "A study; nothing has been changed."
-    finished = next(line for line in printed.splitlines() if line.startswith("Finished on"))
-    assert finished.split()[2:] == ["09", "Mar", "2026", "05", "Mar", "2026"]
+    last_day = next(line for line in printed.splitlines() if line.startswith("Last day"))
+    assert last_day.split()[2:] == ["9", "Mar", "2026", "5", "Mar", "2026"]
 
 
 def test_a_file_names_several_scenarios(run: Run, tmp_path: Path) -> None:
