@@ -1,4 +1,4 @@
-"""Contacts changed in the tables: suppressed, or stopped after a reply, bounce or unsubscription."""
+"""Contacts changed in the tables: suppressed, or stopped after a reply or bounce."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, any_, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from sendplan.io.changes.rows import SEARCHED, Applied, locked
+from sendplan.io.campaigns.lookups import SEARCHED
+from sendplan.io.changes.rows import Applied, locked
 from sendplan.io.database.tables import contacts, sequences
 from sendplan.io.documents.wording import counted
 from sendplan.planner.changes import StopContacts, SuppressContact

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sendplan.io.changes.lookups import find_contact, find_mailbox, find_sequence, find_step
+from sendplan.io.campaigns.lookups import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.changes.stop_lists import wanted_stops
 from sendplan.io.changes.values import Null
 from sendplan.io.documents.texts import read_text

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from sendplan.io.campaigns.contact_list import Contact, ContactList, read_contacts
-from sendplan.io.changes.lookups import find_sequence
+from sendplan.io.campaigns.lookups import find_sequence
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError
 from sendplan.planner.changes import StopContacts

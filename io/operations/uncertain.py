@@ -1,4 +1,4 @@
-"""Uncertain emails: nobody knows whether they were accepted, until an operator has looked."""
+"""Uncertain emails: whether they were accepted is unknown until an operator resolves them."""
 
 import datetime as dt
 from collections.abc import Collection
@@ -46,26 +46,26 @@ SENT = f"""
     WHERE id = ANY (%(ids)s)
 """
 
-# Without its run the slot is provisional again, since its time has passed. Whoever resolves an
-# email wants it to be tried, however often it was tried before.
+# Without its run the slot is provisional again, since its time has passed. A resolved email is
+# tried again, whatever the number of attempts before.
 NOT_SENT = f"""
     UPDATE scheduled_emails
     SET status = '{EmailStatus.PENDING}', plan_run_id = NULL, attempts = 0, {LET_GO}
     WHERE id = ANY (%(ids)s)
 """
 
-LISTED = "`sendplan uncertain` lists those that are"
+LISTED = "`sendplan uncertain` lists the uncertain ones"
 
 
 @dataclass(frozen=True)
 class UncertainEmail:
-    """An email that may have left, with what finds it in the mailbox's folder of sent messages.
+    """An email that may have left, with the Message-ID to look for among the sent messages.
 
     Parameters
     ----------
     id, enrollment_id, step_id : int
     position : int or None
-        Of the step; None once it was removed.
+        Of the step; None if it was removed.
     sequence : str or None
         Its name.
     contact, mailbox : str or None
@@ -73,7 +73,7 @@ class UncertainEmail:
     send_at : aware datetime or None
         Its slot.
     since : aware datetime or None
-        When it became uncertain, or when the lease ended under which it was being sent.
+        When it became uncertain, or when the lease of its dispatcher ended.
     last_error, message_id : str or None
     """
 
@@ -91,7 +91,7 @@ class UncertainEmail:
 
 
 def uncertain_emails(engine: Engine) -> list[UncertainEmail]:
-    """List the emails whose fate is uncertain, the longest uncertain first.
+    """List the uncertain emails, the longest uncertain first.
 
     Raises
     ------
@@ -111,10 +111,10 @@ def resolve(
     *,
     at: dt.datetime | None = None,
 ) -> None:
-    """Say of uncertain emails whether they left; all of them, or none if one cannot be resolved.
+    """Resolve uncertain emails as sent or not; all of them, or none if one cannot be resolved.
 
-    One that was sent counts as any other: its enrollment moves on to the next step. One that was
-    not is pending again, without a slot. The database queues the planning that either calls for.
+    An email that was sent counts as any other: its enrollment moves on to the next step. One that
+    was not is pending again, without a slot. The database queues the recalculation.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def resolve(
     now : aware datetime
         The moment.
     at : aware datetime, optional
-        When those that were sent left; by default at their slots.
+        When the sent emails left; by default at their slots.
 
     Raises
     ------
@@ -135,7 +135,9 @@ def resolve(
         If the database refused it.
     """
     if at is not None and at > now:
-        raise DataError([Fault("--at", f"{at.isoformat()} lies ahead", "say when they left")])
+        raise DataError(
+            [Fault("--at", f"{at.isoformat()} is in the future", "give when they left")]
+        )
     with (
         translated_errors("resolving uncertain emails"),
         engine.begin() as connection,
@@ -179,7 +181,7 @@ def _fault(
     if row.status != EmailStatus.UNCERTAIN:
         return Fault(where, f"is {row.status}, not uncertain", LISTED)
     if sent and not_sent:
-        return Fault(where, "is both sent and not sent", "decide for one of them")
+        return Fault(where, "is given as sent and as not sent", "keep one of the two")
     if sent and at is None and (row.send_at is None or row.send_at > now):
-        return Fault(where, "has no slot in the past", "say with --at when it left")
+        return Fault(where, "has no slot in the past", "give with --at when it left")
     return None

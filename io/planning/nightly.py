@@ -9,11 +9,11 @@ from sqlalchemy import Engine
 
 from sendplan.io.planning.executors import Workplace, processes
 from sendplan.io.planning.partitioned_run import plan_in_parts
-from sendplan.io.planning.run import Clock, Report, Run, WallClock, planned
+from sendplan.io.planning.run import Clock, Report, Run, WallClock, planned, retried
 from sendplan.io.publish.planner_lock import planner_lock
-from sendplan.io.publish.run_records import OvertakenError, RunRecord
+from sendplan.io.publish.run_records import RunRecord
 from sendplan.io.publish.store import store, tidy
-from sendplan.io.snapshot.load import Snapshot, load
+from sendplan.io.snapshot.load import load
 from sendplan.io.snapshot.partition import PART_SIZE, divide
 from sendplan.planner.improve.task_pool import SearchProgress
 from sendplan.planner.plan.plan import Plan
@@ -21,7 +21,7 @@ from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import Termination
 
 ATTEMPTS = 4
-"""How often a run starts over when what it planned from has changed under it."""
+"""How often a run is tried when changes overtake it."""
 
 
 def run_plan(
@@ -37,10 +37,10 @@ def run_plan(
     done: Callable[[int, int], None] = lambda done, total: None,
     keep: Callable[[Plan], bool] = lambda plan: False,
 ) -> Run:
-    """Plan the pending work of a database and publish the plan.
+    """Plan the pending emails of a database and publish the plan.
 
-    What is more than one part is planned part by part (`sendplan.io.snapshot.partition`), by as
-    many processes as there are workers, and published likewise.
+    A database of several parts is planned and published part by part
+    (`sendplan.io.snapshot.partition`), by as many processes as there are workers.
 
     Parameters
     ----------
@@ -49,22 +49,21 @@ def run_plan(
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        How to plan.
+        Planning parameters.
     dry_run : bool
         Plan and check, but write nothing.
     workplace : Workplace, optional
-        Who plans the parts instead; then even a single one.
+        Plans the parts instead, even a single one.
     part_size : int
         Active enrollments up to which components are planned together.
     report : callable
-        Told the name of each phase as it begins.
+        Called with the name of each phase as it begins.
     progress : callable
-        Told how far the plan has come, if it is made at once.
+        Called with each step of the search, unless planned part by part.
     done : callable
-        Told how many parts are done, and of how many, if it is made part by part.
+        Called with the number of parts that are done, and of all parts.
     keep : callable
-        Asked whether a plan that Ctrl-C has interrupted is to be stored; parts that have been
-        published are.
+        Decides whether to store a plan that Ctrl-C has interrupted; published parts stay.
 
     Returns
     -------
@@ -74,9 +73,9 @@ def run_plan(
     Raises
     ------
     PlannerBusyError
-        If another planner is at work.
+        If another planner is running.
     DataError
-        If the tables hold what cannot be planned.
+        If the tables cannot be planned.
     UnsoundPlanError
         If the checker found a broken rule; nothing was written.
     OvertakenError
@@ -84,7 +83,7 @@ def run_plan(
     PartsMissingError
         If only some parts could be planned; these are published.
     ExecutorError
-        If those who plan the parts cannot be reached.
+        If the executor cannot be reached.
     DatabaseError
         If the database failed; nothing was written but whole parts.
     """
@@ -98,50 +97,23 @@ def run_plan(
             return plan_in_parts(
                 engine, now, parameters, division, workplace, clock, dry_run=dry_run, done=done
             )
-        watch = WallClock(parameters, progress)
-        if dry_run:
-            _, plan = planned(_loaded(engine, now, clock), now, parameters, clock, watch)
-            return Run(plan.summary(), None, clock.total(), plan)
-        return _at_once(engine, now, parameters, clock, progress, keep)
+        started_at = dt.datetime.now(dt.UTC)
 
+        def attempt() -> Run:
+            callback = WallClock(parameters, progress)
+            with clock.phase("load"):
+                snapshot = load(engine, now)
+            problem, plan = planned(snapshot, now, parameters, clock, callback)
+            discarded = plan.stopped == Termination.INTERRUPTED and not dry_run and not keep(plan)
+            if dry_run or discarded:
+                return Run(plan.summary(), None, clock.total(), plan, discarded)
+            record = RunRecord(
+                "plan", started_at, asdict(parameters), clock.seconds, callback.steps
+            )
+            with clock.phase("store"):
+                published = store(engine, snapshot, problem, plan, record)
+                tidy(engine, published)
+            return Run(plan.summary(), published, clock.total(), plan)
 
-def _at_once(
-    engine: Engine,
-    now: dt.datetime,
-    parameters: Parameters,
-    clock: Clock,
-    progress: Callable[[SearchProgress], None],
-    keep: Callable[[Plan], bool],
-) -> Run:
-    """Plan everything as one, and publish it in one transaction."""
-    started_at = dt.datetime.now(dt.UTC)
-    for attempt in range(1, ATTEMPTS + 1):
-        watch = WallClock(parameters, progress)
-        snapshot = _loaded(engine, now, clock)
-        problem, plan = planned(snapshot, now, parameters, clock, watch)
-        if plan.stopped == Termination.INTERRUPTED and not keep(plan):
-            return Run(plan.summary(), None, clock.total(), plan, discarded=True)
-        clock.enter("store")
-        try:
-            record = RunRecord("plan", started_at, asdict(parameters), clock.seconds, watch.steps)
-            published = store(engine, snapshot, problem, plan, record)
-            tidy(engine, published)
-        except OvertakenError as error:
-            if attempt == ATTEMPTS:
-                raise OvertakenError(
-                    f"{error} This happened {ATTEMPTS} times in a row; nothing was written."
-                    " Plan again when the database is quieter."
-                ) from error
-            clock.report("again, since the tables changed meanwhile")
-            continue
-        finally:
-            clock.leave("store")
-        return Run(plan.summary(), published, clock.total(), plan)
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _loaded(engine: Engine, now: dt.datetime, clock: Clock) -> Snapshot:
-    clock.enter("load")
-    snapshot = load(engine, now)
-    clock.leave("load")
-    return snapshot
+        remedy = "Nothing was written. Plan again when the database is quieter."
+        return retried(attempt, ATTEMPTS, remedy, report)

@@ -1,4 +1,4 @@
-"""The run that is planned part by part: who coordinates moves identifiers and figures only."""
+"""Runs planned part by part: the coordinator moves ids and figures only."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ from sendplan.planner.plan.summary import joined
 from sendplan.planner.problem.parameters import Parameters
 
 ROUNDS = 4
-"""How often parts are given out, if those who had them are lost."""
+"""How often parts are submitted when their workers are lost."""
 
 
 class PartsMissingError(SendplanError):
@@ -45,41 +45,41 @@ def plan_in_parts(
     dry_run: bool,
     done: Callable[[int, int], None] = lambda done, total: None,
 ) -> Run:
-    """Have parts planned and published, and bring together what came of them.
+    """Plan and publish parts, and join their figures.
 
     Each part is published whole or not at all, as soon as it is planned. A part whose worker is
-    lost is given to another; if it had been published already, that is found out.
+    lost is submitted again; one that had been published already is not planned twice.
 
     Parameters
     ----------
     engine : Engine
-        The database; for who holds the planner's lock, unless nothing is written.
+        The database. The caller holds the planner's lock, except for a dry run.
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        How to plan. The time limit is divided by the number of enrollments, so that the plan does
-        not depend on who works.
+        Planning parameters. The time limit is divided in proportion to enrollments, so that the
+        plan does not depend on the number of workers.
     division : Division
         The parts.
     workplace : Workplace
         Where they are planned.
     clock : Clock
-        Since when the run takes time.
+        The clock of the run.
     dry_run : bool
         Plan and check, but write nothing.
     done : callable
-        Told how many parts are done, and of how many.
+        Called with the number of parts that are done, and of all parts.
 
     Returns
     -------
     Run
-        In figures. Its seconds are those of all parts together, but for the total.
+        In figures. The seconds of its phases are sums over the parts.
 
     Raises
     ------
     PartsMissingError
-        If parts could not be planned; the message says why. Likewise the error itself, if it is
-        the only one and nothing was published.
+        If parts could not be planned; the message says why. If nothing was published, the error of
+        the first part instead.
     ExecutorError
         If the executor cannot be reached.
     DatabaseError
@@ -94,19 +94,11 @@ def plan_in_parts(
     if not dry_run:
         with translated_errors("opening the run"), engine.begin() as connection:
             run_id = open_run(connection, record, now)
+    shares = [_share(parameters, part, total) for part in division.parts]
     jobs = [
-        PartJob(
-            part,
-            run_id,
-            now,
-            _share(parameters, part, total),
-            installation,
-            division.strays,
-            url,
-        )
-        for part in division.parts
+        PartJob(part, run_id, now, share, installation, division.strays, url)
+        for part, share in zip(division.parts, shares, strict=True)
     ]
-    finished = False
     try:
         found = _all_planned(jobs, workplace, done)
         summary = joined([part.summary for part in found])
@@ -116,22 +108,19 @@ def plan_in_parts(
         if run_id is None:
             return Run(summary, None, clock.total())
         written = [part.published for part in found if part.published]
-        published = Published(
-            run_id,
-            sum(each.rows_changed for each in written),
-            sum(each.skipped for each in written),
-        )
+        rows_changed = sum(each.rows_changed for each in written)
+        published = Published(run_id, rows_changed, sum(each.skipped for each in written))
         with translated_errors("closing the run"), engine.begin() as connection:
             enter_figures(connection, run_id, summary)
             clear_requests(connection, division.requests.ids)
             close_run(connection, published, clock.seconds, finished=True)
-        finished = True
-        tidy(engine, published)
-        return Run(summary, published, clock.total())
-    finally:
-        if run_id is not None and not finished:
+    except BaseException:
+        if run_id is not None:
             with translated_errors("giving the run up"), engine.begin() as connection:
                 abandon_run(connection, run_id, clock.seconds)
+        raise
+    tidy(engine, published)
+    return Run(summary, published, clock.total())
 
 
 def _share(parameters: Parameters, part: Part, total: int) -> Parameters:
@@ -142,7 +131,7 @@ def _share(parameters: Parameters, part: Part, total: int) -> Parameters:
 def _all_planned(
     jobs: Sequence[PartJob], workplace: Workplace, done: Callable[[int, int], None]
 ) -> list[PlannedPart]:
-    """Give parts out until all are planned; return them in their order."""
+    """Submit parts until all are planned; return them in their order."""
     found: dict[int, PlannedPart] = {}
     failed: dict[int, SendplanError] = {}
     waiting = list(jobs)
@@ -150,7 +139,7 @@ def _all_planned(
         lost: dict[int, Exception] = {}
         with workplace.open() as executor:
             try:
-                for number, future in _given_out(executor, waiting):
+                for number, future in _submitted(executor, waiting):
                     try:
                         found[number] = future.result()
                     except SendplanError as error:
@@ -162,16 +151,16 @@ def _all_planned(
                     done(len(found), len(jobs))
             except KeyboardInterrupt:
                 raise PartsMissingError(
-                    f"Interrupted: {len(found)} of {len(jobs)} parts are planned, and those at work"
-                    " end what they have begun. The others stay as they were."
+                    f"Interrupted: {len(found)} of {len(jobs)} parts are planned, and workers end"
+                    " what they have begun. The other parts stay as they were."
                 ) from None
         waiting = [job for job in waiting if job.part.number in lost]
         if not waiting:
             break
     else:
         raise ExecutorError(
-            f"{len(waiting)} of {len(jobs)} parts were lost with their workers {ROUNDS} times in a"
-            f" row, and stay as they were; {len(found)} are planned. The last reason:"
+            f"{len(waiting)} of {len(jobs)} parts lost their workers {ROUNDS} times in a row and"
+            f" stay as they were; {len(found)} are planned. The last reason:"
             f" {lost[waiting[0].part.number]}"
         )
     if failed:
@@ -179,10 +168,10 @@ def _all_planned(
     return [found[job.part.number] for job in jobs]
 
 
-def _given_out(
+def _submitted(
     executor: Executor, jobs: Sequence[PartJob]
 ) -> Iterator[tuple[int, Future[PlannedPart]]]:
-    """Give out parts, and give each with its number once it is over."""
+    """Submit parts, and yield each with its number when it is done."""
     numbers: dict[Future[PlannedPart], int] = {}
     for job in jobs:
         try:
@@ -200,7 +189,7 @@ def _refuse(failed: dict[int, SendplanError], found: dict[int, PlannedPart], tot
     if not any(part.published for part in found.values()):
         raise first
     error = PartsMissingError(
-        f"{len(failed)} of {total} parts could not be planned and stay as they were, the others are"
+        f"{len(failed)} of {total} parts could not be planned and stay as they were; the others are"
         f" published. The first reason: {first}"
     )
     error.exit_code = first.exit_code

@@ -1,7 +1,7 @@
 """One planner at a time: an advisory lock from before the snapshot until after the commit.
 
-A planner whose session broke may have left processes behind that publish parts of its run. Whoever
-comes next gives that run up first, see `sendplan.io.publish.run_records`.
+A planner whose session broke may have left processes behind that publish parts of its run. The next
+planner gives that run up first, see `sendplan.io.publish.run_records`.
 """
 
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from sendplan.io.errors import SendplanError
 from sendplan.io.publish.run_records import give_up_runs
 
 PLANNER_LOCK = 5_376_002
-"""Key of the advisory lock that lets one planner publish at a time."""
+"""Key of the advisory lock of the planner."""
 
 
 class PlannerBusyError(SendplanError):
-    """Another planner is at work on this database."""
+    """Another planner is running on this database."""
 
     exit_code = 0
 
 
 @contextmanager
 def planner_lock(engine: Engine) -> Iterator[None]:
-    """Hold the right to publish, from before the snapshot until after the commit.
+    """Hold the planner's lock; give up runs that an earlier planner left open.
 
     Raises
     ------
@@ -38,12 +38,12 @@ def planner_lock(engine: Engine) -> Iterator[None]:
         mine = connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": PLANNER_LOCK})
         if not mine:
             raise PlannerBusyError(
-                "Another planner is at work on this database; nothing was planned or changed."
+                "Another planner is running on this database; nothing was planned or changed."
             )
         try:
             give_up_runs(connection)
             yield
         finally:
-            # A session that has broken holds it no more, and is no reason to forget what was done.
+            # A broken session holds the lock no more; that is no error of the run.
             with suppress(DBAPIError):
                 connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PLANNER_LOCK})

@@ -18,7 +18,7 @@ import sendplan
 from sendplan.cli import main
 from sendplan.io.changes.apply import apply
 from sendplan.io.changes.commands import COMMANDS
-from sendplan.io.changes.lookups import find_contact, find_mailbox, find_sequence, find_step
+from sendplan.io.campaigns.lookups import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.snapshot.load import load, read_snapshot
@@ -599,7 +599,7 @@ def test_wrong_usage_exits_with_2_and_needs_no_database(words: str, told: str) -
     ("words", "told"),
     [
         ("mailbox pause anne@example.com", "did you mean 'ann@example.com'?"),
-        ("mailbox pause 99", "there is none called '99'"),
+        ("mailbox pause 99", "no mailbox is called '99'"),
         ("mailbox resume cleo@example.com", "mailbox 7: was removed"),
         ("mailbox set 5 --ramp-start 1", "has half a ramp"),
         ("mailbox set 5 --capacity 9999999999", "out of range – at most 100,000"),
@@ -614,9 +614,9 @@ def test_wrong_usage_exits_with_2_and_needs_no_database(words: str, told: str) -
         (f"{STEP} --position 9", "9 is out of range"),
         ("step set 12 --content-file nowhere.txt", "cannot be read"),
         ("sequence set Autumn --start 18:00", "must be after start_time"),
-        ("sequence pause Winter", "there is 'Autumn', 'Spring'"),
+        ("sequence pause Winter", "use one of 'Autumn', 'Spring'"),
         ("contact suppress contact3@example.com", "did you mean 'contact3"),
-        ("contact suppress x@y.z", "there is none of the address 'x@y.z'"),
+        ("contact suppress x@y.z", "no contact has the address 'x@y.z'"),
         ("contact stop contact3@example.com --reason replied", "did you mean 'contact3"),
         (
             "contact stop contact31@example.com --reason replied --sequence Autum",

@@ -255,7 +255,7 @@ def test_a_list_of_addresses_takes_reason_and_sequence_from_the_options(
         ),
         (
             "email,reason,sequence\ncontact31@example.com,replied,Autum\n",
-            "line 2, column sequence: there is none called 'Autum' – did you mean 'Autumn'?",
+            "line 2, column sequence: no sequence is called 'Autum' – did you mean 'Autumn'?",
         ),
         (
             "email,reason,sequence\ncontact31@example.com,bounced,Autumn\n",
