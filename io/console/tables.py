@@ -38,7 +38,7 @@ REASONS: dict[str, str] = {
     Reason.MAILBOX_PAUSED: "the thread's mailbox is paused",
     Reason.NO_ACTIVE_MAILBOX: "no active mailbox in the sequence's pool",
     Reason.BEHIND_UNCERTAIN: "an earlier email's fate is uncertain",
-    Reason.NO_ROOM: "no room within the horizon",
+    Reason.NO_ROOM: "no capacity left within the horizon",
     Reason.BEHIND_UNPLACED: "an earlier email of the thread has no slot",
 }
 

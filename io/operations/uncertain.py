@@ -3,9 +3,9 @@
 import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.delivery.thread_progress import after_success
@@ -33,7 +33,7 @@ UNCERTAIN = f"""
 # In the order of ids, as every writer does it, so that two of them cannot block each other.
 LOCK = """
     SELECT id, enrollment_id, status, send_at
-    FROM scheduled_emails WHERE id = ANY (%(ids)s)
+    FROM scheduled_emails WHERE id = ANY (:ids)
     ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -41,9 +41,9 @@ LET_GO = "claim_token = NULL, claimed_by = NULL, lease_until = NULL, retry_at = 
 
 SENT = f"""
     UPDATE scheduled_emails
-    SET status = '{EmailStatus.SENT}', sent_at = coalesce(%(at)s, send_at), last_error = NULL,
-        {LET_GO}
-    WHERE id = ANY (%(ids)s)
+    SET status = '{EmailStatus.SENT}', sent_at = coalesce(CAST(:at AS timestamptz), send_at),
+        last_error = NULL, {LET_GO}
+    WHERE id = ANY (:ids)
 """
 
 # Without its run the slot is provisional again, since its time has passed. A resolved email is
@@ -51,7 +51,7 @@ SENT = f"""
 NOT_SENT = f"""
     UPDATE scheduled_emails
     SET status = '{EmailStatus.PENDING}', plan_run_id = NULL, attempts = 0, {LET_GO}
-    WHERE id = ANY (%(ids)s)
+    WHERE id = ANY (:ids)
 """
 
 LISTED = "`sendplan uncertain` lists the uncertain ones"
@@ -138,41 +138,31 @@ def resolve(
         raise DataError(
             [Fault("--at", f"{at.isoformat()} is in the future", "give when they left")]
         )
-    with (
-        translated_errors("resolving uncertain emails"),
-        engine.begin() as connection,
-        cast("Cursor", connection.connection.cursor()) as cursor,
-    ):
-        rows = _locked(cursor, {*sent, *not_sent})
+    keys = sorted({*sent, *not_sent})
+    with translated_errors("resolving uncertain emails"), engine.begin() as connection:
+        rows = {row.id: row for row in connection.execute(text(LOCK), {"ids": keys})}
         faults = [
             fault
-            for key in sorted({*sent, *not_sent})
+            for key in keys
             if (fault := _fault(key, rows.get(key), key in sent, key in not_sent, at, now))
         ]
         if faults:
             raise DataError(faults, "uncertain emails")
         if sent:
-            cursor.execute(SENT, {"ids": list(sent), "at": at})
-            after_success(cursor, [rows[key].enrollment_id for key in sent])
+            connection.execute(text(SENT), {"ids": list(sent), "at": at})
+            with cast("Cursor", connection.connection.cursor()) as cursor:
+                after_success(cursor, [rows[key].enrollment_id for key in sent])
         if not_sent:
-            cursor.execute(NOT_SENT, {"ids": list(not_sent)})
-
-
-class _Row(NamedTuple):
-    id: int
-    enrollment_id: int
-    status: str
-    send_at: dt.datetime | None
-
-
-def _locked(cursor: "Cursor", ids: Collection[int]) -> dict[int, _Row]:
-    cursor.execute(LOCK, {"ids": list(ids)})
-    rows = (_Row(*row) for row in cursor.fetchall())
-    return {row.id: row for row in rows}
+            connection.execute(text(NOT_SENT), {"ids": list(not_sent)})
 
 
 def _fault(
-    key: int, row: _Row | None, sent: bool, not_sent: bool, at: dt.datetime | None, now: dt.datetime
+    key: int,
+    row: Row[Any] | None,
+    sent: bool,
+    not_sent: bool,
+    at: dt.datetime | None,
+    now: dt.datetime,
 ) -> Fault | None:
     """Return what keeps an email from being resolved."""
     where = f"email {key}"

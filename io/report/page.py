@@ -1,4 +1,4 @@
-"""The page: figures, charts and tables in one HTML file that asks the network for nothing."""
+"""The page: figures, charts and tables in one HTML file that needs no network."""
 
 import base64
 import hashlib
@@ -69,13 +69,13 @@ def page(figures: Figures) -> str:
     Parameters
     ----------
     figures : Figures
-        What it shows.
+        Its figures.
 
     Returns
     -------
     str
-        HTML. Whatever comes from the database is escaped; scripts and styles other than the page's
-        own are refused by its policy.
+        HTML. Texts from the database are escaped; the page's policy refuses all scripts and styles
+        but its own.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sendplan.io.report", "."),

@@ -133,7 +133,7 @@ def _daily(figures: Figures) -> Iterator[Section]:
         text += f"; sent since {since}: {sent['sent'].sum():,}"
     steps = charts.step_places(daily)
     legend = [(f"step-{place}", charts.STEPS[place - 1]) for place in sorted(steps.unique())]
-    if charts.shows_room(figures):
+    if charts.shows_capacity(figures):
         legend.append(("line", "capacity of all mailboxes"))
     legend.append(("dashes", "today"))
     picture = _drawn(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,17 +17,8 @@ WHY_UNPLACED = REASONS | {
 }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell.
-
-    Parameters
-    ----------
-    text : str
-        As written.
-    value : object
-        What it sorts by; None where it is missing.
-    """
+class Cell(NamedTuple):
+    """The text of a cell, and the value that it sorts by; None if it is missing."""
 
     text: str
     value: Any
@@ -181,7 +172,9 @@ def daily_table(figures: Figures) -> Table:
         index="send_day", columns="position", values="emails", aggfunc="sum", fill_value=0
     )
     totals = daily.groupby("send_day")[["sent", "planned"]].sum()
-    frame = by_day.join(totals).join(figures.room.set_index("send_day")["capacity"]).reset_index()
+    frame = (
+        by_day.join(totals).join(figures.capacity.set_index("send_day")["capacity"]).reset_index()
+    )
     columns: Columns = {
         "send_day": ("Day", "day"),
         **{step: (f"Step {step}" if step else STEPS[-1].capitalize(), "count") for step in steps},

@@ -179,7 +179,7 @@ def test_a_horizon_leaves_out_what_lies_behind_it(enrolled: Run) -> None:
     assert (printed["emails"], printed["unplaced"], printed["blocked"]) == (12, 6, 0)
     assert printed["horizon_end"] == "2026-11-12"
     shown = enrolled("plan", "--as-of", AS_OF, "--horizon-days", "3").stdout
-    assert "no room within the horizon" in shown
+    assert "no capacity left within the horizon" in shown
 
 
 def test_the_status_of_nothing(run: Run) -> None:

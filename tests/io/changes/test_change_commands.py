@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine, text
 
 import sendplan
 from sendplan.cli import main
+from sendplan.io.campaigns.lookups import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.changes.apply import apply
 from sendplan.io.changes.commands import COMMANDS
-from sendplan.io.campaigns.lookups import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.snapshot.load import load, read_snapshot

@@ -187,7 +187,7 @@ def test_all_are_resolved_or_none(run: Run, engine: Engine) -> None:
     before = whole(engine)
     told = run("--sent", "11", "--sent", str(SENT), "--not-sent", "99", code=3).stderr
     assert f"email {SENT}: is sent, not uncertain" in told
-    assert "email 99: does not exist – `sendplan uncertain` lists those that are" in told
+    assert "email 99: does not exist – `sendplan uncertain` lists the uncertain ones" in told
     assert whole(engine) == before
 
 
@@ -195,7 +195,7 @@ def test_all_are_resolved_or_none(run: Run, engine: Engine) -> None:
     ("sent", "not_sent", "left_at", "told"),
     [
         ([PENDING], [], None, f"email {PENDING}: is pending, not uncertain"),
-        ([11], [11], None, "email 11: is both sent and not sent – decide for one of them"),
+        ([11], [11], None, "email 11: is given as sent and as not sent – keep one of the two"),
         ([11], [], NOW + timedelta(seconds=1), "--at: 2026-03-02T12:00:01"),
     ],
 )
@@ -217,7 +217,7 @@ def test_an_email_without_a_slot_needs_the_time_at_which_it_left(engine: Engine)
                 " WHERE id = 11"
             )
         )
-    with pytest.raises(DataError, match="email 11: has no slot in the past – say with --at when"):
+    with pytest.raises(DataError, match="email 11: has no slot in the past – give with --at when"):
         resolve(engine, [11], [], NOW)
     resolve(engine, [11], [], NOW, at=at(0, "09:30"))
     assert email(engine, "sent_at", 11) == (at(0, "09:30"),)

@@ -19,7 +19,7 @@ from sendplan.io.database.engine import connect
 from sendplan.io.errors import SendplanError
 from sendplan.io.report import charts, writing
 from sendplan.io.report.charts import daily_chart, load_chart, load_level
-from sendplan.io.report.data import Night, ReportData, read_account
+from sendplan.io.report.data import Night, ReportData, read_data
 from sendplan.io.report.drawing import drawn
 from sendplan.io.report.figures import Figures, figures, names
 from sendplan.io.report.page import page
@@ -77,7 +77,7 @@ def fill(engine: Engine, world: World) -> None:
 
 @pytest.fixture(scope="module")
 def found(engine: Engine) -> Figures:
-    return figures(read_account(engine, NOON))
+    return figures(read_data(engine, NOON))
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +101,11 @@ def test_the_headline_is_what_the_rows_say(found: Figures) -> None:
 
 
 def test_reasons_tell_what_no_plan_has_seen_from_what_has_lost_its_slot(engine: Engine) -> None:
-    account = read_account(engine, NOON)
+    account = read_data(engine, NOON)
     reasons = figures(account).unplaced.set_index("reason")["emails"].to_dict()
     assert reasons == {"not_planned": 4, "no_active_mailbox": 1}
     # On Tuesday evening the four slots of Monday and Tuesday are over, and Wednesday's behind one.
-    tomorrow = figures(read_account(engine, NOON.replace(day=NOON.day + 1, hour=18)))
+    tomorrow = figures(read_data(engine, NOON.replace(day=NOON.day + 1, hour=18)))
     assert tomorrow.unplaced.set_index("reason")["emails"].to_dict() == {
         "outdated": 5,
         "not_planned": 4,
@@ -353,7 +353,7 @@ def test_without_the_library_one_message_says_what_to_install(
 
 
 def test_an_empty_database_makes_a_page_that_says_so(empty_engine: Engine) -> None:
-    html = page(figures(read_account(empty_engine, NOON)))
+    html = page(figures(read_data(empty_engine, NOON)))
     assert "<h1>Nothing is planned</h1>" in html
     assert "No email is pending." in html
     assert Outline(html).tags["svg"] == 0
