@@ -32,8 +32,8 @@ MOVES = {
     "later": "later (by {} in all)",
     "earlier": "earlier (by {} in all)",
     "mailbox_changes": "from another mailbox",
-    "added": "with a slot for the first time",
-    "removed": "without their slot",
+    "added": "that get a slot",
+    "removed": "that lose their slot",
     "retimed": "at another minute of their day",
 }
 """How emails differ, with the sum of days where there is one."""

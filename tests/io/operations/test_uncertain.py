@@ -232,7 +232,7 @@ def test_two_operators_do_not_resolve_an_email_twice(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--at", "2026-03-02T09:00:00Z"], "--at says when emails left, so it needs --sent"),
+        (["--at", "2026-03-02T09:00:00Z"], "--at is for emails that were sent; it needs --sent"),
         (["--sent", "11", "--at", "2026-03-02T09:00:00"], "no time zone"),
         (["--sent", "all"], "'all' is not a valid integer"),
     ],

@@ -251,7 +251,7 @@ def test_the_gap_is_told_of_the_night_that_proved_it(found: Figures, html: str) 
     # What was planned cost 40, and no plan less than 30: a quarter of it at most could be saved.
     assert "≤ 25.00%" in told
     assert "planned by run 7, as of Mon 2 Mar 2026 02:00 UTC, changed by 2 runs since" in told
-    assert "As planned on 2 Mar 2026, 02:00 UTC, with a cost of 40: Within 25.0%" in told
+    assert "As planned on Mon 2 Mar 2026 02:00 UTC, with a cost of 40: Within 25.0%" in told
 
 
 def test_nothing_from_the_database_becomes_markup(html: str) -> None:
