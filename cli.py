@@ -353,6 +353,7 @@ def _plan(
             progress=shown.step,
             done=shown.parts,
             keep=keep,
+            revocable=on_interrupt == "discard",
             **more,
         )
     call.show(run, show_run)

@@ -78,7 +78,7 @@ class Result:
 def measure(case: Case, seed: int) -> Result:
     """Plan a case once."""
     import sendplan
-    from sendplan.planner.improve.task_pool import Progress, SilentCallback
+    from sendplan.planner.improve.task_pool import SearchProgress, SilentCallback
     from sendplan.planner.synthetic.instances import REFERENCE_NOW, reference
 
     class Steps(SilentCallback):
@@ -87,7 +87,7 @@ def measure(case: Case, seed: int) -> Result:
         def __init__(self) -> None:
             self.steps: list[tuple[float, float]] = []
 
-        def report(self, progress: Progress) -> None:
+        def report(self, progress: SearchProgress) -> None:
             self.steps.append((time.perf_counter() - begun, progress.gap))
 
     frames = reference(seed=seed, now=REFERENCE_NOW, **case.instance)
@@ -96,7 +96,7 @@ def measure(case: Case, seed: int) -> Result:
     begun = time.perf_counter()
     problem = sendplan.Problem.from_frames(**frames, now=REFERENCE_NOW)
     plan = sendplan.solve(
-        problem, time_limit=case.limit, gap=0.0, workers=os.cpu_count() or 1, watch=watch
+        problem, time_limit=case.limit, gap=0.0, workers=os.cpu_count() or 1, callback=watch
     )
     seconds = time.perf_counter() - begun
     return Result(

@@ -1,11 +1,8 @@
-"""What can go wrong at the boundary, each with the exit code the command line gives it."""
+"""Errors of commands, each with its exit code."""
 
 from collections.abc import Iterable, Sequence
 
-from sendplan.planner.schema.errors import Fault
-
-SHOWN_FAULTS = 5
-"""How many faults an error message spells out; the error itself carries all of them."""
+from sendplan.planner.schema.errors import SHOWN, Fault
 
 
 class SendplanError(Exception):
@@ -14,7 +11,7 @@ class SendplanError(Exception):
     Attributes
     ----------
     exit_code : int
-        What the command line exits with when the error ends a command.
+        The command line's exit code when the error ends a command.
     """
 
     exit_code = 1
@@ -26,9 +23,9 @@ class DataError(SendplanError):
     Parameters
     ----------
     faults : iterable of Fault, or str
-        All that were found. A bare text is taken as a single fault without a place.
+        All that were found. A text is a single fault without a place.
     subject : str
-        What was read, for the first line of the message: a file name, a table.
+        The file or table, for the first line of the message.
 
     Attributes
     ----------
@@ -42,7 +39,7 @@ class DataError(SendplanError):
         found = [Fault("", faults)] if isinstance(faults, str) else faults
         self.faults: Sequence[Fault] = tuple(found)
         self.subject = subject
-        super().__init__(self.report(SHOWN_FAULTS))
+        super().__init__(self.report(SHOWN))
 
     def report(self, limit: int | None = None) -> str:
         """Return the faults as text, one a line.

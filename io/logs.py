@@ -1,4 +1,4 @@
-"""Logs: what happened, with its figures beside it, for people or for machines."""
+"""Logs: events with their figures, as text or JSON."""
 
 import datetime as dt
 import logging
@@ -10,7 +10,7 @@ KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "tas
 
 
 class LineFormatter(logging.Formatter):
-    """One line a record: time, level, what happened, and its figures as ``name=value``."""
+    """One line a record: time, level, message, and figures as ``name=value``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; a traceback follows on lines of its own."""
@@ -43,7 +43,7 @@ def show_logs(stream: TextIO, form: str, level: int = logging.INFO) -> None:
 
 
 def _json() -> logging.Formatter:
-    # Only here: whoever reads lines need not wait for it.
+    # Imported here, since text logs do without it.
     from pythonjsonlogger.json import JsonFormatter
 
     return JsonFormatter(

@@ -1,4 +1,4 @@
-"""The facade: a problem in, a plan out."""
+"""The solver: a problem in, a plan out."""
 
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -14,7 +14,7 @@ from sendplan.planner.model.instance import Instance, build_instance
 from sendplan.planner.model.limits import Limits, limits_of
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.completion import Candidate, cheaper, completed, cost_of
-from sendplan.planner.plan.assembly import outcome
+from sendplan.planner.plan.assembly import assemble
 from sendplan.planner.plan.optimality_gap import relative_gap
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
@@ -25,17 +25,16 @@ from sendplan.planner.replanning.slot_matching import match
 from sendplan.planner.schema.vocabulary import Termination
 
 THREADS = "sendplan-crew"
-"""How the names of the threads begin that improve a plan."""
+"""Prefix of the names of the threads that improve a plan."""
 
 WORTHWHILE = 0.02
-"""By which subproblem a plan made anew must be better than the existing one, carried on or
-repaired, that moves far fewer emails.
+"""Relative improvement for which a plan from scratch replaces one that moves far fewer emails.
 
-Both are found by rules of thumb; a difference below this says little about them.
+Heuristics find both; a smaller difference says little about them.
 """
 
 GOOD = 0.01
-"""Gap at which a search for another plan than a repaired one may end."""
+"""Gap at which a search for a plan other than the repaired one may end."""
 
 
 def solve(
@@ -55,43 +54,43 @@ def solve(
 ) -> Plan:
     """Plan all pending emails of a problem.
 
-    Ctrl-C while a plan is being improved returns the best one so far.
+    Ctrl-C during the search returns the best plan so far.
 
     Parameters
     ----------
     problem : Problem
-        What must be planned.
+        The problem.
     method : str
-        ``"greedy"``; ``"auto"``, which improves the greedy's plan until the gap is closed; or
-        ``"cpsat"``, which goes on as far as it can.
+        ``"greedy"``; ``"auto"``, which improves that plan until the gap is at most `gap`; or
+        ``"cpsat"``, which searches for the optimum.
     time_limit : float
-        Seconds of work, on one core, for improving the plan.
+        Seconds of work, on one core, of the search.
     horizon_days : int, optional
-        Last day that may be used, in days after today's UTC date; without it the horizon is as
-        long as it must be, 366 days at most.
+        Last day that may be used, in days after today's UTC date; by default the horizon is as
+        long as needed, 366 days at most.
     slip_weight : float
-        What a day of slip of a follow-up costs, in days of lateness.
+        Cost of a day of slip of a follow-up, in days of lateness.
     one_a_day : bool
         Whether a contact gets at most one email a day.
     seed : int
-        Seed of whatever the method draws.
+        Seed of random numbers.
     gap : float
-        Part of its cost by which a plan may be above the lower bound when ``"auto"`` stops.
+        Relative gap at which ``"auto"`` stops.
     workers : int
-        How many subproblems of the problem are worked on side by side, in threads.
+        Number of threads that run tasks side by side.
     change_weight : float
-        What it costs to move an email from its existing slot, in days of lateness. With 0 emails
-        move wherever that makes the plan cheaper; with more, existing slots are repaired after a
-        change, and planned anew only where that pays.
+        Cost of moving an email from its existing slot, in days of lateness. With 0 emails move
+        wherever that makes the plan cheaper; with more, existing slots are repaired after a change,
+        and planned from scratch only where that pays.
     executor : Executor, optional
-        Who works instead of such threads, for instance a process pool.
+        Runs the tasks instead of such threads, for instance a process pool.
     callback : ProgressCallback, optional
-        Who is told of the progress, and may stop it.
+        Told of the progress, and may stop the search.
 
     Returns
     -------
     Plan
-        The same for the same input, whoever works.
+        The same for the same input, whatever runs the tasks.
 
     Raises
     ------
@@ -122,14 +121,14 @@ def plan_with(
     )
     existing = incumbent(instance, job.limits)
     if not len(instance.chains):
-        found = _Found(completed(instance, job.limits, Placement.empty(instance)), job.quick_method)
+        found = _Found(completed(instance, job.limits, Placement.empty(instance)), job.method)
     elif existing is None:
         found = _planned(job, None)
     elif parameters.change_weight:
         found = _replanned(job, existing.placement)
     else:
         found = _planned(job, existing.placement)
-    return outcome(
+    return assemble(
         instance,
         job.limits,
         parameters,
@@ -143,7 +142,7 @@ def plan_with(
 
 
 class _Job:
-    """What is to be planned, how, and who works."""
+    """An instance, its parameters and what runs tasks."""
 
     def __init__(
         self,
@@ -157,28 +156,27 @@ class _Job:
         self.executor, self.callback = executor, callback
 
     @property
-    def quick_method(self) -> str:
-        """The method that made a plan which nothing had to be searched for."""
+    def method(self) -> str:
+        """The method of a plan that no search has improved."""
         return "cpsat" if self.parameters.method == "cpsat" else "greedy"
 
     @property
     def tolerance(self) -> float:
-        """By which subproblem another plan must be better for the existing one to be given up."""
+        """Relative improvement for which a plan replaces the existing one."""
         tolerances = {"greedy": WORTHWHILE, "auto": self.parameters.gap, "cpsat": 0.0}
         return tolerances[self.parameters.method]
 
     def task_pool(self) -> AbstractContextManager[TaskPool]:
-        """Call together who works."""
-        return TaskPool.called(self.executor, self.parameters.workers, self.callback, THREADS)
+        return TaskPool.open(self.executor, self.parameters.workers, self.callback, THREADS)
 
-    def filled(self, placement: Placement) -> Candidate:
-        """Complete a placement by looking ahead; what it holds already stays."""
+    def constructed(self, placement: Placement) -> Candidate:
+        """Complete a placement by the construction heuristic; what is placed stays."""
         fixed = placement.day != NONE
         construct(self.instance, self.limits, placement, self.parameters)
         return self.candidate(placement, fixed)
 
     def candidate(self, placement: Placement, fixed: np.ndarray | None = None) -> Candidate:
-        """Make a placement whole; whoever can keeps the slots that he had."""
+        """Complete a placement, with chains in their existing slots where they fit."""
         match(self.instance, self.limits, placement)
         return completed(self.instance, self.limits, placement, fixed)
 
@@ -194,7 +192,7 @@ class _Job:
 
 @dataclass
 class _Found:
-    """The best that was found so far."""
+    """The best candidate so far."""
 
     candidate: Candidate
     method: str
@@ -203,62 +201,60 @@ class _Found:
 
 
 def _planned(job: _Job, kept: Placement | None) -> _Found:
-    """Plan afresh and carry the existing plan on, if there is one, which stays where it is good."""
-    fresh = best = job.filled(Placement.empty(job.instance))
-    carried_on = None if kept is None else job.filled(kept)
-    # The search starts afresh, so that planning again finds the same, and nothing moves.
+    """Plan from scratch; components whose existing plan is about as good keep it."""
+    fresh = best = job.constructed(Placement.empty(job.instance))
+    carried_on = None if kept is None else job.constructed(kept)
+    # The search starts from scratch, so that planning again finds the same, and nothing moves.
     search = Search(job.instance, job.limits, job.parameters, fresh.placement)
     stopped = None
     if job.parameters.method != "greedy":
-        rival = np.inf if carried_on is None else job.cost(job.cheaper(carried_on, fresh))
+        cutoff = np.inf if carried_on is None else job.cost(job.cheaper(carried_on, fresh))
         with job.task_pool() as task_pool:
-            stopped = search.run(task_pool, rival)
-        for placement in search.improved(fresh.placement):
+            stopped = search.run(task_pool, cutoff)
+        for placement in search.improved_placements(fresh.placement):
             best = job.cheaper(best, job.candidate(placement))
     found = best if carried_on is None else job.cheaper(carried_on, best, job.tolerance)
     searched = found is not carried_on and best is not fresh
-    method = "cpsat" if searched else job.quick_method
+    method = "cpsat" if searched else job.method
     return _Found(found, method, search.lower_bound(found.placement), stopped)
 
 
 def _replanned(job: _Job, kept: Placement) -> _Found:
-    """Repair the existing plan; search for another only where it has become much worse."""
+    """Repair the existing plan, and search for another only if its gap has become large."""
     parameters = job.parameters
-    # As it is, with what cannot stay put in anywhere: min_gap_seconds may undo what repair gains.
-    as_it_is = completed(job.instance, job.limits, kept.copy())
+    # With displaced emails at the first fit: min_gap_seconds may undo what repair gains.
+    unrepaired = completed(job.instance, job.limits, kept.copy())
     repair(job.instance, job.limits, parameters, kept)
-    repaired = job.cheaper(as_it_is, completed(job.instance, job.limits, kept))
+    repaired = job.cheaper(unrepaired, completed(job.instance, job.limits, kept))
     bounds = Search(job.instance, job.limits, parameters, repaired.placement)
-    found = _Found(repaired, job.quick_method, bounds.lower_bound(repaired.placement))
+    found = _Found(repaired, job.method, bounds.lower_bound(repaired.placement))
     if parameters.method == "greedy":
         return found
     wanted = parameters.gap if parameters.method == "auto" else 0.0
     with job.task_pool() as task_pool:
-        if _exactly(job, task_pool, found):
-            # What it costs at the least, moves aside, is soon known of what is so small.
+        if _solve_small(job, task_pool, found):
+            # For small problems the bound without moves is quick to find.
             found.stopped = bounds.run(task_pool, job.cost(found.candidate))
             found.lower_bound = bounds.lower_bound(found.candidate.placement)
             return found
         if job.gap(found) > wanted:
-            _anew(job, task_pool, found)
+            _search_again(job, task_pool, found)
         else:
             found.stopped = Termination.GAP
     return found
 
 
-def _exactly(job: _Job, task_pool: TaskPool, found: _Found) -> bool:
-    """Look for the best plan, moves counted, of subproblems so small that it can be found.
+def _solve_small(job: _Job, task_pool: TaskPool, found: _Found) -> bool:
+    """Find the best plan, with moves counted, of the subproblems that are small enough.
 
-    Tells whether that was everything.
+    Returns whether these are all.
     """
-    to_the_end = replace(job.parameters, method="cpsat")
-    search = Search(
-        job.instance, job.limits, to_the_end, found.candidate.placement, with_moves=True
-    )
+    exact = replace(job.parameters, method="cpsat")
+    search = Search(job.instance, job.limits, exact, found.candidate.placement, with_moves=True)
     if search.states:
         found.stopped = search.run(task_pool)
         before = found.candidate
-        for placement in search.improved(before.placement):
+        for placement in search.improved_placements(before.placement):
             better = completed(job.instance, job.limits, placement)
             found.candidate = job.cheaper(found.candidate, better)
         if found.candidate is not before:
@@ -266,15 +262,14 @@ def _exactly(job: _Job, task_pool: TaskPool, found: _Found) -> bool:
     return search.covers_everything
 
 
-def _anew(job: _Job, task_pool: TaskPool, found: _Found) -> None:
-    """Search for another plan, as if there were none, and take it where it is much better."""
-    fresh = job.filled(Placement.empty(job.instance))
-    # What is searched for once is searched for well.
+def _search_again(job: _Job, task_pool: TaskPool, found: _Found) -> None:
+    """Search for a plan from scratch, and take it where it is much better."""
+    fresh = job.constructed(Placement.empty(job.instance))
     thorough = replace(job.parameters, gap=min(job.parameters.gap, GOOD))
     search = Search(job.instance, job.limits, thorough, fresh.placement)
     before = found.candidate
     found.stopped = search.run(task_pool, job.cost(before))
-    for placement in search.improved(fresh.placement):
+    for placement in search.improved_placements(fresh.placement):
         other = job.candidate(placement)
         found.candidate = job.cheaper(found.candidate, other, WORTHWHILE)
     if found.candidate is not before:

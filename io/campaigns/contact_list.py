@@ -230,8 +230,7 @@ def _email(line: int, value: str, faults: list[Fault]) -> str:
     try:
         return address(value)
     except AddressError as error:
-        what = f"{error.what}: {shown(value)}" if value.strip() else error.what
-        faults.append(Fault(f"line {line}, column email", what, error.remedy))
+        faults.append(error.fault.within(f"line {line}, column email"))
         return ""
 
 

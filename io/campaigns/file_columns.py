@@ -202,7 +202,7 @@ def _address(table: TomlTable, key: str, text: str) -> str:
     try:
         return address(text)
     except AddressError as error:
-        table.add(key, f"{error.what}: {shown(text)}", error.remedy)
+        table.note(key, error.fault)
         return text
 
 

@@ -17,7 +17,6 @@ from sendplan.io.changes.rows import (
 )
 from sendplan.io.database.tables import mailboxes, sequence_mailboxes, sequences
 from sendplan.io.documents.addresses import AddressError, address
-from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError
 from sendplan.planner.changes import (
     AddMailbox,
@@ -61,8 +60,7 @@ def _address(email: str | None) -> str:
     try:
         return address(email or "")
     except AddressError as error:
-        what = f"{error.what}: {shown(email or '')}"
-        raise DataError([Fault("new mailbox, email", what, error.remedy)]) from None
+        raise DataError([error.fault.within("new mailbox, email")]) from None
 
 
 def _of_address(connection: Connection, email: str) -> list[tuple[int, str]]:

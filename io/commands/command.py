@@ -9,7 +9,7 @@ from sendplan.io.commands.option import Option
 
 Options = Mapping[str, Any]
 Check = Callable[[Options], str | None]
-"""Returns what is wrong with options taken together."""
+"""Returns the error in options taken together, or None."""
 
 
 class Section(StrEnum):
@@ -31,15 +31,15 @@ class Command:
     section : Section
         Where the list of commands names it.
     name : str
-        The word that calls it, after the word of its group if it has one.
+        Its word on the command line, after that of its group if it has one.
     about : str
         Its help: a line and, after an empty one, more.
     examples : tuple of str
-        What may follow its name and, after more than one space, what that does.
+        Arguments and, after more than one space, their effect.
     options : tuple of Option
         In the order of the help, arguments first.
     checks : tuple of callable
-        For what is wrong between options.
+        Of options taken together.
     """
 
     section: Section

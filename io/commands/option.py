@@ -16,16 +16,16 @@ class Option:
         As it is written, such as ``"--capacity"``. Without dashes it is an argument; in brackets,
         one that may be left out.
     metavar : str
-        What stands for the value in the help; empty for a switch.
+        Name of the value in the help; empty for a switch.
     about : str
         Its help.
     kind : type or callable
-        ``str``, ``int``, ``float``, ``Path``, or what reads the value from its text and raises
-        ValueError with a message.
+        ``str``, ``int``, ``float``, ``Path``, or a function that reads the value from its text and
+        raises ValueError with a message.
     name : str
         The parameter that takes its value; by default the words of `flag`.
     choices : tuple of str
-        The words that it may be; empty for any.
+        The allowed words; empty for any.
     least, most : float, optional
         Bounds of a number.
     folder : bool, optional
@@ -35,9 +35,9 @@ class Option:
     required, repeatable : bool
         Whether it must be given, and may be given several times.
     default : object
-        The value when it is not given, or a function that returns it.
+        The default, or a function that returns it.
     environment : str
-        The environment variable that gives the value otherwise.
+        The environment variable that gives the default.
     """
 
     flag: str

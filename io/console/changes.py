@@ -7,6 +7,7 @@ from rich.console import Console
 from sendplan.io.console.tables import (
     SHOWN_SEQUENCES,
     late_follow_ups,
+    print_set_aside,
     print_table,
     print_unplaced,
 )
@@ -43,6 +44,7 @@ def show_recalculation(done: "Recalculation") -> None:
     """Print what a recalculation did."""
     console = Console(highlight=False, soft_wrap=True)
     requests, run = done.requests, done.run
+    print_set_aside(run.set_aside)
     if not requests:
         console.print("No change is queued.")
         return

@@ -1,7 +1,7 @@
 """Output for operators: status, health, uncertain emails."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -11,7 +11,7 @@ from sendplan.io.console.tables import (
     print_table,
     print_unplaced,
 )
-from sendplan.io.documents.wording import counted, named, time_text, written
+from sendplan.io.documents.wording import MISSING, counted, named, time_text, written
 
 if TYPE_CHECKING:
     from sendplan.io.operations.health import Health
@@ -30,12 +30,7 @@ def show_status(status: "Status") -> None:
     if run is None:
         console.print("Nothing has been planned yet; run `sendplan plan`.")
     else:
-        console.print(
-            f"Last run: {run['kind']} {run['id']} as of {time_text(run['as_of'])}"
-            f" ({run['method']}, {run['status']}): {counted(run['emails'], 'email')},"
-            f" {late_follow_ups(run['late_follow_ups'])}, last day"
-            f" {written(run['finish_day'], 'day')}."
-        )
+        console.print(_run(run), markup=False)
     if changes := status.queued_changes:
         console.print(f"Queued: {counted(changes, 'change')}; run `sendplan recalc`.")
     counts = ", ".join(f"{count:,} {name}" for name, count in status.emails.items())
@@ -88,6 +83,34 @@ def show_status(status: "Status") -> None:
         )
     _print_paused(console, status.paused)
     print_unplaced(console, [(row["reason"], row["emails"]) for row in status.unplaced])
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    """Describe the newest run."""
+    as_of = f" as of {time_text(run['as_of'])}" if run["as_of"] else ""
+    name = f"{run['kind']} {run['id']}{as_of}"
+    if run["state"] == "finished":
+        late = run["late_follow_ups"]
+        figures = (
+            f"{written(run['emails'], 'count')} emails",
+            "late follow-ups unknown" if late is None else late_follow_ups(late),
+            f"last day {written(run['finish_day'], 'day')}",
+        )
+        how = f"{run['method'] or MISSING}, {run['status'] or MISSING}"
+        return f"Last run: {name} ({how}): {', '.join(figures)}."
+    rows = run["rows_changed"]
+    so_far = f"{written(rows, 'count')} rows are written"
+    if isinstance(run["parts"], int):
+        so_far = f"{run['parts_published']:,} of {counted(run['parts'], 'part')} are published"
+        if run["state"] == "unfinished" and rows is not None:
+            so_far += f", {counted(rows, 'row')} changed"
+    if run["state"] == "running":
+        return f"Running: {name}; {so_far}."
+    again = "recalc" if run["kind"] == "recalc" else "plan"
+    return (
+        f"Last run: {name} did not finish; {so_far} and stay, the others are unchanged. Run"
+        f" `sendplan {again}` again."
+    )
 
 
 def _print_dispatching(console: Console, status: "Status") -> None:

@@ -21,23 +21,30 @@ from rich.progress import (
 from rich.prompt import Confirm
 from rich.table import Table
 
+from sendplan.io.documents.texts import shown
 from sendplan.io.documents.wording import Columns, counted, day_text, named, time_text, written
 from sendplan.planner.schema.vocabulary import Reason
 
 if TYPE_CHECKING:
     from sendplan.io.planning.check import CheckResult
     from sendplan.io.planning.run import Run
+    from sendplan.io.snapshot.set_aside import UnusableValue
     from sendplan.planner.improve.task_pool import SearchProgress as Step
     from sendplan.planner.plan.plan import Plan
 
 SHOWN_MAILBOXES = 8
 SHOWN_SEQUENCES = 50
 SHOWN_VIOLATIONS = 20
+SHOWN_SET_ASIDE = 20
 
 REASONS: dict[str, str] = {
     Reason.MAILBOX_PAUSED: "the thread's mailbox is paused",
     Reason.NO_ACTIVE_MAILBOX: "no active mailbox in the sequence's pool",
     Reason.BEHIND_UNCERTAIN: "an earlier email's fate is uncertain",
+    Reason.NO_NEW_CONTACTS: "the sequence starts no new contacts",
+    Reason.NO_CAPACITY: "no mailbox of the thread has capacity",
+    Reason.BEYOND_HORIZON: "ready only after the 366 days of a plan",
+    Reason.SET_ASIDE: "set aside: a value cannot be used",
     Reason.NO_ROOM: "no capacity left within the horizon",
     Reason.BEHIND_UNPLACED: "an earlier email of the thread has no slot",
 }
@@ -54,7 +61,7 @@ PHASES = {
 WORDS = {
     "greedy": "Greedy",
     "relaxed": "Relaxation",
-    "made whole": "Rounding",
+    "rounded": "Rounding",
     "refined": "Refinement",
     "proved": "Exact solution",
 }
@@ -202,6 +209,7 @@ def show_run(run: "Run") -> None:
         most=SHOWN_MAILBOXES,
     )
     print_unplaced(console, summary.unplaced.itertuples(index=False, name=None))
+    print_set_aside(run.set_aside)
     if run.discarded:
         console.print("\nInterrupted: nothing was stored; the previous plan stands.")
     elif run.published is None:
@@ -242,6 +250,18 @@ def print_unplaced(console: Console, rows: Iterable[tuple[Any, int]]) -> None:
     body = [{"why": REASONS.get(reason, reason), "emails": count} for reason, count in rows]
     columns: Columns = {"why": ("", "text"), "emails": ("Emails", "count")}
     print_table(console, "Without a slot", columns, body)
+
+
+def print_set_aside(values: Sequence["UnusableValue"]) -> None:
+    """Print values that could not be used, and what to write instead; nothing without any."""
+    if not values:
+        return
+    print(f"\nSet aside until corrected: {counted(len(values), 'value')}")
+    for value in values[:SHOWN_SET_ASIDE]:
+        where = f"{value.table} {value.id}, {value.column}"
+        print(f"  {where}: {shown(value.value or 'null')} – {value.remedy}")
+    if len(values) > SHOWN_SET_ASIDE:
+        print(f"  … and {len(values) - SHOWN_SET_ASIDE:,} more; --json lists all")
 
 
 def print_table(
@@ -290,6 +310,7 @@ def print_table(
 
 def show_findings(findings: "CheckResult") -> None:
     """Print what `check` found."""
+    print_set_aside(findings.set_aside)
     console = Console(highlight=False)
     found = findings.violations
     slots = counted(findings.emails, "slot")

@@ -1,7 +1,7 @@
 """Rows in and out of PostgreSQL as numpy columns, by binary COPY.
 
-Nothing is parsed or printed: a column of fixed width is read in place. Whole numbers, dates and
-times only; words travel as numbers.
+Columns of fixed width are read in place, without parsing or printing: integers, dates and times
+only; words are numbers.
 """
 
 import io
@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection
 
-from sendplan.io.errors import DataError
 from sendplan.planner.schema.readers import NULL
 
 WIDTHS = {"bigint": ">i8", "smallint": ">i2", "date": ">i4", "timestamptz": ">i8"}
-"""How COPY writes the types that may be read and written."""
+"""The types that can be copied, in the byte order of COPY."""
 
 EPOCH_DAYS = 10_957
 """PostgreSQL counts dates and times from 2000-01-01."""
@@ -28,7 +27,7 @@ HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = struct.pack(">h", -1)
 
 CHUNK = 1 << 20
-"""Bytes that are read before they are decoded, so that no stream is ever held whole."""
+"""Bytes that are decoded at a time, so that no stream is held whole."""
 
 
 def copy_out(connection: Connection, query: str, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -39,10 +38,10 @@ def copy_out(connection: Connection, query: str, kinds: Mapping[str, str]) -> di
     connection : Connection
         An open transaction; the query is part of it.
     query : str
-        Gives the columns of `kinds`, in that order; none may be null. The least value of its type
-        stands for null, which for dates and times is ``'-infinity'``.
+        Selects the columns of `kinds`, in that order; none may be null. The least value of its type
+        stands for null, which for dates and times is ``'-infinity'``; infinity is read as null.
     kinds : mapping of str
-        Columns and the type of each: ``bigint``, ``smallint``, ``date`` or ``timestamptz``.
+        Columns and their types: ``bigint``, ``smallint``, ``date`` or ``timestamptz``.
 
     Returns
     -------
@@ -54,8 +53,6 @@ def copy_out(connection: Connection, query: str, kinds: Mapping[str, str]) -> di
     ------
     ValueError
         If a column is null or of another type.
-    DataError
-        If a date or time is infinity.
     """
     rows = _Rows(kinds)
     cursor: Any = connection.connection.cursor()
@@ -66,18 +63,12 @@ def copy_out(connection: Connection, query: str, kinds: Mapping[str, str]) -> di
 
 
 class _Rows(io.RawIOBase):
-    """Decodes a stream of COPY as it arrives.
-
-    Parameters
-    ----------
-    kinds : mapping of str
-        Columns and their types, in the stream's order.
-    """
+    """Decodes a stream of COPY as it arrives; `kinds` as in `copy_out`."""
 
     def __init__(self, kinds: Mapping[str, str]) -> None:
         self.kinds = kinds
         self.dtype = _row_type(kinds)
-        self.pieces: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
+        self.chunks: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
         self.undecoded = b""
         self.header_to_come = len(HEADER)
         self.fault: Exception | None = None
@@ -90,8 +81,8 @@ class _Rows(io.RawIOBase):
         if self.fault is None:
             try:
                 self._read(self.undecoded + bytes(content))
-            except (ValueError, DataError) as error:
-                # Later: a connection that is left in the middle of COPY is of no more use.
+            except ValueError as error:
+                # Raised later, since a connection is lost if COPY is left amid the stream.
                 self.fault = error
         return given
 
@@ -110,31 +101,25 @@ class _Rows(io.RawIOBase):
         for name, kind in self.kinds.items():
             if (rows[f"{name} width"] != self.dtype[name].itemsize).any():
                 raise ValueError(f"column {name} of the query is null, or no {kind}")
-            self.pieces[name].append(_native(name, rows[name], kind))
+            self.chunks[name].append(_native(rows[name], kind))
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Return all that has arrived; once only."""
+        """Return all rows; once only."""
         if self.fault is not None:
             raise self.fault
         if self.undecoded != TRAILER:
             raise ValueError("a column of the query is null")
-        columns = {}
-        for name in self.kinds:
-            # One by one, so that only one column at a time is there twice.
-            pieces = self.pieces.pop(name)
-            columns[name] = np.concatenate(pieces)
-        return columns
+        # One by one, so that only one column at a time is in memory twice.
+        return {name: np.concatenate(self.chunks.pop(name)) for name in self.kinds}
 
 
-def _native(name: str, raw: np.ndarray, kind: str) -> np.ndarray:
+def _native(raw: np.ndarray, kind: str) -> np.ndarray:
     if kind == "smallint":
         return raw.astype(np.int16)
     values = raw.astype(np.int64)
     if kind in SHIFTS:
         limits = np.iinfo(raw.dtype)
-        if (values == limits.max).any():
-            raise DataError(f"A value of {name} is infinity; write a real date or time.")
-        null = values == limits.min
+        null = (values == limits.min) | (values == limits.max)
         values += SHIFTS[kind]
         values[null] = NULL
     return values
@@ -150,12 +135,10 @@ def copy_in(
     connection : Connection
         An open transaction.
     table : str
-        The table.
     frame : DataFrame
         int64 columns: dates in days and times in microseconds since 1970-01-01, `NULL` for null.
     kinds : mapping of str
-        The columns to write, and the type of each: ``bigint``, ``smallint``, ``date`` or
-        ``timestamptz``.
+        The columns to write and their types, as in `copy_out`.
     """
     cursor: Any = connection.connection.cursor()
     with closing(cursor):
@@ -166,10 +149,10 @@ def copy_in(
 
 
 def _binary_rows(frame: pd.DataFrame, kinds: Mapping[str, str]) -> bytes:
-    """Return columns as COPY reads them.
+    """Return columns in the format of binary COPY.
 
     A header, then for every row the number of columns and for every column its width and value,
-    big-endian, a null having width −1 and no value, then a trailer.
+    big-endian, a null with width −1 and no value, then a trailer.
     """
     dtype = _row_type(kinds)
     rows = np.zeros(len(frame), dtype=dtype)

@@ -1,11 +1,10 @@
-"""The PostgreSQL server that sendplan starts by itself when it is given no database URL."""
+"""The PostgreSQL server that sendplan starts by itself without a database URL."""
 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg2
@@ -13,30 +12,33 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from sqlalchemy import URL
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.database.postmaster import PORT, SUPERUSER, Postmaster, make_folder
+from sendplan.io.database.file_locks import lock, private_file, try_lock
+from sendplan.io.database.postmaster import PORT, ROOT_DIR, SUPERUSER, Postmaster, make_folder
 from sendplan.io.errors import DatabaseError
 
 DATABASE = "sendplan"
-ROOT_DATA_DIR = Path("/var/lib/sendplan")
+
+LOCKS = "locks"
+"""The folder of the lock files, below the data folder."""
 
 
 def default_data_dir() -> Path:
-    """Return where the data lies when nobody says: a folder per user.
+    """Return the default data folder of the user.
 
     Root's is outside of its private home, as another account runs the server.
     """
     if os.geteuid() == 0:
-        return ROOT_DATA_DIR
+        return ROOT_DIR
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path("~/.local/share")).expanduser() / "sendplan"
 
 
 class EmbeddedServer:
-    """A PostgreSQL server on a folder, running while somebody uses it.
+    """A PostgreSQL server on a folder, running while commands use it.
 
     Any number of commands may use one folder at once. The first starts the server and the last
-    stops it. Who uses it is told by a shared lock on a file, which the system releases however a
-    command ends; one that was killed leaves the server running until the next one has ended.
+    stops it. Each holds a shared lock on a file, which the system releases however the command
+    ends; a killed one leaves the server running until the next one has ended.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class EmbeddedServer:
     Attributes
     ----------
     url : str
-        Where the database is, inside the ``with`` block.
+        The database's URL, inside the ``with`` block.
 
     Raises
     ------
@@ -58,63 +60,58 @@ class EmbeddedServer:
         self.data_dir = (data_dir or default_data_dir()).expanduser().absolute()
         self.url = ""
         self._postmaster: Postmaster | None = None
-        self._use: int | None = None
+        self._files: list[int] = []
 
     def __enter__(self) -> Self:
-        """Start the server, or join those who use it."""
+        """Start the server, unless it runs."""
         try:
             make_folder(self.data_dir)
-            # The server and the system name processes' folders without symbolic links.
+            # Resolved like the folders of processes.
             self.data_dir = self.data_dir.resolve()
-            with self._gate():
-                use = self._open("in-use.lock")
-                try:
-                    fcntl.flock(use, fcntl.LOCK_SH)
-                    self.url = self._start()
-                except BaseException:
-                    os.close(use)
-                    raise
-                self._use = use
-        except OSError as error:
-            raise DatabaseError(
-                f"The folder {self.data_dir} cannot hold the embedded PostgreSQL ({error}): name"
-                " another one with --data-dir, or give --database-url."
-            ) from error
+            for name in ("start.lock", "in-use.lock"):
+                self._files.append(private_file(self.data_dir / LOCKS, name))
+            gate, use = self._files
+            with self._locked(gate):
+                fcntl.flock(use, fcntl.LOCK_SH)
+                self.url = self._start()
+        except BaseException as error:
+            # Without a word about what cannot be stopped, either: the first error says more.
+            with suppress(DatabaseError, OSError):
+                self._leave()
+            if isinstance(error, OSError):
+                raise DatabaseError(
+                    f"The folder {self.data_dir} cannot hold the embedded PostgreSQL ({error}):"
+                    " name another one with --data-dir, or give --database-url."
+                ) from error
+            raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop the server, unless somebody else uses it."""
-        if self._use is None or self._postmaster is None:
-            return
-        with self._gate():
-            try:
-                # Nobody can come in before the gate opens again.
-                fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._postmaster.stop()
-            except BlockingIOError:
-                pass
-            finally:
-                os.close(self._use)
-                self._use = None
-                self.url = ""
+    def __exit__(self, *_: object) -> None:
+        """Stop the server, unless another command uses it."""
+        self._leave()
 
-    def _open(self, name: str) -> int:
-        return os.open(self.data_dir / name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def _leave(self) -> None:
+        """Stop the server, unless another command uses it, and let go of it."""
+        try:
+            if self._postmaster is not None:
+                gate, use = self._files
+                # No command can come in before the gate opens again.
+                with self._locked(gate):
+                    if try_lock(use):
+                        self._postmaster.stop()
+        finally:
+            for file in self._files:
+                os.close(file)
+            self._files, self._postmaster, self.url = [], None, ""
 
     @contextmanager
-    def _gate(self) -> Iterator[None]:
+    def _locked(self, gate: int) -> Iterator[None]:
         """Let one process at a time start or stop the server."""
-        gate = self._open("start.lock")
+        lock(gate, f"another command has started or stopped the server in {self.data_dir}")
         try:
-            fcntl.flock(gate, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(gate)
+            fcntl.flock(gate, fcntl.LOCK_UN)
 
     def _start(self) -> str:
         self._postmaster = Postmaster(self.data_dir / "postgres")

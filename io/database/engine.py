@@ -1,4 +1,4 @@
-"""The way into a PostgreSQL database: connecting, migrating, and one kind of error."""
+"""Connections to a PostgreSQL database, migrations, and one kind of error."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ APPLICATION_NAME = "sendplan"
 OLDEST_SERVER = 14
 """The oldest major version of PostgreSQL that sendplan runs on."""
 
-SCHEMA_VERSION = "0005"
-"""The newest migration. Written here so that a check of it need not import Alembic."""
+SCHEMA_VERSION = "0006"
+"""The newest migration, so that a check need not import Alembic."""
 
 MIGRATION_LOCK = 5_376_001
-"""Key of the advisory lock under which one process at a time migrates."""
+"""Key of the advisory lock of a migration."""
 
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg2"}
 
 
 def connect(url: str) -> Engine:
-    """Open a database and make sure that it can be used.
+    """Connect to a database and check that it can be used.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def _parse(url: str) -> URL:
     try:
         target = make_url(url)
     except (ArgumentError, ValueError):
-        # Without its cause, which may quote the URL and the password in it.
+        # Without its cause, which may quote the password.
         raise DatabaseError(
             "The database URL cannot be read: expected postgresql://user:password@host:port/name,"
             " with @ : / ? # % in the password written as %40 %3A %2F %3F %23 %25."
@@ -90,9 +90,9 @@ def _prepare_session(connection: Any, _record: object) -> None:
             " upgrade it, or leave out the URL to use the embedded server."
         )
     with connection.cursor() as cursor:
-        # Not a start-up option: poolers such as PgBouncer refuse those.
+        # Not a start-up option, which poolers such as PgBouncer refuse.
         cursor.execute("SET TIME ZONE 'UTC'")
-    # A rollback would take the setting back with it.
+    # A rollback would undo the setting.
     connection.commit()
 
 
@@ -103,7 +103,7 @@ def translated_errors(doing: str = "") -> Iterator[None]:
     Parameters
     ----------
     doing : str, optional
-        What was under way, to open the message with: ``"storing the plan"``.
+        The action for the message, such as ``"storing the plan"``.
 
     Raises
     ------
@@ -122,16 +122,17 @@ def translated_errors(doing: str = "") -> Iterator[None]:
 
 @contextmanager
 def committing(engine: Engine, doing: str) -> Iterator[Connection]:
-    """Open a connection, commit what is done on it, and turn errors into `DatabaseError`."""
+    """Open a connection, commit at the end of the block, and translate errors."""
     with translated_errors(doing), engine.connect() as connection:
         yield connection
         connection.commit()
 
 
 def migrate(engine: Engine) -> None:
-    """Create the schema, or bring it up to date; does nothing where it already is.
+    """Create the schema, or bring it up to date, in one transaction.
 
-    All or nothing, and one process at a time: a second one waits, then finds nothing to do.
+    One process at a time: a second one waits, then finds nothing to do. Checks that stored rows
+    break are left out, and named in the log.
 
     Raises
     ------
@@ -140,12 +141,15 @@ def migrate(engine: Engine) -> None:
     """
     from alembic import command
 
+    from sendplan.io.database.value_checks import add_missing_checks
+
     with translated_errors("migrating the schema"), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         _refuse_newer(schema_version(connection))
         config = _alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        add_missing_checks(connection)
 
 
 def _alembic_config() -> Config:
@@ -157,7 +161,7 @@ def _alembic_config() -> Config:
 
 
 def schema_version(connection: Connection) -> str | None:
-    """Return the newest migration that the database has had, or None before the first."""
+    """Return the newest migration of the database, or None before the first."""
     if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
     version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -165,12 +169,12 @@ def schema_version(connection: Connection) -> str | None:
 
 
 def require_schema(engine: Engine) -> None:
-    """Refuse a database whose schema is not the one that this sendplan was written for.
+    """Refuse a database with another schema than `SCHEMA_VERSION`.
 
     Raises
     ------
     DatabaseError
-        If the schema is missing, behind or ahead; the message says what to do.
+        If the schema is missing, older or newer.
     """
     with translated_errors("looking for the schema"), engine.connect() as connection:
         version = schema_version(connection)

@@ -1,4 +1,4 @@
-"""A second session that sees what a first one sees, so that both can read at a time."""
+"""A second session with the snapshot of a first one, so that both read in parallel."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,19 +6,19 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, text
 
 ONE_MOMENT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-"""How a transaction runs in which everything is seen as of one moment."""
+"""Options of a transaction that sees the database as of one moment."""
 
 
 @contextmanager
 def one_moment(engine: Engine) -> Iterator[Connection]:
-    """Give a transaction in which everything is seen as of one moment."""
+    """Give a transaction that sees the database as of one moment."""
     with engine.connect().execution_options(**ONE_MOMENT) as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def same_moment(connection: Connection) -> Iterator[Connection]:
-    """Give a transaction of another session that sees the same.
+    """Give a transaction of another session with the same snapshot.
 
     Parameters
     ----------
@@ -27,6 +27,6 @@ def same_moment(connection: Connection) -> Iterator[Connection]:
     """
     snapshot = connection.scalar(text("SELECT pg_export_snapshot()"))
     with one_moment(connection.engine) as second:
-        # An identifier made by PostgreSQL, where it takes no parameter.
+        # An identifier of PostgreSQL, in a statement without parameters.
         second.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
         yield second

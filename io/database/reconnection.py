@@ -1,4 +1,4 @@
-"""Reconnection: patience with a database that is away, until it answers or somebody stops it."""
+"""Retries while the database is away, until it answers or the caller is stopped."""
 
 import logging
 import time
@@ -10,13 +10,13 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 
 SHORTEST_WAIT = 0.25
 LONGEST_WAIT = 15.0
-"""Seconds before another attempt to reach the database: the second, and doubled up to the last."""
+"""Seconds before the second attempt to reach the database, doubled each time up to the longest."""
 
 ASKED_EVERY = 0.5
-"""Seconds after which a wait asks again whether to stop."""
+"""Seconds after which a wait checks again whether to stop."""
 
 AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError)
-"""What the driver raises when the database goes away, or undoes a transaction to end a deadlock."""
+"""Errors of the driver when the database goes away, or aborts a transaction to end a deadlock."""
 
 logger = logging.getLogger(__name__)
 
@@ -29,18 +29,18 @@ def persistently(
     default: Result,
     errors: tuple[type[Exception], ...] = AWAY,
 ) -> Result:
-    """Repeat what the database's absence has stopped, until it works or is told to stop.
+    """Repeat an attempt while the database is away.
 
     Parameters
     ----------
     attempt : callable
         Repeated while it raises one of `errors`; must be safe to repeat.
     stopped : callable
-        Asked every half a second at least.
+        Whether to give up; called every half a second at least.
     default : object
-        What is returned when told to stop.
+        The result after giving up.
     errors : tuple of type
-        What tells of the database's absence.
+        Errors of a database that is away.
     """
 
     def pause(seconds: float) -> None:
@@ -61,7 +61,7 @@ def persistently(
 
 
 def reason(error: BaseException | None) -> str:
-    """Give what an error says in one line."""
+    """Return the message of an error in one line."""
     return " ".join(str(error).split())
 
 

@@ -1,6 +1,5 @@
 """The system account that the embedded server runs under."""
 
-import fcntl
 import os
 import pwd
 import subprocess
@@ -9,18 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sendplan.io.database.file_locks import lock, private_file
 from sendplan.io.errors import DatabaseError
 
 SYSTEM_USER = "sendplan"
-"""The account that runs the server for root, whom PostgreSQL refuses."""
+"""The account that runs the server for root, since PostgreSQL does not run as root."""
 
-LOCK_FILE = Path("/run/sendplan-account.lock")
-"""Held while the account is made; only root can open it."""
+LOCKS = Path("/run/sendplan")
+"""The folder of the lock that is held while the account is made."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemUser:
-    """A system account other than one's own, for programs to run under."""
+    """A system account, other than the user's own, that runs the server."""
 
     name: str
     uid: int
@@ -28,7 +28,7 @@ class SystemUser:
 
     @classmethod
     def for_data(cls, pgdata: Path) -> "SystemUser | None":
-        """Return the account that must own the data, or None where it is one's own.
+        """Return the account that must own the data, or None where it is the user's own.
 
         Raises
         ------
@@ -66,8 +66,8 @@ def _system_user() -> pwd.struct_passwd:
     command = ["useradd", "--system", "--user-group", "--no-create-home", SYSTEM_USER]
     refusal = ""
     try:
-        # useradd looks for the name before it takes its own lock: of two at once, the second gives
-        # the account of the first another uid, under which a server may run already.
+        # useradd looks for the name before it takes its own lock: of two at once, the second would
+        # change the uid of the account of the first, under which a server may run already.
         with _locked():
             try:
                 return pwd.getpwnam(SYSTEM_USER)
@@ -88,9 +88,9 @@ def _system_user() -> pwd.struct_passwd:
 @contextmanager
 def _locked() -> Iterator[None]:
     """Let one process at a time make the account."""
-    lock = os.open(LOCK_FILE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = private_file(LOCKS, "account.lock")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock(file, f"another command has made the system user {SYSTEM_USER}")
         yield
     finally:
-        os.close(lock)
+        os.close(file)

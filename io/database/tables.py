@@ -1,12 +1,12 @@
 """The tables of sendplan.
 
 Columns that planner, campaign files or commands read, too, are declared in
-`sendplan.planner.schema.columns`; those of the tables that only operations need stand here.
+`sendplan.planner.schema.columns`; those of the other tables here.
 
 Every column that is not needed to make sense of a row is nullable or has a *server* default, so
-that plain SQL can insert rows with only the columns it knows. Rules that a column list cannot
-express (removing a step closes its gap; the mailboxes of a sequence belong to one user; a change
-of what a plan depends on leaves a request) are triggers, written in the migrations.
+that plain SQL can insert rows with few columns. Rules beyond constraints (removing a step closes
+its gap; the mailboxes of a sequence belong to one user; a change of what a plan depends on leaves a
+request) are triggers, written in the migrations.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,11 +44,17 @@ from sendplan.planner.schema.columns import Column as Declared
 from sendplan.planner.schema.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus
 
 RUN_KINDS = ("plan", "recalc")
-"""What makes a row of ``plan_runs``; the first is the default."""
+"""Kinds of ``plan_runs``; the first is the default."""
+
+WINDOW = "extract(epoch FROM end_time)::integer > extract(epoch FROM start_time)::integer"
+"""The condition, in SQL, that a window holds a second at least."""
+
+FIRST_DAY, LAST_DAY = "1900-01-01", "9999-12-31"
+"""Between these lies every date and time of the tables."""
 
 
 class RequestKind(StrEnum):
-    """What a row of ``change_requests`` says has changed."""
+    """Kinds of ``change_requests``."""
 
     MAILBOX = "mailbox"
     LINK = "link"
@@ -85,7 +91,7 @@ _TYPES: dict[Kind, Any] = {
 
 
 def declared(table: str) -> list[Column[Any] | CheckConstraint]:
-    """Return the columns of a table as they are declared, and the checks that follow from that."""
+    """Return the declared columns of a table, with their checks."""
     stored = {name: column for name, column in COLUMNS[table].items() if column.stored}
     columns = [_column(name, column) for name, column in stored.items()]
     checks = [check for name, column in stored.items() for check in _checks(name, column)]
@@ -97,13 +103,8 @@ def _column(name: str, column: Declared) -> Column[Any]:
         return _id()
     keys = [ForeignKey(f"{column.references}.id")] if column.references else []
     default = None if column.default is None else _default(column)
-    return Column(
-        name,
-        _TYPES[column.kind],
-        *keys,
-        nullable=column.stored_null,
-        server_default=default,
-    )
+    kind = _TYPES[column.kind]
+    return Column(name, kind, *keys, nullable=column.stored_null, server_default=default)
 
 
 def _default(column: Declared) -> Any:
@@ -120,21 +121,61 @@ def _default(column: Declared) -> Any:
             return text(f"{column.default:g}")
 
 
-def _checks(name: str, column: Declared) -> Iterator[CheckConstraint]:
+def rules(name: str, column: Declared) -> Iterator[tuple[str, str]]:
+    """Yield what the database can hold about the values of a column.
+
+    Parameters
+    ----------
+    name : str
+        The column, in SQL; null keeps every rule.
+    column : Column
+        As it is declared.
+
+    Yields
+    ------
+    tuple of str
+        What the rule is called, and its condition in SQL.
+    """
+    most = column.most if column.most is not None else column.plausible
     if column.choices is not None:
-        yield _one_of(name, column.choices)
+        yield "known", among(name, column.choices)
     if column.kind == "integer" and column.least is not None:
-        rule = {0: "not_negative", 1: "from_one"}[int(column.least)]
-        yield CheckConstraint(f"{name} >= {column.least}", name=f"{name}_{rule}")
+        yield {0: "not_negative", 1: "from_one"}[int(column.least)], f"{name} >= {column.least}"
+        if most is not None:
+            yield "in_range", f"{name} <= {most}"
     if column.positive:
         # PostgreSQL sorts NaN above infinity, so one comparison keeps both out.
-        rule = f"{name} > 0 AND {name} < 'Infinity'::numeric"
-        yield CheckConstraint(rule, name=f"{name}_positive")
+        yield "positive", f"{name} > 0 AND {name} < 'Infinity'::numeric"
+        if most is not None:
+            yield "sensible", f"{name} BETWEEN {1 / most:.6f} AND {most}"
     if column.kind == "weekdays":
         rule = f"cardinality({name}) > 0 AND {name} <@ '{{1,2,3,4,5,6,7}}'::smallint[]"
-        yield CheckConstraint(rule, name=f"{name}_iso_weekdays")
+        yield "iso_weekdays", rule
+        yield "one_dimension", f"array_ndims({name}) = 1"
+    if column.kind in ("date", "instant"):
+        yield "in_range", in_calendar(name, column.kind)
+
+
+def in_calendar(name: str, kind: Kind) -> str:
+    """Return the condition, in SQL, that a date or a point in time is one that programs can hold.
+
+    All of Python's arithmetic with it stays within its years 1 to 9999, and infinity is out.
+    """
+    if kind == "date":
+        return f"{name} BETWEEN DATE '{FIRST_DAY}' AND DATE '{LAST_DAY}'"
+    first, last = (f"TIMESTAMPTZ '{day} 00:00:00+00'" for day in (FIRST_DAY, LAST_DAY))
+    return f"{name} BETWEEN {first} AND {last}"
+
+
+def _checks(name: str, column: Declared) -> Iterator[CheckConstraint]:
+    for rule, condition in rules(name, column):
+        yield CheckConstraint(condition, name=f"{name}_{rule}")
+    if column.form == "zone":
+        # A zone that PostgreSQL does not know is an error of its own, whatever is compared.
+        known = f"TIMESTAMPTZ '{FIRST_DAY} 00:00:00+00' AT TIME ZONE {name} > '-infinity'"
+        yield CheckConstraint(known, name=f"{name}_known")
     if column.form == "secret":
-        # A reference only: a URL with its password must not end up in dumps and logs.
+        # A reference only, since a URL with its password must not get into dumps and logs.
         yield CheckConstraint(f"{name} ~ '^(env|file):.+'", name=f"{name}_is_reference")
 
 
@@ -142,8 +183,20 @@ def _id() -> Column[Any]:
     return Column("id", BigInteger, Identity(always=False), primary_key=True)
 
 
-def _instant(name: str) -> Column[object]:
+def _instant(name: str) -> Column[Any]:
     return Column(name, DateTime(timezone=True))
+
+
+def _dated(**kinds: Kind) -> list[CheckConstraint]:
+    """Return the checks of dates and points in time that only operations need."""
+    return [
+        CheckConstraint(in_calendar(name, kind), name=f"{name}_in_range")
+        for name, kind in kinds.items()
+    ]
+
+
+def _now(name: str) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
 def _one_of(column: str, allowed: Iterable[str] | type[StrEnum]) -> CheckConstraint:
@@ -151,7 +204,7 @@ def _one_of(column: str, allowed: Iterable[str] | type[StrEnum]) -> CheckConstra
 
 
 def among(column: str, words: Iterable[str]) -> str:
-    """Return the condition, in SQL, that a column holds one of some words of the vocabulary."""
+    """Return the SQL condition that a column holds one of some words."""
     return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
 
 
@@ -160,6 +213,8 @@ sequences = Table(
     metadata,
     *declared("sequences"),
     CheckConstraint("end_time > start_time", name="end_after_start"),
+    # Slots are whole seconds.
+    CheckConstraint(WINDOW, name="window_of_seconds"),
 )
 
 steps = Table(
@@ -222,13 +277,13 @@ plan_runs = Table(
     metadata,
     _id(),
     Column("kind", Text, nullable=False, server_default=RUN_KINDS[0]),
-    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _now("started_at"),
     _instant("finished_at"),
     _instant("as_of"),
     Column("method", Text),
     Column("status", Text),
     Column("stop_reason", Text),
-    # Null is "not known": a bound or count that was never computed must not read as zero.
+    # Null is unknown: a bound or count that was not computed must not read as zero.
     Column("cost", Double),
     Column("lower_bound", Double),
     Column("emails", Integer),
@@ -243,22 +298,30 @@ plan_runs = Table(
     Column("finish_day", Date),
     Column("seconds", JSONB),
     Column("parameters", JSONB),
-    # How cost and lower bound came closer: a list of objects in order.
+    # Cost and lower bound over time: a list of objects in order.
     Column("progress", JSONB),
-    # Whether processes publish parts of it; whoever does so holds the row meanwhile.
+    # Whether processes publish parts of it; each locks the row meanwhile.
     Column("publishing", Boolean, nullable=False, server_default=text("false")),
     _one_of("kind", RUN_KINDS),
+    *_dated(
+        started_at="instant",
+        finished_at="instant",
+        as_of="instant",
+        horizon_end="date",
+        finish_day="date",
+    ),
 )
 
-# Parts of a run that have been published, each written in the transaction that published it. No
-# foreign key: who empties the tables of the contract need not know of this one.
+# Published parts of a run, each written in the transaction that published it. No foreign key, so
+# that the tables of the contract can be emptied without this one.
 plan_run_parts = Table(
     "plan_run_parts",
     metadata,
     Column("run_id", BigInteger, primary_key=True, autoincrement=False),
     Column("part", Integer, primary_key=True, autoincrement=False),
-    Column("published_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _now("published_at"),
     Column("figures", JSONB),
+    *_dated(published_at="instant"),
 )
 
 scheduled_emails = Table(
@@ -281,7 +344,7 @@ scheduled_emails = Table(
         f"status <> '{EmailStatus.SENT}' OR sent_at IS NOT NULL", name="sent_has_sent_at"
     ),
 )
-# Holds "no contact gets a step twice"; dispatching finds an email's predecessor through it.
+# No contact gets a step twice; dispatching finds an email's predecessor through it.
 Index(
     "scheduled_emails_enrollment_id_step_id_key",
     scheduled_emails.c.enrollment_id,
@@ -289,14 +352,14 @@ Index(
     unique=True,
     postgresql_where=text(f"status <> '{EmailStatus.CANCELLED}'"),
 )
-# Claiming polls "due by now, earliest first". No other index on pending rows: each one slows every
-# plan written.
+# Claiming polls due emails, the earliest first. No other index on pending rows, since each one
+# slows the writing of plans.
 Index(
     "scheduled_emails_due_idx",
     scheduled_emails.c.send_at,
     postgresql_where=text(f"status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL"),
 )
-# Claiming counts what is used up of a mailbox-day.
+# Claiming counts the emails of a mailbox-day.
 Index(
     "scheduled_emails_used_idx",
     scheduled_emails.c.mailbox_id,
@@ -309,14 +372,14 @@ Index(
     scheduled_emails.c.lease_until,
     postgresql_where=text(among("status", IN_FLIGHT)),
 )
-# People look for what is uncertain, among all that was ever sent.
+# `sendplan uncertain` finds its emails among all that were ever sent.
 Index(
     "scheduled_emails_uncertain_idx",
     scheduled_emails.c.id,
     postgresql_where=text(f"status = '{EmailStatus.UNCERTAIN}'"),
 )
 
-# Whose messages these are: part of every Message-ID. One row, made by the migration.
+# Part of every Message-ID. One row, made by the migration.
 installation = Table(
     "installation",
     metadata,
@@ -325,15 +388,16 @@ installation = Table(
     CheckConstraint("only_one", name="only_one"),
 )
 
-# Written by triggers, for each change that a plan depends on. No foreign keys, as what a request
-# names may be gone by now; and no key but its own, so that nobody waits for another's request.
+# Written by triggers, for each change that a plan depends on. No foreign keys, as the rows that a
+# request names may be gone; and no other key, so that no transaction waits for another's request.
 change_requests = Table(
     "change_requests",
     metadata,
     _id(),
-    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _now("requested_at"),
     Column("kind", Text, nullable=False),
     Column("sequence_id", BigInteger),
     Column("mailbox_id", BigInteger),
     _one_of("kind", RequestKind),
+    *_dated(requested_at="instant"),
 )

@@ -1,7 +1,7 @@
 """What a mailbox may still send on a day, counted from the rows.
 
-Whoever wants to use room up holds the mailbox's row locked from before counting to the commit.
-Then nobody else uses up the same room, whatever runs beside (hard rule Capacity).
+A transaction that uses capacity locks the mailbox's row before it counts, until its commit, so that
+no other can use the same capacity (hard rule Capacity).
 """
 
 import datetime as dt
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sendplan.io.database.tables import among
+from sendplan.io.database.tables import LAST_DAY, among
 from sendplan.io.delivery.transactions import Prepared
 from sendplan.planner.schema.vocabulary import OCCUPYING, EmailStatus
 
@@ -22,7 +22,8 @@ USED = Prepared(
     ("bigint[]", "date"),
     f"""
     SELECT mailbox_id, send_day, count(*) FROM scheduled_emails
-    WHERE mailbox_id = ANY ($1) AND send_day >= $2 AND {among("status", OCCUPYING)}
+    WHERE mailbox_id = ANY ($1) AND send_day BETWEEN $2 AND DATE '{LAST_DAY}'
+      AND {among("status", OCCUPYING)}
     GROUP BY mailbox_id, send_day
     """,
 )
@@ -44,12 +45,11 @@ TAKEN = f"""
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a mailbox may send a day.
+    """Emails that a mailbox may send a day, by its columns of these names.
 
     Parameters
     ----------
     daily : int
-        ``daily_capacity``.
     ramp_start, ramp_increment : int or None
     ramp_from : date or None
         The ramp: at most start + increment × days since then, nothing before.
@@ -73,13 +73,12 @@ class Capacity:
 def used(
     cursor: "Cursor", mailbox_ids: Iterable[int], since: dt.date
 ) -> Counter[tuple[int, dt.date]]:
-    """Count what is used up of mailbox-days: sent, in flight and uncertain emails.
+    """Count the sent, claimed, sending and uncertain emails of mailbox-days.
 
     Parameters
     ----------
     cursor : cursor
-        A transaction that holds the mailboxes locked, if the answer is to stay true. Its session
-        must know `USED`.
+        Of a session that knows `USED`, in a transaction that has locked the mailboxes.
     mailbox_ids : iterable of int
     since : date
         The first day.
@@ -94,7 +93,7 @@ def used(
 
 
 def taken(cursor: "Cursor", mailbox_id: int, day: dt.date) -> int:
-    """Count what is used up of a mailbox-day, and what is planned on it."""
+    """Count the emails of a mailbox-day, planned ones included."""
     cursor.execute(TAKEN, {"mailbox_id": mailbox_id, "day": day})
     (count,) = cursor.fetchone() or (0,)
     return int(count)

@@ -1,4 +1,4 @@
-"""What a dispatcher has in hand."""
+"""A claim: a due email that one dispatcher has in hand."""
 
 import datetime as dt
 import uuid
@@ -7,38 +7,37 @@ from dataclasses import dataclass, field
 from sendplan.io.messages.composing import Texts
 
 MAX_ATTEMPTS = 5
-"""How often an email is tried that a server does not accept now."""
+"""Attempts of an email that a server does not accept now."""
 
 MAX_CLAIMS = 20
-"""How often an email is claimed at most: each time that its dispatcher dies counts as well.
+"""The most claims of an email, those of dispatchers that died included.
 
-It is more than `MAX_ATTEMPTS`, so that an email is not given up for crashes that are not its fault,
-and yet one that brings dispatchers down cannot do so for ever.
+More than `MAX_ATTEMPTS`, since a crash need not be the email's fault; limited, since it may be.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An email in hand.
+    """A claimed email.
 
     Parameters
     ----------
     email_id, enrollment_id, step_id, sequence_id, contact_id, mailbox_id : int
     token : UUID
-        What proves that the row is still ours.
+        Proves that the claim still holds.
     send_at : aware datetime
         Its slot.
     send_day : date
     closes : aware datetime
         When the window of that day ends.
     attempts : int
-        How often it has been claimed, this time included.
+        Claims of the email, this one included.
     transport : str or None
         The mailbox's reference.
     message_id : str
         As in the header.
     texts : Texts
-        What its message is made of.
+        The parts of its message.
     """
 
     email_id: int
@@ -59,16 +58,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claimed:
-    """What one look at the due rows has given.
+    """Result of one look for due emails.
 
     Parameters
     ----------
     claims : list of Claim
         In order of their slots.
     exhausted : list of Claim
-        Claimed too, but tried so often that they are not to be tried again.
+        Those claimed more than `MAX_CLAIMS` times, which are given up.
     more : bool
-        Whether another look may give more at once.
+        Whether another look may find more at once.
     """
 
     claims: list[Claim] = field(default_factory=list)

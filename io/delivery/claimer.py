@@ -1,12 +1,12 @@
-"""Claiming: due emails become one dispatcher's own, each at most once at a time.
+"""Claiming due emails: each belongs to at most one dispatcher at a time.
 
-One transaction looks for due rows that nobody else is looking at, checks everything that the plan
-took for granted, locks their mailboxes, and takes as many as these have room for. It waits for no
-lock: what somebody else holds is skipped and looked at again in a moment, so that it cannot be
-part of a deadlock.
+One transaction selects due rows that are not locked, checks again what the plan took for granted,
+locks their mailboxes, and claims as many as these have capacity for. It waits for no lock, so that
+it cannot be part of a deadlock: what is locked is skipped, and tried again soon.
 """
 
 import datetime as dt
+import json
 import logging
 import time
 import uuid
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from psycopg2.extras import NamedTupleCursor
 
 from sendplan.io.database.tables import among
+from sendplan.io.database.value_checks import usable
 from sendplan.io.delivery.capacity import USED, Capacity, used
 from sendplan.io.delivery.claim import MAX_CLAIMS, Claim, Claimed
 from sendplan.io.delivery.thread_progress import NEXT_STEP
@@ -37,16 +38,19 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 REST = dt.timedelta(seconds=30)
-"""How long a row is left alone that cannot be claimed, before it is looked at again."""
+"""How long a row that cannot be claimed is left out."""
 
 CONTENDED = 0.2
-"""Seconds for which a mailbox is left alone that somebody else has locked."""
+"""Seconds for which a mailbox that another session has locked is left out."""
 
 IN_FLIGHT_REST = dt.timedelta(seconds=1)
-"""How long a mailbox that keeps a distance is left alone while one of its emails is in flight."""
+"""How long a mailbox with a minimum gap is left out while one of its emails is in flight."""
 
 LOOK_BACK = dt.timedelta(days=2)
-"""Days in which to look for the mailbox's last email, for the distance to it."""
+"""How far back the last email of a mailbox is looked for, for the gap to it."""
+
+MAX_DIGITS = 4_000
+"""Of a number; Python reads some more."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +70,7 @@ DUE = Prepared(
     """,
 )
 
-# What the plan took for granted, looked at again (life cycle).
+# What the plan took for granted, checked again (life cycle).
 SOUND = Prepared(
     "check_due",
     ("bigint[]",),
@@ -74,8 +78,9 @@ SOUND = Prepared(
     SELECT email.id, email.enrollment_id, email.step_id, email.mailbox_id, email.send_day,
            email.send_at, email.attempts, enrollment.sequence_id, enrollment.contact_id,
            step.wait_days, step.subject, step.content,
-           contact.email AS recipient, contact.attributes, mailbox.email AS sender,
-           mailbox.transport, coalesce(contact.timezone, sequence.timezone) AS zone,
+           contact.email AS recipient, contact.attributes::text AS attributes,
+           mailbox.email AS sender, mailbox.transport,
+           coalesce(contact.timezone, sequence.timezone) AS zone,
            extract(epoch FROM sequence.start_time)::integer AS starts,
            extract(epoch FROM sequence.end_time)::integer AS ends,
            sequence.send_days, sequence.holidays, sequence.wait_unit, sequence.unsubscribe_url,
@@ -93,6 +98,7 @@ SOUND = Prepared(
         SELECT max(earlier.sent_at) AS last_sent_at,
                array_agg(earlier.message_id ORDER BY earlier.sent_at)
                    FILTER (WHERE earlier.message_id IS NOT NULL) AS message_ids,
+               coalesce(bool_and({usable(earlier="scheduled_emails")}), true) AS usable,
                (array_agg(earlier_step.subject ORDER BY earlier.sent_at))[1] AS first_subject,
                coalesce(
                    enrollment.mailbox_id,
@@ -106,6 +112,16 @@ SOUND = Prepared(
       AND contact.suppressed_at IS NULL
       AND sequence.status = '{SequenceStatus.ACTIVE}'
       AND mailbox.status = '{MailboxStatus.ACTIVE}'
+      AND thread.usable AND {
+        usable(
+            email="scheduled_emails",
+            enrollment="enrollments",
+            step="steps",
+            contact="contacts",
+            sequence="sequences",
+            mailbox="mailboxes",
+        )
+    }
       -- One thread, one sender: another one only when the thread's own is no longer in the pool.
       AND (
           thread.mailbox_id IS NULL OR thread.mailbox_id = email.mailbox_id
@@ -124,7 +140,7 @@ SOUND = Prepared(
     """,
 )
 
-# Checked again under the lock: what was committed meanwhile is seen here.
+# The status is checked again under the lock, where later commits are seen.
 LOCK_MAILBOXES = Prepared(
     "lock_mailboxes",
     ("bigint[]",),
@@ -132,6 +148,7 @@ LOCK_MAILBOXES = Prepared(
     SELECT id, daily_capacity, ramp_start, ramp_increment, ramp_from, min_gap_seconds
     FROM mailboxes
     WHERE id = ANY ($1) AND status = '{MailboxStatus.ACTIVE}'
+      AND {usable(mailboxes="mailboxes")}
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
     """,
@@ -141,8 +158,8 @@ LOCK_MAILBOXES = Prepared(
 LAST_LEFT = f"""
     SELECT mailbox_id, bool_or({among("status", IN_FLIGHT)}) AS in_flight,
            max(CASE WHEN status = '{EmailStatus.UNCERTAIN}' THEN coalesce(sent_at, lease_until)
-                    ELSE sent_at END) AS at
-    FROM scheduled_emails
+                    ELSE sent_at END) FILTER (WHERE {usable(email="scheduled_emails")}) AS at
+    FROM scheduled_emails AS email
     WHERE mailbox_id = ANY (%(mailbox_ids)s) AND send_day >= %(since)s
       AND {among("status", OCCUPYING)}
     GROUP BY mailbox_id
@@ -165,14 +182,14 @@ PREPARED = (DUE, SOUND, LOCK_MAILBOXES, USED, TAKE)
 
 
 class Claimer:
-    """Looks for due emails and claims them.
+    """Finds due emails and claims them.
 
     Parameters
     ----------
     installation : UUID
         Part of every Message-ID.
     claimed_by : str
-        Who claims, for people who look into the table.
+        The dispatcher's name in the table.
     lease : timedelta
         How long a claim holds.
     grace : timedelta
@@ -210,17 +227,12 @@ class Claimer:
         connection : connection
             In a transaction, which the caller commits, of a session that knows `PREPARED`.
         now : aware datetime
-            The moment.
         limit : int
             The most to claim.
         room : callable
-            How many more the line of a mailbox takes.
+            How many more emails the queue of a mailbox takes.
         busy : collection of int
-            Mailboxes whose emails are not wanted now.
-
-        Returns
-        -------
-        Claimed
+            Mailboxes to leave out.
 
         Raises
         ------
@@ -251,60 +263,58 @@ class Claimer:
 
     @property
     def contended(self) -> bool:
-        """Whether somebody else has just held a mailbox that emails are due from."""
+        """Whether another session has just locked a mailbox with due emails."""
         return bool(self._contended)
 
     def rest(self, mailbox_id: int, until: dt.datetime) -> None:
-        """Claim nothing for a mailbox before a moment."""
+        """Claim nothing of a mailbox before a moment."""
         self._resting[mailbox_id] = until
 
     def _within_room(
         self, cursor: Any, rows: Sequence[Any], now: dt.datetime, room: Callable[[int], int]
     ) -> list[Any]:
-        """Lock the mailboxes and choose what they have room for."""
+        """Lock the mailboxes and choose the emails that they have capacity for."""
         if not rows:
             return []
         wanted = {row.mailbox_id for row in rows}
         LOCK_MAILBOXES.execute(cursor, sorted(wanted))
         mailboxes = {mailbox.id: mailbox for mailbox in cursor.fetchall()}
-        # Or else they would be in the way of those that are due later.
+        # Left out for a moment, as their due emails would use up the limit of the next look.
         until = time.monotonic() + CONTENDED
         self._contended |= dict.fromkeys(wanted.difference(mailboxes), until)
         rows = [row for row in rows if row.mailbox_id in mailboxes]
         if not rows:
             return []
-        gaps = self._gaps(cursor, [box for box in mailboxes.values() if box.min_gap_seconds], now)
+        spaced = [mailbox for mailbox in mailboxes.values() if mailbox.min_gap_seconds]
+        gaps = self._gaps(cursor, spaced, now)
         counted = used(cursor, mailboxes, min(row.send_day for row in rows))
         left = {key: room(key) if key not in gaps else gaps[key] for key in mailboxes}
         chosen = []
         for row in rows:
-            box = mailboxes[row.mailbox_id]
-            mailbox_day = (box.id, row.send_day)
-            capacity = Capacity(
-                box.daily_capacity, box.ramp_start, box.ramp_increment, box.ramp_from
-            )
-            if counted[mailbox_day] >= capacity.on(row.send_day):
+            mailbox_day = (row.mailbox_id, row.send_day)
+            _, *capacity, _ = mailboxes[row.mailbox_id]
+            if counted[mailbox_day] >= Capacity(*capacity).on(row.send_day):
                 self._passed[row.id] = now + REST
-            elif left[box.id] > 0:
+            elif left[row.mailbox_id] > 0:
                 counted[mailbox_day] += 1
-                left[box.id] -= 1
+                left[row.mailbox_id] -= 1
                 chosen.append(row)
         return chosen
 
     def _gaps(self, cursor: Any, mailboxes: Sequence[Any], now: dt.datetime) -> dict[int, int]:
-        """Tell how many emails may leave now, 0 or 1, of mailboxes that keep a distance."""
+        """Return how many emails may leave now, 0 or 1, of mailboxes with a minimum gap."""
         if not mailboxes:
             return {}
-        among = [box.id for box in mailboxes]
+        mailbox_ids = [mailbox.id for mailbox in mailboxes]
         since = (now - LOOK_BACK).date()
-        cursor.execute(LAST_LEFT, {"mailbox_ids": among, "since": since})
+        cursor.execute(LAST_LEFT, {"mailbox_ids": mailbox_ids, "since": since})
         last = {row.mailbox_id: row for row in cursor.fetchall()}
         allowed = {}
-        for box in mailboxes:
-            again = _when_distant(box, last.get(box.id), now)
-            allowed[box.id] = int(again <= now)
+        for mailbox in mailboxes:
+            again = _gap_ends(mailbox, last.get(mailbox.id), now)
+            allowed[mailbox.id] = int(again <= now)
             if again > now:
-                self.rest(box.id, again)
+                self.rest(mailbox.id, again)
         return allowed
 
     def _take(self, cursor: Any, rows: Sequence[Any]) -> list[Claim]:
@@ -340,32 +350,35 @@ class Claimer:
                 subject=row.subject,
                 content=row.content,
                 first_subject=row.first_subject,
-                attributes=row.attributes,
+                attributes=json.loads(row.attributes, parse_int=_number),
                 earlier=tuple(row.message_ids or ()),
                 unsubscribe_url=row.unsubscribe_url,
             ),
         )
 
 
+def _number(digits: str) -> int | str:
+    """Read a number; one that is too long for Python stays a text."""
+    return int(digits) if len(digits) < MAX_DIGITS else digits
+
+
 def _still(known: dict[int, Moment], now: Moment) -> dict[int, Moment]:
-    """Keep what is not over yet."""
+    """Keep the entries whose moment is yet to come."""
     return {key: until for key, until in known.items() if until > now}
 
 
-def _when_distant(box: Any, last: Any, now: dt.datetime) -> dt.datetime:
-    """Tell when to look at a mailbox again that keeps a distance; now, if its next may leave."""
-    if last is None:
-        return now
-    if last.in_flight:
+def _gap_ends(mailbox: Any, last: Any, now: dt.datetime) -> dt.datetime:
+    """Return the moment from which the next email of a mailbox with a minimum gap may leave."""
+    if last is not None and last.in_flight:
         return now + IN_FLIGHT_REST
-    if last.at is None:
+    if last is None or last.at is None:
         return now
-    again: dt.datetime = last.at + dt.timedelta(seconds=box.min_gap_seconds)
+    again: dt.datetime = last.at + dt.timedelta(seconds=mailbox.min_gap_seconds)
     return again
 
 
 def _may_leave(row: Any, now: dt.datetime) -> bool:
-    """Tell whether the calendar lets an email leave now; one that cannot be read does not."""
+    """Return whether the calendar lets an email leave now; one that cannot be read does not."""
     try:
         return _calendar_allows(row, now)
     except UNREADABLE as error:

@@ -1,16 +1,17 @@
-"""Overdue emails: what has missed its slot is handed to the planner, never sent in a burst."""
+"""Overdue emails: those that missed their slot are handed to the planner, never sent in a burst."""
 
 import datetime as dt
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sendplan.io.database.tables import RequestKind
+from sendplan.io.database.value_checks import usable
 from sendplan.planner.schema.vocabulary import EmailStatus
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
-# Asked for once: what is queued already waits for a recalculation, which may not be running.
+# Once only: without a recalculation running, requests would pile up.
 REQUEST = f"""
     INSERT INTO change_requests (kind, sequence_id)
     SELECT '{RequestKind.OVERDUE}', wanted.id
@@ -27,17 +28,17 @@ OVERDUE = f"""
     FROM scheduled_emails AS email JOIN enrollments AS enrollment
         ON enrollment.id = email.enrollment_id
     WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
-      AND email.send_at <= %(overdue)s
+      AND email.send_at <= %(overdue)s AND {usable(email="scheduled_emails")}
 """
 
 
 def request_plan(cursor: "Cursor", sequence_ids: Iterable[int]) -> list[int]:
-    """Ask for emails of some sequences to be planned anew.
+    """Queue requests to plan overdue emails of some sequences anew.
 
     Returns
     -------
     list of int
-        The sequences for which nobody had asked yet.
+        The sequences without such a request until now.
     """
     cursor.execute(REQUEST, {"sequence_ids": sorted(set(sequence_ids))})
     return [sequence_id for (sequence_id,) in cursor.fetchall()]
@@ -56,8 +57,7 @@ def hand_over(cursor: "Cursor", now: dt.datetime, grace: dt.timedelta) -> list[i
     Returns
     -------
     list of int
-        The sequences for which nobody had asked yet.
+        The sequences of `request_plan`.
     """
     cursor.execute(OVERDUE, {"overdue": now - grace})
-    sequence_ids = [sequence_id for (sequence_id,) in cursor.fetchall()]
-    return request_plan(cursor, sequence_ids) if sequence_ids else []
+    return request_plan(cursor, [sequence_id for (sequence_id,) in cursor.fetchall()])

@@ -1,4 +1,4 @@
-"""Recovery: what a dispatcher that died, or hangs, had in hand."""
+"""Recovery of the claims of a dispatcher that died or hangs."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from sendplan.planner.schema.vocabulary import IN_FLIGHT, EmailStatus
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
-# Without its token, whoever had the row in hand and comes back finds it no longer its own.
+# Without its token, a claim no longer holds, should its dispatcher come back.
 RECOVER = f"""
     UPDATE scheduled_emails AS email
     SET status = CASE email.status WHEN '{EmailStatus.SENDING}' THEN '{EmailStatus.UNCERTAIN}'
@@ -31,7 +31,7 @@ RECOVER = f"""
 
 
 def recover(cursor: "Cursor") -> dict[int, str]:
-    """Take back what is in flight beyond its lease, by the database's clock.
+    """End claims whose lease has run out, by the database's clock.
 
     A claimed email is pending again, as it cannot have left. One that was being sent is uncertain,
     as it may have.

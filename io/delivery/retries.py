@@ -1,4 +1,4 @@
-"""When an email is tried again that was not accepted."""
+"""The moments at which an email that was not accepted is tried again."""
 
 import bisect
 import datetime as dt
@@ -24,14 +24,13 @@ def retry_at(now: dt.datetime, attempts: int) -> dt.datetime:
 def free_moment(
     after: dt.datetime, before: dt.datetime, gap: dt.timedelta, taken: Iterable[dt.datetime]
 ) -> dt.datetime | None:
-    """Find the first moment that keeps its distance to others.
+    """Find the first moment that keeps a gap to others.
 
     Parameters
     ----------
     after, before : aware datetime
-        It lies at or after the one and before the other.
+        The moment lies at or after the one and before the other.
     gap : timedelta
-        The distance.
     taken : iterable of aware datetime
         The others.
 

@@ -1,4 +1,4 @@
-"""What follows for an enrollment from an email that has left, or never will."""
+"""The next step of an enrollment, after an email that was sent or never will be."""
 
 import logging
 import zoneinfo
@@ -32,10 +32,10 @@ NEXT_STEP = f"""
     WHERE step.sequence_id = enrollment.sequence_id
       AND step.position > coalesce(
           (
-              SELECT told.position FROM steps AS told
-              WHERE told.id = enrollment.current_step_id AND NOT EXISTS (
+              SELECT at_step.position FROM steps AS at_step
+              WHERE at_step.id = enrollment.current_step_id AND NOT EXISTS (
                   SELECT FROM scheduled_emails AS row_of_it
-                  WHERE row_of_it.enrollment_id = enrollment.id AND row_of_it.step_id = told.id
+                  WHERE row_of_it.enrollment_id = enrollment.id AND row_of_it.step_id = at_step.id
                     AND row_of_it.status = '{EmailStatus.SENT}'
               )
           ),
@@ -57,8 +57,8 @@ NEXT_STEP = f"""
       )
     ORDER BY step.position LIMIT 1
 """
-"""The step that ``enrollment`` gets next (life cycle): the first one behind the newest that it
-has received and that still exists, and that it has not received yet."""
+"""The next step of ``enrollment`` (life cycle): the first that it has not received, behind the
+newest that it has received and that still exists."""
 
 ADVANCE = f"""
     UPDATE enrollments AS enrollment
@@ -83,7 +83,7 @@ AHEAD = f"""
       AND enrollment.status = '{EnrollmentStatus.ACTIVE}'
 """
 
-# What is still under way will end it: a success that is written twice may find another email so.
+# An email in flight completes it later: a success that is written twice may find one.
 COMPLETE = f"""
     UPDATE enrollments AS enrollment
     SET status = '{EnrollmentStatus.COMPLETED}', completed_at = (
@@ -124,7 +124,7 @@ PROVISIONAL = """
 
 
 def after_success(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
-    """Let enrollments stand at their newest sent email, and go on from there.
+    """Set enrollments to their newest sent email, and go on from there.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def after_success(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
 
 
 def go_on(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
-    """Complete enrollments, or see that their next step has a row.
+    """Complete enrollments, or make the row of their next step.
 
     Where there is no further step, the enrollment completes, and rows of steps that it skipped are
     cancelled. Where the next step has no row yet, one is made for the next plan to place.
@@ -164,11 +164,9 @@ def go_on(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
             try:
                 _make_row(cursor, enrollment_id, step_id, wait_days)
             except UNREADABLE as error:
-                # What has left is recorded all the same, and the next plan makes the row.
-                extra = {
-                    "enrollment_id": enrollment_id,
-                    "reason": f"{type(error).__name__}: {error}",
-                }
+                # The sent email is recorded all the same, and the next plan makes the row.
+                reason = f"{type(error).__name__}: {error}"
+                extra = {"enrollment_id": enrollment_id, "reason": reason}
                 logger.warning("The next email has no row yet", extra=extra)
 
 
@@ -178,11 +176,11 @@ def cancel_rest(cursor: "Cursor", enrollment_ids: Sequence[int]) -> None:
 
 
 def _make_row(cursor: "Cursor", enrollment_id: int, step_id: int, wait_days: int) -> None:
-    """Make the row of a step that no plan knows yet, on a sending day with room (life cycle)."""
+    """Make a provisional row of a step, on a sending day with capacity (life cycle)."""
     cursor.execute(LAST, {"enrollment_id": enrollment_id})
     last = cursor.fetchone()
     if last is None:
-        # Written down by hand, it names no mailbox to go on from; the next plan makes the row.
+        # Recorded by hand, it names no mailbox to go on from; the next plan makes the row.
         return
     mailbox_id, sent_at, zone, weekdays, country, unit, *limits = last
     capacity = Capacity(*limits)

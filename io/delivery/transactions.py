@@ -1,4 +1,4 @@
-"""Transactions of a dispatcher, on a session that comes back after the database was away."""
+"""Transactions of a dispatcher, on a session that is opened anew after the database was away."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -21,13 +21,13 @@ BY_KEY = """
     SET jit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET plan_cache_mode = force_generic_plan
 """
-"""Each statement looks a handful of rows up by key. What the server knows of the tables may be as
-old as their being empty, and a plan for that would read them through once they are full."""
+"""Each statement looks up a few rows by key. The server's statistics may date from empty tables,
+and a query plan for these would scan the full ones."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A statement that the server plans once a session, for what runs with every email.
+    """A statement that the server plans once a session, as it runs with every email.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Prepared:
         cursor.execute(f"EXECUTE {self.name} ({places})", values)
 
     def prepare(self, cursor: "Cursor") -> None:
-        """Make it known to a session."""
+        """Prepare it on a session."""
         cursor.execute(f"PREPARE {self.name} ({', '.join(self.types)}) AS {self.statement}")
 
 
@@ -61,7 +61,7 @@ class Transactions:
     engine : Engine
         The database. Nothing is opened before the first transaction.
     statements : iterable of Prepared
-        What will be run on it.
+        Prepared on it.
     settings : str, optional
         ``SET`` statements for its session.
     """
@@ -81,7 +81,7 @@ class Transactions:
         Raises
         ------
         psycopg2.Error
-            As the driver has it. One of `AWAY` leaves it open whether a commit went through.
+            As the driver raises it. After one of `AWAY`, the commit may or may not be done.
         """
         if self._connection is None:
             self._connection = self._open()
@@ -94,7 +94,7 @@ class Transactions:
         except psycopg2.DatabaseError as error:
             if type(error) is not psycopg2.DatabaseError or error.pgcode is not None:
                 raise
-            # What the driver makes of a server that hangs up without a word amid a statement.
+            # The driver's error where a server hangs up amid a statement.
             self.close()
             raise psycopg2.OperationalError(reason(error)) from error
 
@@ -108,7 +108,7 @@ class Transactions:
         try:
             pooled = self._engine.raw_connection()
         except SQLAlchemyError as error:
-            # One kind of error for whoever waits for the database to come back.
+            # The same kind of error as on an open connection, so that callers retry.
             raise psycopg2.OperationalError(reason(error.__cause__ or error)) from error
         connection = cast("Connection", pooled.driver_connection)
         pooled.detach()

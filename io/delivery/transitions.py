@@ -1,7 +1,7 @@
-"""How claimed emails change their state: each by whoever holds the claim, and by nobody else.
+"""State transitions of claimed emails, each by the holder of the claim only.
 
-Every statement names the token of the claim and the states it may start from. One that finds the
-row otherwise changes nothing, and tells so by leaving it out of what it returns.
+Every statement names the token of the claim and the states that it starts from. A row in another
+state is not changed, and not returned.
 """
 
 import datetime as dt
@@ -30,8 +30,8 @@ HELD = f"email.id = %(id)s AND email.claim_token = %(token)s AND {among('email.s
 
 LET_GO = "claim_token = NULL, claimed_by = NULL, lease_until = NULL"
 
-# The last look before the email leaves: what was stopped since it was claimed does not. Joined
-# instead, a server that takes the tables for empty would begin with the mailboxes' whole history.
+# The last check before the email leaves: what was stopped since the claim does not. By subqueries,
+# since a join planned for empty tables would begin with the mailboxes' whole history.
 BEGIN = Prepared(
     "begin_sending",
     ("bigint[]", "uuid[]", "interval"),
@@ -57,7 +57,7 @@ BEGIN = Prepared(
     """,
 )
 
-# A sent row keeps its token: written twice, since a commit went through unheard, it is found again.
+# A sent row keeps its token, so that a second write, after a commit without an answer, finds it.
 SUCCEED = Prepared(
     "record_sent",
     ("bigint[]", "uuid[]", "timestamptz[]"),
@@ -89,9 +89,9 @@ SUCCEED = Prepared(
 )
 
 PREPARED = (BEGIN, SUCCEED)
-"""What a session must know for these two."""
+"""Prepared on the sessions of `begin` and `succeed`."""
 
-# Who has stopped a thread meanwhile has cancelled its pending emails; this one was none of them.
+# A thread that was stopped meanwhile has its pending emails cancelled, but this one was claimed.
 GIVEN_BACK = f"""
     CASE WHEN EXISTS (
         SELECT FROM enrollments AS enrollment
@@ -175,15 +175,15 @@ def begin(cursor: "Cursor", claims: Sequence[Claim], lease: dt.timedelta) -> set
     Returns
     -------
     set of int
-        The emails that may leave now. The others' claims are lost, or somebody has stopped them.
+        The emails that may leave now. The others' claims are lost, or their threads were stopped.
     """
-    # In the order of ids, as every writer does it, so that two of them cannot block each other.
+    # In the order of ids, as all writers do, against deadlocks.
     BEGIN.execute(cursor, *_keys(sorted(claims, key=lambda claim: claim.email_id)), lease)
     return {email_id for (email_id,) in cursor.fetchall()}
 
 
 def succeed(cursor: "Cursor", accepted: Sequence[tuple[Claim, dt.datetime]]) -> set[int]:
-    """Record emails that were accepted, each with its moment, and what follows from that.
+    """Record emails that were accepted, each with its moment, and go on with their threads.
 
     Returns
     -------
@@ -194,7 +194,6 @@ def succeed(cursor: "Cursor", accepted: Sequence[tuple[Claim, dt.datetime]]) -> 
     moments = [moment for _, moment in ordered]
     SUCCEED.execute(cursor, *_keys(claim for claim, _ in ordered), moments)
     rows = cursor.fetchall()
-    # Whoever has a pending email goes on with that one.
     last = [enrollment_id for _, enrollment_id, goes_on in rows if not goes_on]
     if last:
         go_on(cursor, last)
@@ -202,7 +201,7 @@ def succeed(cursor: "Cursor", accepted: Sequence[tuple[Claim, dt.datetime]]) -> 
 
 
 def release(cursor: "Cursor", claim: Claim, error: str | None = None) -> bool:
-    """Give an email back that was not tried; the attempt does not count.
+    """Give back an email that was not tried; the attempt does not count.
 
     Returns
     -------
@@ -213,22 +212,22 @@ def release(cursor: "Cursor", claim: Claim, error: str | None = None) -> bool:
 
 
 def doubt(cursor: "Cursor", claim: Claim, error: str) -> bool:
-    """Mark an email as uncertain: nobody can know whether it was accepted."""
+    """Mark an email as uncertain: it may have been accepted or not."""
     return _changed(cursor, DOUBT, claim, error=error)
 
 
 def postpone(cursor: "Cursor", claim: Claim, error: str, now: dt.datetime) -> bool:
-    """Let an email be tried again, or fail it when it was tried often enough.
+    """Retry an email later, or fail it after its last attempt.
 
-    It is tried on the same day from the same mailbox, where it has its room, if the window and
-    the distance to others allow. Otherwise it loses its slot and is handed to the planner.
+    It is tried again on the same day, from the same mailbox, if window and gap allow. Otherwise it
+    loses its slot and is handed to the planner.
     """
     if claim.attempts >= MAX_ATTEMPTS:
         return fail(cursor, claim, error, "not accepted", now)
     earliest = retry_at(now, claim.attempts)
     moment = None
     if earliest < claim.closes:
-        # No distance is longer than a day.
+        # No gap is longer than a day.
         until = claim.closes + dt.timedelta(days=1)
         around = {"mailbox_id": claim.mailbox_id, "after": now, "before": until}
         cursor.execute(NEIGHBOURS, around)
@@ -258,12 +257,12 @@ def fail(
     cursor : cursor
     claim : Claim
     error : str
-        What went wrong; kept with the email.
+        For the email's ``last_error``.
     reason : str
-        Why the enrollment ends, in a word or two.
+        For the enrollment's ``stop_reason``.
     now : aware datetime
     suppress : bool
-        Whether the contact gets nothing more, from no sequence.
+        Whether the contact is suppressed in all sequences.
     """
     if not _changed(cursor, FAIL, claim, error=error):
         return False
@@ -279,7 +278,7 @@ def fail(
 
 
 def pause_mailbox(cursor: "Cursor", claim: Claim, reason: str) -> bool:
-    """Pause the mailbox of an email that was refused for the mailbox's sake; the email waits."""
+    """Pause the mailbox of an email that was refused because of it; the email waits."""
     held = release(cursor, claim, reason)
     cursor.execute(PAUSE_MAILBOX, {"id": claim.mailbox_id, "reason": reason})
     return held

@@ -1,4 +1,4 @@
-"""A batch writer: a thread that writes what others hand to it, all at once that has gathered."""
+"""A batch writer: a thread that writes what has gathered since its last write, all at once."""
 
 import logging
 import queue
@@ -27,7 +27,7 @@ class BatchWriter(Generic[Entry]):
     Attributes
     ----------
     error : Exception or None
-        What nobody thought of and has ended the thread; nothing is written any more.
+        The unexpected error that has ended the thread; nothing is written any more.
     """
 
     def __init__(self, name: str, write: Callable[[list[Entry]], None]) -> None:
@@ -49,7 +49,7 @@ class BatchWriter(Generic[Entry]):
         self._entries.put(None)
 
     def join(self, patience: float | None = None) -> None:
-        """Wait until all is written, so many seconds at most."""
+        """Wait until all is written, for some seconds at most."""
         self._thread.join(patience)
 
     @property
@@ -63,7 +63,7 @@ class BatchWriter(Generic[Entry]):
                 self._write(entries)
         except Exception as error:
             self.error = error
-            logger.exception("A scribe has failed")
+            logger.exception("A batch writer has failed")
 
     def _gathered(self) -> list[Entry]:
         """Wait for entries; none when no more come."""

@@ -1,7 +1,7 @@
-"""The dispatcher: takes what is due, lets it be sent, and looks after what others have left.
+"""The dispatcher: claims what is due, has it sent, and takes back what dead dispatchers left.
 
-It decides no times. Any number of dispatchers may run, on any number of machines: all that they
-share is the database.
+It decides no times. Any number of dispatchers may run, on any number of machines: they share the
+database only.
 """
 
 import datetime as dt
@@ -36,17 +36,17 @@ from sendplan.io.messages.outcomes import Outcome, Verdict
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 
 POLL = 1.0
-"""Seconds between two looks for due emails, when there is nothing to do."""
+"""Seconds between two looks for due emails when nothing is due."""
 
 SHORT_POLL = 0.05
-"""Seconds before another look when something may be due that could not be had."""
+"""Seconds before another look when due emails may have been locked or more than the limit."""
 
 LOOKS_IN_VAIN = 8
-"""After so many, one after the other, nothing is due any more; they take 0.4 seconds."""
+"""Empty looks in a row, 0.4 seconds in all, after which nothing is due any more."""
 
 OVERDUE_EVERY = 30.0
 REST_EVERY = 5.0
-"""Seconds between looking for overdue emails, and between looking after idle connections."""
+"""Seconds between looks for overdue emails, and for idle connections."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,22 +55,22 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to dispatch.
+    """Settings of a dispatcher.
 
     Parameters
     ----------
     outbox : Path or None
         Folder for messages that are written instead of being sent; None: SMTP.
     workers : int
-        Emails that are being sent at a time at most.
+        The most emails sent at a time.
     lease : timedelta
-        How long a claim holds. An email must be on its way by then.
+        How long a claim holds. An email must have left by then.
     grace : timedelta
         How long after its slot an email may still leave.
     once : bool
         Whether to end when nothing is due any more.
     until : aware datetime or None
-        When to end.
+        The moment to end.
     """
 
     outbox: Path | None = None
@@ -83,12 +83,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Dispatched:
-    """What a dispatcher has done.
+    """Result of a dispatcher.
 
     Parameters
     ----------
     outcomes : mapping of int
-        Emails by `Verdict`; ``stale`` are those whose claims were lost before their end.
+        Emails by `Verdict`; ``stale`` are those whose claims were lost before the outcome.
     recovered : mapping of int
         Emails taken back from dispatchers that died, by their new status.
     """
@@ -113,8 +113,8 @@ def dispatch(
     clock : callable
         Gives the moment, aware.
     stopped : callable
-        Asked at least every second; once it says true, emails in hand are finished, what has been
-        claimed besides is given back, and the dispatcher ends.
+        Called at least every second. Once it is true, emails in hand are finished, other claims
+        are given back, and the dispatcher ends.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def dispatch(
     Raises
     ------
     DatabaseError
-        If the database refuses what it must not refuse. One that is away is waited for.
+        If the database refuses a statement. One that is away is waited for.
     """
     with translated_errors("dispatching"):
         return _Dispatcher(engine, settings, clock, stopped).run()
@@ -144,7 +144,7 @@ class _Dispatcher:
         self._in_hand = 0
         self._counting = threading.Lock()
         self._freed = threading.Event()
-        self._lines: dict[int, MailboxQueue] = {}
+        self._queues: dict[int, MailboxQueue] = {}
         self._limit = max(3 * MOST_IN_HAND, 3 * settings.workers)
         self._recovered: dict[str, int] = {}
         self._upkeep = {
@@ -153,7 +153,7 @@ class _Dispatcher:
             self._rest: REST_EVERY,
         }
         self._next_upkeep = dict.fromkeys(self._upkeep, 0.0)
-        self._ledger = OutcomeRecorder(engine, settings.lease, self._one_less)
+        self._recorder = OutcomeRecorder(engine, settings.lease, self._one_less)
 
     def run(self) -> Dispatched:
         installation = self._wait_for(self._installation)
@@ -165,7 +165,7 @@ class _Dispatcher:
             installation, claimed_by, lease=settings.lease, grace=settings.grace
         )
         self._sender = Sender(
-            self._ledger,
+            self._recorder,
             installation,
             self._clock,
             lease=settings.lease,
@@ -173,16 +173,18 @@ class _Dispatcher:
             outbox=settings.outbox,
         )
         logger.info("Dispatching", extra={"claimed_by": claimed_by, "workers": settings.workers})
-        with self._ledger:
-            self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="sendplan-line")
+        with self._recorder:
+            self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="sendplan-queue")
             try:
                 self._work()
             finally:
                 self._finish()
-        if self._ledger.error is not None:
-            raise self._ledger.error
-        logger.info("Dispatching ended", extra=dict(self._ledger.counts))
-        return Dispatched(MappingProxyType(self._ledger.counts), MappingProxyType(self._recovered))
+        if self._recorder.error is not None:
+            raise self._recorder.error
+        logger.info("Dispatching ended", extra=dict(self._recorder.counts))
+        return Dispatched(
+            MappingProxyType(self._recorder.counts), MappingProxyType(self._recovered)
+        )
 
     def _work(self) -> None:
         looks_in_vain = 0
@@ -192,15 +194,15 @@ class _Dispatcher:
             if claimed is None:
                 continue
             for claim in claimed.claims:
-                self._line(claim.mailbox_id).add(claim)
+                self._queue(claim.mailbox_id).add(claim)
             for claim in claimed.exhausted:
                 why = f"given up: {MAX_CLAIMS} times claimed, and never finished"
-                self._ledger.end(claim, Outcome(Verdict.REFUSED, why), self._clock())
+                self._recorder.end(claim, Outcome(Verdict.REFUSED, why), self._clock())
             if claimed.claims or self._in_hand:
                 looks_in_vain = 0
             else:
                 looks_in_vain += 1
-                # Another dispatcher may just have held what we wanted.
+                # Another dispatcher may have held due rows just now.
                 again = claimed.more or self._claimer.contended
                 if self._settings.once and (looks_in_vain >= LOOKS_IN_VAIN or not again):
                     return
@@ -208,12 +210,12 @@ class _Dispatcher:
 
     def _at_end(self) -> bool:
         until = self._settings.until
-        if self._stopped() or self._ledger.error is not None:
+        if self._stopped() or self._recorder.error is not None:
             return True
         return until is not None and self._clock() >= until
 
     def _pause(self, claimed: Claimed) -> None:
-        """Wait until another look for due emails may be worth it."""
+        """Wait until another look may find due emails."""
         if self._in_hand > self._limit // 2:
             until = time.monotonic() + POLL
             while self._in_hand > self._limit // 2 and time.monotonic() < until:
@@ -228,24 +230,24 @@ class _Dispatcher:
         limit = self._limit - self._in_hand
         if limit <= 0:
             return Claimed()
-        busy = {key for key, line in self._lines.items() if line.room <= 0}
+        busy = {key for key, queue in self._queues.items() if queue.room <= 0}
         with self._transactions.begin() as cursor:
             claimed = self._claimer.claim(
                 cursor.connection,
                 self._clock(),
                 limit,
-                lambda mailbox_id: self._line(mailbox_id).room,
+                lambda mailbox_id: self._queue(mailbox_id).room,
                 busy.union(self._sender.held()),
             )
         with self._counting:
             self._in_hand += len(claimed.claims) + len(claimed.exhausted)
         return claimed
 
-    def _line(self, mailbox_id: int) -> MailboxQueue:
-        line = self._lines.get(mailbox_id)
-        if line is None:
-            line = self._lines[mailbox_id] = MailboxQueue(self._pool, self._sender.send)
-        return line
+    def _queue(self, mailbox_id: int) -> MailboxQueue:
+        queue = self._queues.get(mailbox_id)
+        if queue is None:
+            queue = self._queues[mailbox_id] = MailboxQueue(self._pool, self._sender.send)
+        return queue
 
     def _one_less(self, claim: Claim) -> None:
         with self._counting:
@@ -274,8 +276,8 @@ class _Dispatcher:
             logger.warning("Overdue emails were handed to the planner", extra=extra)
 
     def _rest(self) -> None:
-        for line in self._lines.values():
-            line.rest()
+        for queue in self._queues.values():
+            queue.rest()
 
     def _installation(self) -> uuid.UUID:
         with self._transactions.begin() as cursor:
@@ -289,15 +291,15 @@ class _Dispatcher:
         return found
 
     def _wait_for(self, task: Callable[[], Result]) -> Result | None:
-        """Do what needs the database; None if it was away until the end."""
+        """Run a task on the database; None if it was away until the end."""
         return persistently(task, self._at_end, None)
 
     def _finish(self) -> None:
-        """Give back what waits, finish what is in hand, and close all connections."""
-        for line in self._lines.values():
-            for claim in line.withdraw():
+        """Give back what is queued, finish what is in hand, and close all connections."""
+        for queue in self._queues.values():
+            for claim in queue.withdraw():
                 self._sender.give_back(claim)
         self._pool.shutdown(wait=True)
         with ThreadPoolExecutor(self._settings.workers) as pool:
-            list(pool.map(MailboxQueue.close, self._lines.values()))
+            list(pool.map(MailboxQueue.close, self._queues.values()))
         self._transactions.close()

@@ -1,4 +1,4 @@
-"""Lines: for each mailbox one way out, and the emails that wait for it."""
+"""The queue of a mailbox: claimed emails that wait for its one transport."""
 
 import logging
 import threading
@@ -12,62 +12,61 @@ if TYPE_CHECKING:
     from sendplan.io.messages.outcomes import Transport
 
 MOST_IN_HAND = 20
-"""Emails of one mailbox that a dispatcher takes at most: what it dies with waits for its lease."""
-
+"""The most emails of one mailbox in a queue: after a crash they wait for their lease to end."""
 
 logger = logging.getLogger(__name__)
 
 
 class MailboxQueue:
-    """A mailbox's way out; one thread at a time uses it.
+    """Claimed emails of one mailbox, sent one at a time, and its transport.
 
     Parameters
     ----------
     pool : Executor
-        Where its emails are worked off, one after the other, taking turns with other lines'.
-    work : callable
+        Threads that send its emails, taking turns with other queues.
+    send : callable
         Sends one email.
 
     Attributes
     ----------
     transport : Transport or None
-        What is kept open between emails; for `work` to open and to replace.
+        Kept open between emails; `send` opens and replaces it.
     reference : str or None
-        What the transport was opened for.
+        The reference that the transport was opened for.
     failures : int
-        Sessions in a row that could not be opened.
+        Emails in a row that met no session, or were not accepted now.
     """
 
-    def __init__(self, pool: Executor, work: Callable[["MailboxQueue", "Claim"], None]) -> None:
+    def __init__(self, pool: Executor, send: Callable[["MailboxQueue", "Claim"], None]) -> None:
         self.transport: Transport | None = None
         self.reference: str | None = None
         self.failures = 0
         self._pool = pool
-        self._work = work
+        self._send = send
         self._waiting: deque[Claim] = deque()
         self._lock = threading.Lock()
         self._in_use = False
 
     @property
     def room(self) -> int:
-        """How many more emails it takes; one that fails must prove itself first."""
+        """How many more emails it takes; one at a time after a failure."""
         return (1 if self.failures else MOST_IN_HAND) - len(self._waiting)
 
     def add(self, claim: "Claim") -> None:
-        """Let an email wait for its turn."""
+        """Append an email."""
         with self._lock:
             self._waiting.append(claim)
         self._go_on(begin=True)
 
     def withdraw(self) -> list["Claim"]:
-        """Take back all that wait."""
+        """Remove and return all queued emails."""
         with self._lock:
             waiting = list(self._waiting)
             self._waiting.clear()
         return waiting
 
     def rest(self) -> None:
-        """Look after what is kept open, unless it is in use; in the pool, as it may take long."""
+        """Let an idle transport end its session, in the pool, as that may take long."""
         with self._lock:
             if self._in_use or self.transport is None:
                 return
@@ -75,7 +74,7 @@ class MailboxQueue:
         self._pool.submit(self._rest)
 
     def close(self) -> None:
-        """Let go of what is kept open; only for who is at work on the line, or after the last."""
+        """Close the transport; only from `send`, or once the pool has ended."""
         if self.transport is not None:
             self.transport.close()
             self.transport = None
@@ -93,7 +92,7 @@ class MailboxQueue:
             if self.transport is not None:
                 self.transport.rest()
         except Exception:
-            logger.exception("A connection could not be looked after")
+            logger.exception("An idle connection could not be closed")
         finally:
             self._go_on()
 
@@ -102,8 +101,8 @@ class MailboxQueue:
             claim = self._waiting.popleft() if self._waiting else None
         try:
             if claim is not None:
-                self._work(self, claim)
+                self._send(self, claim)
         except Exception:
-            logger.exception("A line has failed")
+            logger.exception("The queue of a mailbox has failed")
         finally:
             self._go_on()

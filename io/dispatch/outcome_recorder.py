@@ -1,9 +1,8 @@
-"""The outcome recorder: writes what becomes of claims, many in one transaction.
+"""The outcome recorder: writes the outcomes of claims, many in one transaction.
 
-Each email takes two commits, one before it may leave and one after. Workers hand these to the
-outcome recorder, which writes all that have gathered while it was writing the last ones. Nothing
-leaves before its commit is through, and what has left is written down however long the database is
-away.
+Each email takes two commits, one before it may leave and one after. Workers hand both over, and
+all that have gathered since the last transaction are written in the next. No email leaves before
+its commit, and what has left is recorded however long the database is away.
 """
 
 import datetime as dt
@@ -16,7 +15,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import psycopg2
@@ -44,16 +42,13 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
 MOST_UNWRITTEN = 16
-"""Ends that wait to be written at most, before another email may leave.
-
-What a crash finds unwritten is uncertain, though it was accepted.
-"""
+"""Most outcomes not yet written while another email may leave: a crash makes them uncertain."""
 
 LOCK_TIMEOUT = "SET lock_timeout = '1s'"
-"""A row that somebody else has locked for long must not hold up what concerns other rows."""
+"""A row that another session has locked for long must not hold up other rows."""
 
 LAST_PATIENCE = 30.0
-"""Seconds to go on trying to write down what has left, when the dispatcher is to end."""
+"""Seconds for which outcomes are still written when the dispatcher ends."""
 
 BOUNCED = "bounced"
 REFUSED = "refused"
@@ -79,22 +74,21 @@ class _Ending:
 class OutcomeRecorder:
     """Writes transitions, in threads of its own, from entering the context to leaving it.
 
-    Beginnings and ends are written side by side: an email waits for the one, and nobody for the
-    other.
+    Beginnings and endings have a thread each, since an email waits for the former only.
 
     Parameters
     ----------
     engine : Engine
-        The database, for sessions of the outcome recorder's own.
+        The database; sessions are the recorder's own.
     lease : timedelta
         How long an email may take from its last check to the answer of the server.
     written : callable
-        Told, in a thread of the outcome recorder's, of each claim that is over.
+        Called with each claim that is over, in a thread of the recorder.
 
     Attributes
     ----------
     counts : Counter of str
-        Ends that were written, by verdict; ``stale`` counts those that came too late.
+        Endings that were written, by verdict; ``stale`` counts those that came too late.
     """
 
     def __init__(
@@ -115,7 +109,7 @@ class OutcomeRecorder:
 
     @property
     def error(self) -> Exception | None:
-        """What nobody thought of and has ended the outcome recorder's work, if anything."""
+        """The unexpected error that has ended one of its threads, if any."""
         return self._beginnings.error or self._endings.error or self._held_up.error
 
     def __enter__(self) -> Self:
@@ -125,12 +119,7 @@ class OutcomeRecorder:
         self._held_up.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Write what is left, for some time even if the database is away."""
         self._beginnings.finish()
         self._beginnings.join()
@@ -145,10 +134,10 @@ class OutcomeRecorder:
             transactions.close()
 
     def begin(self, claim: Claim) -> bool:
-        """Commit that an email may have left from now on, and tell whether it may leave.
+        """Commit that an email may have left from now on, and return whether it may leave.
 
-        It may not if the claim is lost, if something was stopped, or if the database does not
-        answer in time, which is the lease at most.
+        It may not if the claim is lost, if its thread, sequence or mailbox was stopped, or if the
+        database does not answer within the lease.
         """
         patience = self._lease.total_seconds() / 2
         with self._space:
@@ -163,18 +152,18 @@ class OutcomeRecorder:
         except FutureTimeoutError:
             if entry.answer.cancel() or self.error is not None:
                 return False
-            # It is being written this very moment.
+            # It is being written now.
             return entry.answer.result()
 
     def end(self, claim: Claim, outcome: Outcome, moment: dt.datetime) -> None:
-        """Leave to the outcome recorder what has become of an email; returns at once.
+        """Hand over the outcome of an email; returns at once.
 
         Parameters
         ----------
         claim : Claim
         outcome : Outcome
         moment : aware datetime
-            When that was.
+            When the attempt ended.
         """
         with self._space:
             self._unwritten += 1
@@ -190,7 +179,7 @@ class OutcomeRecorder:
                 found = begin(cursor, [entry.claim for entry in wanted], self._lease)
             begun = found
         except psycopg2.Error as error:
-            # Whether it was committed is open, so none may leave.
+            # It may have been committed or not, so none may leave.
             _warn(error)
         finally:
             for entry in wanted:
@@ -201,9 +190,10 @@ class OutcomeRecorder:
         if accepted:
             try:
                 with self._after.begin() as cursor:
-                    recorded = _succeed(cursor, accepted)
+                    sent = [(entry.claim, entry.moment) for entry in accepted]
+                    recorded = succeed(cursor, sent)
             except Exception as error:
-                # One by one, so that what cannot be written holds nobody else up.
+                # One by one, so that one that cannot be written holds up no other.
                 _warn(error)
                 for entry in accepted:
                     self._end(entry)
@@ -215,7 +205,7 @@ class OutcomeRecorder:
                 self._end(entry)
 
     def _end(self, entry: _Ending) -> None:
-        """Write one end as soon as the database is there, unless somebody has locked its rows."""
+        """Write one ending once the database answers, unless its rows are locked."""
 
         def attempt() -> bool | None:
             try:
@@ -224,12 +214,11 @@ class OutcomeRecorder:
             except LockNotAvailable:
                 return None
 
-        held = self._attempted(entry, attempt)
-        if held is None:
+        if not self._attempted(entry, attempt):
             self._held_up.put(entry)
 
     def _write_held_up(self, entries: list[_Ending]) -> None:
-        """Write ends whose rows are locked, however long that takes."""
+        """Write endings whose rows are locked, however long that takes."""
 
         def attempt(entry: _Ending) -> bool:
             with self._later.begin() as cursor:
@@ -238,23 +227,22 @@ class OutcomeRecorder:
         for entry in entries:
             self._attempted(entry, partial(attempt, entry))
 
-    def _attempted(self, entry: _Ending, attempt: Callable[[], bool | None]) -> bool | None:
-        """Write one end, and note what came of it; None if it is still to be written."""
+    def _attempted(self, entry: _Ending, attempt: Callable[[], bool | None]) -> bool:
+        """Write one ending and note the result; False if its rows are locked."""
         try:
             held = persistently(attempt, self._giving_up.is_set, _GIVEN_UP)
         except Exception as error:
             # The row stays as it is, and is uncertain once its lease has run out.
             extra = _extra(entry) | {"reason": reason(error)}
-            logger.error("Could not be recorded", extra=extra, exc_info=_surprise(error))
+            logger.error("Could not be recorded", extra=extra, exc_info=_unexpected(error))
             self._over(entry)
-            return False
+            return True
         if held is _GIVEN_UP:
             logger.error("Could not be recorded before the end", extra=_extra(entry))
             self._over(entry)
-            return False
-        if held is not None:
+        elif held is not None:
             self._note(entry, bool(held))
-        return None if held is None else True
+        return held is not None
 
     def _note(self, entry: _Ending, held: bool) -> None:
         verdict = entry.outcome.verdict
@@ -274,15 +262,11 @@ class OutcomeRecorder:
         self._written(entry.claim)
 
 
-def _succeed(cursor: "Cursor", accepted: list[_Ending]) -> set[int]:
-    return succeed(cursor, [(entry.claim, entry.moment) for entry in accepted])
-
-
 def _written(cursor: "Cursor", entry: _Ending) -> bool:
     claim, detail, moment = entry.claim, entry.outcome.detail, entry.moment
     match entry.outcome.verdict:
         case Verdict.SENT:
-            return bool(_succeed(cursor, [entry]))
+            return bool(succeed(cursor, [(claim, moment)]))
         case Verdict.UNCERTAIN:
             return doubt(cursor, claim, detail)
         case Verdict.TEMPORARY:
@@ -301,10 +285,10 @@ def _written(cursor: "Cursor", entry: _Ending) -> bool:
 
 _WORDS = {
     Verdict.SENT: "Sent",
-    Verdict.UNCERTAIN: "Uncertain: look whether it was sent, and tell `sendplan uncertain`",
+    Verdict.UNCERTAIN: "Uncertain: look whether it was sent, and run `sendplan uncertain`",
     Verdict.TEMPORARY: "Not accepted now",
     Verdict.REFUSED: "Refused",
-    Verdict.RECIPIENT: "Refused for its address",
+    Verdict.RECIPIENT: "No such address",
     Verdict.MAILBOX: "The mailbox was paused",
     Verdict.FLAWED: "The sequence was paused",
     Verdict.UNREACHABLE: "No session with the server",
@@ -324,7 +308,7 @@ _LEVELS = {
 
 def _extra(entry: _Ending) -> dict[str, object]:
     claim = entry.claim
-    told: dict[str, object] = {
+    extra: dict[str, object] = {
         "email_id": claim.email_id,
         "enrollment_id": claim.enrollment_id,
         "mailbox_id": claim.mailbox_id,
@@ -332,17 +316,17 @@ def _extra(entry: _Ending) -> dict[str, object]:
         "attempt": claim.attempts,
     }
     if entry.outcome.verdict is Verdict.SENT:
-        told["late_seconds"] = round((entry.moment - claim.send_at).total_seconds(), 1)
+        extra["late_seconds"] = round((entry.moment - claim.send_at).total_seconds(), 1)
     if entry.outcome.detail:
-        told["detail"] = entry.outcome.detail
-    return told
+        extra["detail"] = entry.outcome.detail
+    return extra
 
 
 def _warn(error: Exception) -> None:
     extra = {"reason": reason(error)}
-    logger.warning("The outcome recorder could not write", extra=extra, exc_info=_surprise(error))
+    logger.warning("Outcomes could not be recorded", extra=extra, exc_info=_unexpected(error))
 
 
-def _surprise(error: Exception) -> bool:
-    """Tell whether an error is one of ours, and where it comes from must be told, too."""
+def _unexpected(error: Exception) -> bool:
+    """Return whether an error is no one of the database, so that its traceback is needed."""
     return not isinstance(error, psycopg2.Error)

@@ -1,4 +1,4 @@
-"""Sending one email: made, handed to its mailbox's transport, and its outcome written down."""
+"""Sending one email: composed, handed to its mailbox's transport, and its outcome recorded."""
 
 import datetime as dt
 import logging
@@ -25,20 +25,20 @@ from sendplan.planner.schema.errors import Fault
 
 SHORTEST_HOLD = 10.0
 LONGEST_HOLD = 300.0
-"""Seconds a mailbox is left alone after a session failed: the first time, and doubled up to."""
+"""Seconds a mailbox is on hold after a failed session: the first time, and doubled up to this."""
 
 TOLERATED = 3
-"""Emails in a row that a server does not accept now, before its mailbox is left alone, too."""
+"""Emails in a row that a server does not accept now, after which its mailbox is on hold, too."""
 
 logger = logging.getLogger(__name__)
 
 
 class Sender:
-    """Sends emails, each on the line of its mailbox; used by many threads.
+    """Sends emails, each by the transport of its mailbox's queue; used by many threads.
 
     Parameters
     ----------
-    outcome recorder : Outcome recorder
+    recorder : OutcomeRecorder
     installation : UUID
         Part of every Message-ID.
     clock : callable
@@ -59,7 +59,7 @@ class Sender:
         grace: dt.timedelta,
         outbox: Path | None,
     ) -> None:
-        self._ledger = recorder
+        self._recorder = recorder
         self._installation = installation
         self._clock = clock
         self._grace = grace
@@ -72,44 +72,44 @@ class Sender:
         self._hostname = socket.gethostname()
 
     def held(self) -> list[int]:
-        """Return the mailboxes that are left alone for now."""
+        """Return the mailboxes that are on hold now."""
         now = time.monotonic()
         return [mailbox_id for mailbox_id, until in list(self._held.items()) if until > now]
 
-    def send(self, line: MailboxQueue, claim: Claim) -> None:
+    def send(self, queue: MailboxQueue, claim: Claim) -> None:
         """Send an email, and leave its outcome to the outcome recorder."""
         began = time.monotonic()
-        outcome = self._outcome(line, claim)
-        self._ledger.end(claim, outcome, self._clock())
-        self._heed(line, claim, outcome)
+        outcome = self._outcome(queue, claim)
+        self._recorder.end(claim, outcome, self._clock())
+        self._heed(queue, claim, outcome)
         if time.monotonic() - began > self._patience:
-            # At this pace their leases would run out while they wait.
-            self._give_back_waiting(line)
+            # At this pace the leases of queued emails would run out.
+            self._give_back_waiting(queue)
 
     def give_back(self, claim: Claim) -> None:
-        """Give back an email that is not to be sent from here."""
-        self._ledger.end(claim, Outcome(Verdict.WITHDRAWN), self._clock())
+        """Give back an email that was not tried."""
+        self._recorder.end(claim, Outcome(Verdict.WITHDRAWN), self._clock())
 
-    def _outcome(self, line: MailboxQueue, claim: Claim) -> Outcome:
-        """Try to send an email; what nobody thought of is an outcome, too."""
+    def _outcome(self, queue: MailboxQueue, claim: Claim) -> Outcome:
+        """Try to send an email; an unexpected error is an outcome, too."""
         begun = False
 
         def begin() -> bool:
             nonlocal begun
             now = self._clock()
             in_time = now < claim.closes and now <= claim.send_at + self._grace
-            begun = in_time and self._ledger.begin(claim)
+            begun = in_time and self._recorder.begin(claim)
             return begun
 
         try:
-            return self._attempt(line, claim, begin)
+            return self._attempt(queue, claim, begin)
         except Exception as error:
             logger.exception("Sending failed", extra={"email_id": claim.email_id})
-            # Who knows how far it came, once it could leave.
+            # Once it could leave, it may have been accepted.
             verdict = Verdict.UNCERTAIN if begun else Verdict.TEMPORARY
             return Outcome(verdict, f"sendplan failed: {type(error).__name__}")
 
-    def _attempt(self, line: MailboxQueue, claim: Claim, begin: Callable[[], bool]) -> Outcome:
+    def _attempt(self, queue: MailboxQueue, claim: Claim, begin: Callable[[], bool]) -> Outcome:
         try:
             message = compose(claim.texts, self._installation, self._clock())
         except FlawedTemplateError as error:
@@ -119,56 +119,55 @@ class Sender:
         except DataError as error:
             return Outcome(Verdict.REFUSED, _line(error))
         try:
-            transport = self._transport(line, claim)
+            transport = self._transport(queue, claim)
         except DataError as error:
             return Outcome(Verdict.UNREACHABLE, _line(error))
         return transport.deliver(message, begin)
 
-    def _transport(self, line: MailboxQueue, claim: Claim) -> Transport:
-        """Return the line's transport, opened anew where the mailbox has got another one."""
+    def _transport(self, queue: MailboxQueue, claim: Claim) -> Transport:
+        """Return the queue's transport, opened anew where the mailbox has another reference."""
         if self._outbox is not None:
             return self._outbox
         if claim.transport is None:
-            where, what = f"mailbox {claim.texts.sender}", "it has no transport"
             remedy = "name one with `sendplan mailbox set … --transport env:NAME`"
-            raise DataError([Fault(where, what, remedy)])
-        if line.transport is None or line.reference != claim.transport:
-            line.close()
+            where = f"mailbox {claim.texts.sender}"
+            raise DataError([Fault(where, "it has no transport", remedy)])
+        if queue.transport is None or queue.reference != claim.transport:
+            queue.close()
             server = parse_url(read_reference(claim.transport, os.environ))
             if server.timeout:
-                # Longer than the lease, others would take the email for lost meanwhile.
+                # Beyond the lease another dispatcher would take the email back.
                 server = replace(server, timeout=min(server.timeout, self._timeout))
-            line.transport = SmtpTransport(
+            queue.transport = SmtpTransport(
                 server,
                 hostname=self._hostname,
                 timeout=self._timeout,
                 answer_timeout=self._answer_timeout,
             )
-            line.reference = claim.transport
-        return line.transport
+            queue.reference = claim.transport
+        return queue.transport
 
-    def _heed(self, line: MailboxQueue, claim: Claim, outcome: Outcome) -> None:
-        """Leave a mailbox alone for a while whose server cannot be reached, or takes nothing."""
+    def _heed(self, queue: MailboxQueue, claim: Claim, outcome: Outcome) -> None:
+        """Put a mailbox on hold whose server cannot be reached, or accepts nothing."""
         verdict = outcome.verdict
         if verdict is Verdict.WITHDRAWN:
             return
         failed = verdict in (Verdict.UNREACHABLE, Verdict.TEMPORARY)
-        line.failures = line.failures + 1 if failed else 0
-        hold = verdict in (Verdict.UNREACHABLE, Verdict.MAILBOX) or line.failures >= TOLERATED
-        if not hold:
+        queue.failures = queue.failures + 1 if failed else 0
+        if verdict not in (Verdict.UNREACHABLE, Verdict.MAILBOX) and queue.failures < TOLERATED:
             return
-        # The secret may be another one by then.
-        line.close()
-        seconds = min(SHORTEST_HOLD * 2 ** min(line.failures - 1, 10), LONGEST_HOLD)
-        # Not all mailboxes of a server that was away at the same moment.
+        # The secret may have changed by the end of the hold.
+        queue.close()
+        seconds = min(SHORTEST_HOLD * 2 ** min(queue.failures - 1, 10), LONGEST_HOLD)
+        # Spread, so that not all mailboxes of a server come back at the same moment.
         seconds *= random.uniform(0.8, 1.2)
         self._held[claim.mailbox_id] = time.monotonic() + seconds
         extra = {"mailbox_id": claim.mailbox_id, "seconds": round(seconds)}
-        logger.warning("The mailbox is left alone for a while", extra=extra)
-        self._give_back_waiting(line)
+        logger.warning("The mailbox is on hold", extra=extra)
+        self._give_back_waiting(queue)
 
-    def _give_back_waiting(self, line: MailboxQueue) -> None:
-        for waiting in line.withdraw():
+    def _give_back_waiting(self, queue: MailboxQueue) -> None:
+        for waiting in queue.withdraw():
             self.give_back(waiting)
 
 

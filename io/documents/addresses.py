@@ -1,8 +1,9 @@
-"""Email addresses: one plain address, written once, that a server will take."""
+"""Email addresses: one plain address that a server accepts."""
 
 import re
 
-from sendplan.io.documents.texts import CONTROL, character
+from sendplan.io.documents.texts import CONTROL, character, shown
+from sendplan.planner.schema.errors import Fault
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -17,21 +18,21 @@ _SEVERAL = re.compile(r"@.*[\s,;].*@", re.DOTALL)
 class AddressError(ValueError):
     """A text that is no single email address.
 
-    Attributes
+    Parameters
     ----------
-    what, remedy : str
+    fault : Fault
+        What is wrong with it, the text included, and what to do.
     """
 
-    def __init__(self, what: str, remedy: str) -> None:
-        self.what = what
-        self.remedy = remedy
-        super().__init__(f"{what}; {remedy}")
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(str(fault))
 
 
 def address(text: str) -> str:
     """Check an address and return it trimmed, with the domain in lower case and ASCII.
 
-    The domain is not looked up. The part before the @ keeps its case, since a server may heed it.
+    The domain is not looked up. The part before the @ keeps its case, which may matter to a server.
 
     Raises
     ------
@@ -43,15 +44,15 @@ def address(text: str) -> str:
         local, _, domain = trimmed.rpartition("@")
         return f"{local}@{domain.lower()}"
     if not trimmed:
-        raise AddressError("no email address", "fill it in, or delete the row")
+        raise AddressError(Fault("", "no email address", "fill it in, or delete the row"))
     control = CONTROL.search(trimmed)
     if control:
-        raise AddressError(f"{character(control[0])} in the address", "remove it")
+        raise _error(text, f"{character(control[0])} in the address", "remove it")
     if "@" not in trimmed:
-        raise AddressError("no @ in the address", "write it as name@domain")
+        raise _error(text, "no @ in the address", "write it as name@domain")
     if _SEVERAL.search(trimmed):
-        raise AddressError("more than one address", "give each contact a row of its own")
-    # Imported only here: most files never need it, and it is slow to import too.
+        raise _error(text, "more than one address", "give each contact a row of its own")
+    # Imported here, since most files never need it and the import is slow.
     import email_validator
 
     try:
@@ -70,5 +71,9 @@ def address(text: str) -> str:
             if ascii_only
             else "write only the address, as name@domain"
         )
-        raise AddressError(reason[:1].lower() + reason[1:], remedy) from error
+        raise _error(text, reason[:1].lower() + reason[1:], remedy) from error
     return found.ascii_email or found.normalized
+
+
+def _error(text: str, rule: str, remedy: str) -> AddressError:
+    return AddressError(Fault("", f"{rule}: {shown(text)}", remedy))

@@ -1,4 +1,4 @@
-"""What may stand in a mail header: nothing that could end it and begin another one."""
+"""Checks of mail headers: nothing that could end one and begin another."""
 
 import email.header
 import re
@@ -7,19 +7,19 @@ from sendplan.io.documents.texts import CONTROL, character, shown
 from sendplan.planner.schema.errors import Fault
 
 MAX_SUBJECT = 998
-"""Characters of a line of a message at most (RFC 5322, section 2.1.1)."""
+"""Most characters of a line of a message (RFC 5322, section 2.1.1)."""
 
 ENCODED = "=?"
-"""What an encoded word begins with; some readers decode it even where it has no end."""
+"""The beginning of an encoded word; some readers decode it without its end, too."""
 
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[^?\s]*\?[^?]*\?=")
 
 
 def encoded_word(text: str) -> Fault | None:
-    """Find an RFC 2047 encoded word, which the message's writer would decode.
+    """Find an RFC 2047 encoded word, which a receiver would decode.
 
-    ``=?utf-8?q?Hi=0D=0ABcc:_evil@x?=`` becomes a line break and a header of its own, so no encoded
-    word is let through, whatever it decodes to: sendplan encodes what needs encoding by itself.
+    ``=?utf-8?q?Hi=0D=0ABcc:_evil@x?=`` becomes a line break and a header of its own. All encoded
+    words are refused: sendplan encodes by itself where needed.
     """
     found = _ENCODED_WORD.search(text)
     if found is None:

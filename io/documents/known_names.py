@@ -1,11 +1,11 @@
-"""Names of time zones and countries, checked, with the name that was probably meant."""
+"""Checks of names of time zones and countries, with a similar name as the remedy."""
 
 from functools import lru_cache
 from zoneinfo import available_timezones
 
 from sendplan.io.documents.texts import nearest, shown
-from sendplan.planner.schema.dates import is_country, is_zone
 from sendplan.planner.schema.errors import Fault
+from sendplan.planner.schema.scalar_dates import is_country, is_zone
 
 _MACHINE_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 """Zones that mean something else on each machine, or nothing."""

@@ -1,4 +1,4 @@
-"""Texts from outside: read with care, shown with care."""
+"""Texts from outside, read with checks and shown in a printable form."""
 
 import difflib
 import re
@@ -10,13 +10,13 @@ from sendplan.io.errors import DataError
 from sendplan.planner.schema.errors import Fault
 
 SHOWN_WIDTH = 40
-"""Characters of a foreign value that a message repeats."""
+"""Most characters of a foreign value in a message."""
 
 CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What no single-line text may hold: controls but the tab, line separators, lone surrogates."""
+"""Forbidden in a single line: controls but the tab, line separators, lone surrogates."""
 
 CONTROL_IN_LINES = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-"""What no text of several lines may hold: controls but line ends and the tab, lone surrogates."""
+"""Forbidden in several lines: controls but line ends and the tab, lone surrogates."""
 
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _SAVE_AS_UTF8 = "save the file as UTF-8 (in a spreadsheet: “CSV UTF-8”)"

@@ -1,4 +1,4 @@
-"""On which line of a TOML file a key stands; the standard library's reader does not tell."""
+"""Lines of the keys of a TOML file, which the standard library's reader does not give."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""TOML documents from outside: read whole, with everything that is wrong with them at once."""
+"""TOML documents from outside, read whole, with all faults at once."""
 
 import tomllib
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from sendplan.planner.schema.errors import Fault
 
 @contextmanager
 def toml_document(text: str, name: str) -> Iterator[TomlTable]:
-    """Give the table of a whole document; at the end of the block, raise what was noted.
+    """Give the table of a whole document; at the end of the block, raise all noted faults.
 
-    Keys that the block has not asked for are noted as well.
+    Keys that the block has not read are faults as well.
 
     Parameters
     ----------
     text : str
         TOML.
     name : str
-        What to call the document in messages.
+        The document's name in messages.
 
     Raises
     ------

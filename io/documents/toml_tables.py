@@ -1,4 +1,4 @@
-"""Reading TOML tables from outside: every key by its type, every fault noted, none raised."""
+"""TOML tables from outside: each key read by its type, faults collected, none raised."""
 
 import datetime as dt
 import math
@@ -24,11 +24,11 @@ _TYPE_NAMES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (dt.time, "the time"),
 )
 MAX_NAME = 200
-"""Characters of a name at most."""
+"""Most characters of a name."""
 
 
 def described(value: object) -> str:
-    """Return a value with its type, as a message says what was found instead."""
+    """Return a value with its type, for a message."""
     for kind, name in _TYPE_NAMES:
         if isinstance(value, kind):
             return f"{name} {shown(value)}"
@@ -136,7 +136,7 @@ class TomlTable:
         return str(value)
 
     def source(self, key: str, remedy: str, *, required: bool = False) -> str | None:
-        """Read a text that may have any content, checked by whoever asked for it."""
+        """Read a text of any content, which the caller checks."""
         value = self._typed(key, str, "a text", remedy, required)
         return None if value is None else str(value)
 
@@ -237,7 +237,7 @@ class TomlTable:
         return found
 
     def close(self) -> None:
-        """Note every key that nothing has asked for; their values are never repeated."""
+        """Note every key that was not read, without its value."""
         for key in self._values:
             if key in self._known:
                 continue

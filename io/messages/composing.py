@@ -1,8 +1,8 @@
-"""Messages: an email's texts rendered for its contact, and written as RFC 5322 wants them.
+"""Messages: an email's texts rendered for its contact, and written by RFC 5322.
 
-Whatever is in the database is taken for hostile: nothing gets into a header before it has been
-checked for what could end it. The writing itself is plain, since the library's way through its
-header registry takes some 1 ms a message; a property test holds it against the library's parser.
+All values of the database are taken for hostile: none gets into a header unchecked for what could
+end it. Headers are written by hand, since the standard library's header registry takes some 1 ms a
+message; a property test compares them with its parser.
 """
 
 import base64
@@ -28,19 +28,19 @@ from sendplan.io.messages.unsubscribing import TOKEN, unsubscribe_url
 from sendplan.planner.schema.errors import Fault
 
 LINE = 78
-"""Characters of a line that messages keep to (RFC 5322, section 2.1.1)."""
+"""Most characters of a line (RFC 5322, section 2.1.1)."""
 
 NEWEST_REFERENCES = 20
-"""References of a very long thread: its first email and so many of the newest."""
+"""References of a very long thread: its first email and this many of the newest."""
 
 
 class SenderError(DataError):
-    """A mailbox whose own address cannot be used, whoever it writes to."""
+    """A mailbox whose own address cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What an email is made of, as read from the database and not yet trusted.
+    """The parts of an email, as read from the database and not yet trusted.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ class Texts:
     subject, content : str or None
         The step's templates.
     first_subject : str or None
-        The template of the subject that the thread began with; None for its first email.
+        The template of the thread's first subject; None for its first email.
     attributes : mapping
-        The contact's, of any type that JSON knows.
+        The contact's, of any JSON type.
     earlier : tuple of str
         Message-IDs of the thread's sent emails, oldest first.
     unsubscribe_url : str or None
@@ -80,14 +80,14 @@ def compose(texts: Texts, installation: UUID, now: dt.datetime) -> Message:
     installation : UUID
         The id in the table ``installation``.
     now : aware datetime
-        For its date.
+        Its date.
 
     Raises
     ------
     FlawedTemplateError
         If the step's texts or the sequence's unsubscribe URL are wrong for every contact.
     SenderError
-        If the mailbox's address is none.
+        If the mailbox's address cannot be used.
     DataError
         If the email cannot be written for this contact.
     """
@@ -105,10 +105,8 @@ def compose(texts: Texts, installation: UUID, now: dt.datetime) -> Message:
     ]
     if texts.unsubscribe_url is not None:
         url = unsubscribe_url(texts.unsubscribe_url)
-        known = {
-            **built_in,
-            TOKEN: str(token(installation, texts.enrollment_id, texts.step_id)),
-        }
+        own_token = token(installation, texts.enrollment_id, texts.step_id)
+        known = {**built_in, TOKEN: str(own_token)}
         lines += url.headers(_values(texts.attributes, known, url.variables))
     encoding, body = _encoded_body(_content(texts, built_in))
     lines += [
@@ -121,33 +119,31 @@ def compose(texts: Texts, installation: UUID, now: dt.datetime) -> Message:
 
 
 def _plain_address(whose: str, text: str, failure: type[DataError]) -> str:
-    where = f"{whose} {shown(text)}"
     try:
         plain = address(text)
     except AddressError as error:
-        raise failure([Fault(where, error.what, error.remedy)]) from error
-    # Legal in an address, yet some readers decode what follows, and be it into a line break.
+        raise failure([error.fault.within(whose)]) from error
+    # Legal in an address, yet some readers decode what follows, into a line break for example.
     if ENCODED in plain:
-        raise failure([Fault(where, f"'{ENCODED}' in the address", "use another address")])
+        rule = f"'{ENCODED}' in the address: {shown(text)}"
+        raise failure([Fault(whose, rule, "use another address")])
     return plain
 
 
 def _subject(texts: Texts, built_in: Mapping[str, str]) -> str:
     if texts.subject is not None:
-        return _rendered_subject("subject", texts.subject, texts.attributes, built_in)
+        return _rendered_subject("subject", texts.subject, texts, built_in)
     if texts.first_subject is None:
         fault = Fault("subject", "the first email of a thread has none", "give the step one")
         raise FlawedTemplateError([fault])
     place = "subject of the thread's first email"
-    first = _rendered_subject(place, texts.first_subject, texts.attributes, built_in)
+    first = _rendered_subject(place, texts.first_subject, texts, built_in)
     return first if first[:3].lower() == "re:" else f"Re: {first}"
 
 
-def _rendered_subject(
-    place: str, source: str, attributes: Mapping[str, object], built_in: Mapping[str, str]
-) -> str:
-    text = _rendered(place, source, attributes, built_in).strip()
-    # Two harmless values may form an encoded word between them.
+def _rendered_subject(place: str, source: str, texts: Texts, built_in: Mapping[str, str]) -> str:
+    text = _rendered(place, source, texts, built_in).strip()
+    # Two harmless values may form an encoded word together.
     faults = subject_line_faults(text)
     if faults:
         raise _failure(source, [fault.within(place) for fault in faults])
@@ -157,18 +153,16 @@ def _rendered_subject(
 def _content(texts: Texts, built_in: Mapping[str, str]) -> str:
     if texts.content is None:
         raise FlawedTemplateError([Fault("content", "the step has none", "give it one")])
-    text = _rendered("content", texts.content, texts.attributes, built_in)
+    text = _rendered("content", texts.content, texts, built_in)
     if not text.strip():
-        fault = Fault("content", "nothing is left of it for this contact", "mend the template")
+        fault = Fault("content", "nothing is left of it for this contact", "correct the template")
         raise _failure(texts.content, [fault])
     return text
 
 
-def _rendered(
-    place: str, source: str, attributes: Mapping[str, object], built_in: Mapping[str, str]
-) -> str:
+def _rendered(place: str, source: str, texts: Texts, built_in: Mapping[str, str]) -> str:
     checked = _checked(place, source)
-    values = _values(attributes, built_in, checked.placeholders.used)
+    values = _values(texts.attributes, built_in, checked.placeholders.used)
     try:
         return checked.render(values)
     except DataError as error:
@@ -177,7 +171,7 @@ def _rendered(
 
 def _failure(source: str, faults: list[Fault]) -> DataError:
     """Return the error for a text that could not be rendered."""
-    # What holds nothing of the contact's fails for all of them alike.
+    # A template without values of the contact fails for every contact.
     if template(source).placeholders.used.issubset(BUILT_INS):
         return FlawedTemplateError(faults)
     return DataError(faults)
@@ -185,7 +179,7 @@ def _failure(source: str, faults: list[Fault]) -> DataError:
 
 @lru_cache(maxsize=1024)
 def _checked(place: str, source: str) -> Template:
-    """Check a template again as it was when it was stored; plain SQL may have stored it."""
+    """Check a template as when it is stored by a command, since plain SQL may have stored it."""
     check = content_faults if place == "content" else subject_faults
     try:
         compiled = template(source)
@@ -216,7 +210,7 @@ def _as_text(name: str, value: object) -> str:
     if isinstance(value, str):
         text = value
     elif isinstance(value, bool):
-        # Empty, so that {% if … %} takes it for what it is.
+        # Empty, so that {% if … %} takes it for false.
         text = "true" if value else ""
     elif isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         text = str(value)
@@ -233,7 +227,7 @@ def _attributes_error(what: str) -> DataError:
 
 
 def _subject_line(text: str) -> str:
-    """Write a subject, folded; encoded where it is not plain ASCII, or reads as if it were."""
+    """Write a subject, folded; encoded where it is not plain ASCII, or looks like encoded words."""
     if text.isascii() and text.isprintable() and ENCODED not in text:
         folded = _folded("Subject", text)
         if folded is not None:
@@ -247,7 +241,7 @@ def _folded(name: str, text: str) -> str | None:
     first, *words = text.split(" ")
     parts = [f"{name}: {first}"]
     for word in words:
-        # No part begins with an empty word: one of nothing but spaces would be no header line.
+        # No part begins with an empty word, since one of spaces only would be no header line.
         if not word or len(parts[-1]) + 1 + len(word) <= LINE:
             parts[-1] += f" {word}"
         else:
@@ -273,7 +267,7 @@ def _encoded_body(text: str) -> tuple[str, bytes]:
     data = lines.encode()
     if len(data) == len(lines) and max(map(len, lines.split("\n"))) <= LINE:
         return "7bit", data.replace(b"\n", b"\r\n")
-    # Quoted-printable stays readable, and triples what is not ASCII.
+    # Quoted-printable stays readable, but triples what is not ASCII.
     beyond_ascii = len(data) - len(data.decode("ascii", "ignore"))
     if beyond_ascii * 6 > len(data):
         crlf = data.replace(b"\n", b"\r\n")

@@ -1,4 +1,4 @@
-"""Message-IDs: one email of one enrollment bears one id, whatever is tried how often."""
+"""Message-IDs: one email of one enrollment has one id, however often it is tried."""
 
 import re
 from functools import lru_cache
@@ -12,10 +12,10 @@ _SOUND = re.compile(
 
 
 def token(installation: UUID, enrollment_id: int, step_id: int) -> UUID:
-    """Return what stands for one email towards the outside: in its Message-ID and in links.
+    """Return the public id of one email, in its Message-ID and in links.
 
-    It tells nothing about the installation and its numbers, and nobody without the installation's
-    id can work out that of another email.
+    It reveals nothing about the installation and its numbers, and cannot be guessed without the
+    installation's id.
     """
     return uuid5(installation, f"{enrollment_id}/{step_id}")
 
@@ -23,9 +23,9 @@ def token(installation: UUID, enrollment_id: int, step_id: int) -> UUID:
 def message_id(installation: UUID, enrollment_id: int, step_id: int) -> str:
     """Return the Message-ID of an email, angle brackets included.
 
-    It is a pure function of installation, enrollment and step, so that an email tried again after
-    a crash is known for the same by every receiver that has it already. The sender's domain is no
-    part of it: a thread may move to another mailbox, and its emails are the same ones there.
+    A pure function of installation, enrollment and step, so that receivers recognise an email that
+    is tried again after a crash. The sender's domain is no part of it, since a thread may move to
+    another mailbox.
 
     Parameters
     ----------
@@ -38,18 +38,18 @@ def message_id(installation: UUID, enrollment_id: int, step_id: int) -> str:
 
 @lru_cache(maxsize=16)
 def _domain(installation: UUID) -> str:
-    # The installation's id itself would give away the tokens of everybody else's emails.
+    # The installation's id itself would give away the tokens of all other emails.
     # Half of it keeps the header within 78 characters, and the token is unique anyway.
     return f"{uuid5(installation, 'domain').hex[:16]}.sendplan"
 
 
 def token_in(own: str) -> UUID:
-    """Return the token in a Message-ID that `message_id` has made.
+    """Return the token in a Message-ID of `message_id`.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If it is another one.
     """
     found = _OWN.fullmatch(own)
     if found is None:
@@ -58,7 +58,7 @@ def token_in(own: str) -> UUID:
 
 
 def is_sound(stored: str) -> bool:
-    """Tell whether a stored Message-ID can stand in a header as it is.
+    """Return whether a stored Message-ID can stand in a header as it is.
 
     Sent history may come from other systems, by plain SQL.
     """

@@ -1,4 +1,4 @@
-"""What can become of an email that was handed to a transport."""
+"""Messages, transports, and the outcomes of an attempt to send."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,34 +7,34 @@ from typing import Protocol
 
 
 class Verdict(StrEnum):
-    """What an attempt says about the email, its contact and its mailbox."""
+    """The result of an attempt, for the email, its contact and its mailbox."""
 
     SENT = "sent"
     """Accepted."""
 
     UNCERTAIN = "uncertain"
-    """It may have been accepted: the answer to the final dot never came, or cannot be read."""
+    """It may have been accepted: no readable reply came to the final dot."""
 
     TEMPORARY = "temporary"
     """Not accepted now; it may be later."""
 
     REFUSED = "refused"
-    """Never accepted, whoever it goes to: this message, or the receiver's policy against it."""
+    """Never accepted, to any address: this message, or the receiver's policy against it."""
 
     RECIPIENT = "recipient"
-    """Never accepted, whatever it says: there is no such address."""
+    """Never accepted, with any text: there is no such address."""
 
     MAILBOX = "mailbox"
-    """The mailbox may not send any more; nothing is known against email and contact."""
+    """The mailbox may not send; email and contact may be sound."""
 
     UNREACHABLE = "unreachable"
     """No working session with the server; the email was not tried."""
 
     FLAWED = "flawed"
-    """There is no message to send: the step's template can be rendered for nobody."""
+    """There is no message: the step's template can be rendered for no contact."""
 
     WITHDRAWN = "withdrawn"
-    """Held back just before it would have left."""
+    """Given back before it could leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Outcome:
     ----------
     verdict : Verdict
     detail : str
-        Phase and reply, or what went wrong, in one line without any secret; may be empty.
+        Phase and reply, or the error, in one line without any secret; may be empty.
     """
 
     verdict: Verdict
@@ -73,21 +73,21 @@ class Message:
 
 
 class Transport(Protocol):
-    """The way out of one mailbox. One thread at a time uses it."""
+    """Sends the messages of one mailbox; used by one thread at a time."""
 
     def deliver(self, message: Message, begin: Callable[[], bool]) -> Outcome:
-        """Hand over a message; never raises for what a server or a network does.
+        """Hand over a message; never raises for errors of server and network.
 
         Parameters
         ----------
         message : Message
         begin : callable
-            Asked once, at the last moment before the message can be accepted. If it says false,
+            Called once, at the last moment before the message can be accepted. If it is false,
             the message does not leave: `Verdict.WITHDRAWN`.
         """
 
     def rest(self) -> None:
-        """Look after what is kept open while there is nothing to send; may be called often."""
+        """End a session that has been idle for long; may be called often."""
 
     def close(self) -> None:
-        """Let go of what is kept open; never raises for what a server or a network does."""
+        """End the session; never raises for errors of server and network."""

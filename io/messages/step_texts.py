@@ -1,4 +1,4 @@
-"""Texts of a sequence: whether they can be sent, to the contacts that are there."""
+"""Checks of a sequence's texts against its contacts."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -7,12 +7,12 @@ from sqlalchemy import Connection, text
 from sendplan.io.documents.headers import subject_line_faults
 from sendplan.io.documents.texts import CONTROL_IN_LINES, character
 from sendplan.io.errors import DataError
-from sendplan.io.messages.templates import BUILT_INS, placeholders, template_faults
+from sendplan.io.messages.templates import BUILT_INS, Placeholders, placeholders, template_faults
 from sendplan.io.messages.unsubscribing import unsubscribe_url, url_faults
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
 
-# Contacts who have completed count: a step may be added to reopen them.
+# Completed enrollments count, as a step may be added to reopen them.
 _CONTACTS = f"""
 FROM enrollments JOIN contacts ON contacts.id = contact_id
 WHERE sequence_id = :sequence AND suppressed_at IS NULL
@@ -20,7 +20,7 @@ WHERE sequence_id = :sequence AND suppressed_at IS NULL
 
 _ATTRIBUTES = f"SELECT DISTINCT jsonb_object_keys(attributes) {_CONTACTS}"
 
-_ANYBODY = f"SELECT EXISTS (SELECT {_CONTACTS})"
+_ANY = f"SELECT EXISTS (SELECT {_CONTACTS})"
 
 _LACKING = f"""
 SELECT count(*) AS contacts, min(contacts.email) AS email {_CONTACTS}
@@ -53,17 +53,15 @@ def content_faults(content: str, known: Collection[str]) -> list[Fault]:
 
 
 def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, str]) -> None:
-    """See that new texts of a sequence can be sent to its contacts.
+    """Check that new texts of a sequence can be rendered for its contacts.
 
-    The attributes that a campaign declares are not stored; what its contacts have tells instead.
-    A sequence without contacts may use any, as enrolling looks at its texts again.
+    The attributes that a campaign declares are not stored; those of its contacts count instead.
+    A sequence without contacts may use any, as enrolling checks its texts again.
 
     Parameters
     ----------
     connection : Connection
-        The database.
     sequence_id : int
-        The sequence.
     texts : mapping
         Templates under ``subject`` or ``content``.
 
@@ -79,22 +77,20 @@ def check_texts(connection: Connection, sequence_id: int, texts: Mapping[str, st
         flawed = check(source, known if known is not None else _variables(source))
         found += [fault.within(part) for fault in flawed]
         if known is not None and not flawed:
-            for name in sorted(placeholders([source]).required - {*BUILT_INS}):
-                remedy = f"write {{{{ {name}|default('…') }}}}, or give it to them"
-                found += _lacking(connection, sequence_id, part, name, remedy)
+            remedy = "write {{{{ {name}|default('…') }}}}, or give it to them"
+            needed = placeholders([source])
+            found += _lacking(connection, sequence_id, part, needed, remedy)
     if found:
         raise DataError(found, f"texts of sequence {sequence_id}")
 
 
 def check_unsubscribe_url(connection: Connection, sequence_id: int, url: str) -> None:
-    """See that a new unsubscribe URL of a sequence can be filled in for its contacts.
+    """Check that a new unsubscribe URL of a sequence can be filled in for its contacts.
 
     Parameters
     ----------
     connection : Connection
-        The database.
     sequence_id : int
-        The sequence.
     url : str
         With its variables; see `sendplan.io.messages.unsubscribing`.
 
@@ -107,9 +103,9 @@ def check_unsubscribe_url(connection: Connection, sequence_id: int, url: str) ->
     part = "unsubscribe_url"
     found = [fault.within(part) for fault in url_faults(url, known)]
     if known is not None and not found:
-        for name in sorted(unsubscribe_url(url).placeholders.required - {*BUILT_INS}):
-            remedy = "write {{ token }} instead, or give it to them"
-            found += _lacking(connection, sequence_id, part, name, remedy)
+        remedy = "write {{{{ token }}}} instead, or give it to them"
+        needed = unsubscribe_url(url).placeholders
+        found += _lacking(connection, sequence_id, part, needed, remedy)
     if found:
         raise DataError(found, f"sequence {sequence_id}")
 
@@ -117,7 +113,7 @@ def check_unsubscribe_url(connection: Connection, sequence_id: int, url: str) ->
 def _known(connection: Connection, sequence_id: int) -> list[str] | None:
     """Return the attributes that contacts of a sequence have, or None if it has no contacts."""
     values = {"sequence": sequence_id}
-    if not connection.scalar(text(_ANYBODY), values):
+    if not connection.scalar(text(_ANY), values):
         return None
     return list(connection.scalars(text(_ATTRIBUTES), values))
 
@@ -130,10 +126,13 @@ def _variables(source: str) -> Collection[str]:
 
 
 def _lacking(
-    connection: Connection, sequence_id: int, part: str, name: str, remedy: str
+    connection: Connection, sequence_id: int, part: str, needed: Placeholders, remedy: str
 ) -> Iterator[Fault]:
     """Find contacts without a value that a text needs."""
-    row = connection.execute(text(_LACKING), {"sequence": sequence_id, "name": name}).one()
-    if row.contacts:
-        what = f"{row.contacts:,} contacts have no '{name}' (one is {row.email})"
-        yield Fault(part, what, remedy)
+    for name in sorted(needed.required - {*BUILT_INS}):
+        row = connection.execute(text(_LACKING), {"sequence": sequence_id, "name": name}).one()
+        if row.contacts:
+            lack = f"1 contact has no '{name}' ({row.email})"
+            if row.contacts > 1:
+                lack = f"{row.contacts:,} contacts have no '{name}' (one is {row.email})"
+            yield Fault(part, lack, remedy.format(name=name))

@@ -1,8 +1,9 @@
-"""The small part of Jinja2 that templates may use, so that rendering is bounded by construction.
+"""The subset of Jinja2 that templates may use, so that rendering is bounded by construction.
 
-Values are printed, compared, chosen between and passed through a few filters that cannot blow
-them up. There are no loops, assignments, macros, calls, attributes, arithmetic or other templates:
-the size of a text is then linear in its template and values, and nothing can reach into Python.
+Values are printed, compared, chosen by conditions and passed through a few filters that hardly
+lengthen them. There are no loops, assignments, macros, calls, attributes, arithmetic or other
+templates, so that the size of a text is linear in its template and values, and Python is out of
+reach.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,16 +15,15 @@ from sendplan.io.documents.texts import shown
 from sendplan.planner.schema.errors import Fault
 
 MAX_DEPTH = 40
-"""Levels of nesting; the compiler behind the templates has limits of its own beyond."""
+"""Most levels of nesting; Jinja2's compiler has its own limit beyond."""
 
 MAX_REFERENCES = 1_000
-"""Variables printed or tested in one template."""
+"""Most variables printed or tested in one template."""
 
 RESERVED = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs", "and", "or", "not",
                       "if", "else", "in", "is", "true", "false", "none", "True", "False",
                       "None"})  # fmt: skip
-"""Names that mean something to the template language itself."""
-
+"""Words of the template language."""
 
 Flaw = tuple[int, Fault]
 """A fault of a template and its line, from 1; 0 where it concerns the whole."""
@@ -35,13 +35,13 @@ def flaw(line: int, rule: str, remedy: str) -> Flaw:
 
 
 class Kind(Enum):
-    """What an expression gives; attributes are always texts."""
+    """Types of an expression; attributes are always texts."""
 
     TEXT = auto()
     NUMBER = auto()
     OTHER = auto()
     REFUSED = auto()
-    """Reported already: what stands around it is not blamed for it."""
+    """Reported already, so that the expression around it is not."""
 
 
 _LOOPS = ("loops are not allowed", "write the text out, or put it into an attribute")
@@ -121,10 +121,10 @@ _NONE: Names = frozenset()
 
 
 class Inspector:
-    """Walks a parsed template once and notes what it breaks and which variables it needs.
+    """Walks a parsed template once and notes its faults and its variables.
 
-    A variable is *required* where the text cannot be rendered without it: wherever it is printed,
-    compared or filtered, unless a ``default``, a test or a condition guards that very place.
+    A variable is *required* if it is printed, compared or filtered in any place that no
+    ``default``, test or condition guards.
 
     Attributes
     ----------
@@ -295,7 +295,7 @@ def _kind_of(value: object) -> Kind:
 
 
 def _present(test: nodes.Expr, outcome: bool) -> Names:
-    """Return the variables that must be there if a condition has this outcome."""
+    """Return the variables that have a value if a condition has this outcome."""
     match test:
         case nodes.Name() if outcome:
             return frozenset({test.name})

@@ -8,7 +8,6 @@ from operator import itemgetter
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
-from sendplan.io.documents.headers import subject_line_faults
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError
 from sendplan.io.messages.template_rules import FILTERS, RESERVED, TESTS, Flaw, Inspector, flaw
@@ -28,13 +27,13 @@ MAX_TEXT = 1_000_000
 
 
 class FlawedTemplateError(DataError):
-    """A template that is wrong for every contact, whatever the contact's values."""
+    """A template that is wrong for every contact."""
 
 
 class Absent(jinja2.StrictUndefined):
-    """A variable the contact has no value for: false as a condition, an error when printed."""
+    """A variable without a value: false as a condition, an error when printed."""
 
-    # The base class declares that this never returns; that is what is undone here.
+    # The base class declares that this never returns.
     def __bool__(self) -> bool:  # type: ignore[override]
         """Return False, so that ``{% if title %}`` guards what stands inside."""
         return False
@@ -62,8 +61,7 @@ class Placeholders:
     used : frozenset of str
         All of them, built-in ones included.
     required : frozenset of str
-        Those without which a text cannot be rendered: printed or compared without a ``default``
-        or a condition around.
+        Those without which a text cannot be rendered, see `template_rules.Inspector`.
     """
 
     used: frozenset[str]
@@ -110,7 +108,7 @@ def template_faults(source: str, known: Collection[str]) -> list[Fault]:
 
 
 def attribute_fault(name: str) -> Fault | None:
-    """Return why `name` cannot be the name of a contact's attribute in templates, or None."""
+    """Return why templates cannot use `name` as a contact's attribute, or None."""
     if name in BUILT_INS:
         return Fault("", f"{shown(name)} is a built-in variable", "use another name")
     if name in RESERVED or name.startswith("_") or not (name.isascii() and name.isidentifier()):
@@ -145,7 +143,7 @@ class Template:
         self._compiled = _ENVIRONMENT.from_string(source)
 
     def render(self, values: Mapping[str, str]) -> str:
-        """Fill in the values; time and memory are bounded by the limits of this module.
+        """Fill in the values, within the limits of this module.
 
         Raises
         ------
@@ -176,24 +174,6 @@ class Template:
 def template(source: str) -> Template:
     """Return the compiled template of a source; the newest 1,024 are kept."""
     return Template(source)
-
-
-def render_subject(source: str, values: Mapping[str, str]) -> str:
-    """Render a subject and check that it cannot end its header.
-
-    The values are checked together with the text around them: two harmless attributes may form
-    an encoded word between them.
-
-    Raises
-    ------
-    DataError
-        If rendering fails or the result is no subject.
-    """
-    text = template(source).render(values)
-    faults = subject_line_faults(text)
-    if faults:
-        raise DataError([fault.within("subject") for fault in faults], "template")
-    return text
 
 
 def placeholders(sources: Iterable[str | None]) -> Placeholders:

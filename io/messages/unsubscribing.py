@@ -18,10 +18,10 @@ from sendplan.io.messages.templates import BUILT_INS, FlawedTemplateError, Place
 from sendplan.planner.schema.errors import Fault
 
 TOKEN = "token"
-"""The variable that stands for one email, and tells a stranger nothing: that of its Message-ID."""
+"""The variable that stands for one email: the token of its Message-ID."""
 
 MAX_URL = 900
-"""Characters of a URL at most: its header must fit one line, which cannot be folded there."""
+"""Most characters of a URL, whose header cannot be folded."""
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _FIXED = re.compile(r"(?:[A-Za-z0-9._~:/?#@!$&()*+,;=-]|%[0-9A-Fa-f]{2})*")
@@ -43,12 +43,12 @@ class UnsubscribeUrl:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """All variables in it, as often as they are there."""
+        """Its variables in order, repeated ones too."""
         return self.parts[1::2]
 
     @property
     def placeholders(self) -> Placeholders:
-        """Those that are the contact's, or known to every template; none can be done without."""
+        """Its variables but `TOKEN`; all are required."""
         names = frozenset(self.variables) - {TOKEN}
         return Placeholders(names, names)
 
@@ -127,14 +127,14 @@ def _scheme_faults(fixed: list[str], variables: list[str]) -> list[Fault]:
         try:
             address(target)
         except AddressError as error:
-            return [Fault("", f"{error.what}: {shown(target)}", error.remedy)]
+            return [error.fault]
         return []
     remedy = "write it as https://mail.example/out/{{ token }}, or mailto:out@mail.example"
     if _HTTPS.match(fixed[0]) is None or (len(fixed) > 1 and not re.search("[/?]", fixed[0][8:])):
         what = "no https: or mailto: URL with a fixed host and without a password"
         return [Fault("", what, remedy)]
     if not variables:
-        return [Fault("", "nothing in it tells who is to be unsubscribed", "add {{ token }}")]
+        return [Fault("", "without a variable it is the same for all contacts", "add {{ token }}")]
     return []
 
 
@@ -145,7 +145,7 @@ def unsubscribe_url(source: str) -> UnsubscribeUrl:
     Raises
     ------
     FlawedTemplateError
-        With everything that is wrong with it, whoever the contact.
+        With everything that is wrong with it for all contacts.
     """
     found = url_faults(source)
     if found:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.tables import among
 from sendplan.io.documents.texts import shown
+from sendplan.io.snapshot.set_aside import find_unusable
 from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
     HOLDING_UP,
@@ -123,7 +124,7 @@ class Finding:
     Parameters
     ----------
     kind : str
-        One word: late, leases, uncertain, plan, queue or paused.
+        One word: late, leases, uncertain, plan, queue, paused or set_aside.
     fails : bool
         Whether it is an error, not a warning.
     what, remedy : str
@@ -244,12 +245,24 @@ def _paused(connection: Connection, now: dt.datetime, limits: Limits) -> Iterato
         yield Finding("paused", True, what, "`sendplan status` lists them")
 
 
+def _set_aside(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
+    values = find_unusable(connection).values
+    for value in values[:NAMED]:
+        where = f"{value.table} {value.id}, {value.column}"
+        what = f"set aside for {where}: {shown(value.value or 'null')}"
+        yield Finding("set_aside", True, what, value.remedy)
+    if len(values) > NAMED:
+        what = f"set aside for {len(values) - NAMED:,} more values"
+        yield Finding("set_aside", True, what, "`sendplan check --json` lists them")
+
+
 LOOKS: tuple[Callable[[Connection, dt.datetime, Limits], Iterator[Finding]], ...] = (
     _late,
     _leases,
     _paused,
     _plan,
     _queue,
+    _set_aside,
     _uncertain,
 )
 

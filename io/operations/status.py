@@ -2,12 +2,14 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.database.tables import among
+from sendplan.io.database.planner_lock_key import lock_is_held
+from sendplan.io.database.tables import among, in_calendar
 from sendplan.io.documents.wording import called
 from sendplan.io.snapshot.requests import pending_requests
 from sendplan.planner.schema.vocabulary import (
@@ -23,13 +25,32 @@ from sendplan.planner.schema.vocabulary import (
 LATE_SECONDS = 60
 """How long after its slot an email is late; after `GRACE_SECONDS` it is overdue."""
 
+
+class RunState(StrEnum):
+    """State of a run."""
+
+    FINISHED = "finished"
+    RUNNING = "running"
+    UNFINISHED = "unfinished"
+    """Interrupted, killed or failed; what it had published stays."""
+
+
+USABLE_DAY = in_calendar("email.send_day", "date")
+USABLE_TIME = in_calendar("email.send_at", "instant")
+"""Conditions that leave out values set aside, which the driver cannot read."""
+
 PLANNED = f"email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL"
 
 EMAILS = "SELECT status, count(*) AS emails FROM scheduled_emails GROUP BY status ORDER BY status"
 
-LAST_RUN = """
-    SELECT id, kind, as_of, finished_at, method, status, cost, lower_bound, emails, unplaced,
-           blocked, late_follow_ups, finish_day, moved, rows_changed
+LAST_RUN = f"""
+    SELECT id, kind, started_at, as_of, finished_at,
+           CASE WHEN finished_at IS NOT NULL THEN '{RunState.FINISHED}'
+                WHEN publishing AND {lock_is_held()} THEN '{RunState.RUNNING}'
+                ELSE '{RunState.UNFINISHED}' END AS state,
+           method, status, cost, lower_bound, emails, unplaced, blocked, late_follow_ups,
+           finish_day, moved, rows_changed, parameters -> 'parts' AS parts,
+           (SELECT count(*) FROM plan_run_parts WHERE run_id = plan_runs.id) AS parts_published
     FROM plan_runs ORDER BY id DESC LIMIT 1
 """
 
@@ -43,7 +64,7 @@ SEQUENCES = f"""
            count(email.id) FILTER (
                WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NULL
            ) AS without_slot,
-           max(email.send_day) FILTER (WHERE {PLANNED}) AS finish_day
+           max(email.send_day) FILTER (WHERE {PLANNED} AND {USABLE_DAY}) AS finish_day
     FROM sequences AS sequence
     LEFT JOIN enrollments AS enrollment ON enrollment.sequence_id = sequence.id
     LEFT JOIN scheduled_emails AS email ON email.enrollment_id = enrollment.id
@@ -62,7 +83,7 @@ MAILBOXES = f"""
            count(email.id) FILTER (WHERE {among("email.status", IN_FLIGHT)}) AS in_flight,
            count(email.id) FILTER (WHERE {PLANNED} AND email.send_day = :today) AS planned_today,
            count(email.id) FILTER (WHERE {PLANNED}) AS planned,
-           max(email.send_day) FILTER (WHERE {PLANNED}) AS finish_day
+           max(email.send_day) FILTER (WHERE {PLANNED} AND {USABLE_DAY}) AS finish_day
     FROM mailboxes AS mailbox
     LEFT JOIN scheduled_emails AS email ON email.mailbox_id = mailbox.id
     GROUP BY mailbox.id ORDER BY mailbox.id
@@ -78,7 +99,7 @@ DUE = f"""
     SELECT count(*) FILTER (WHERE send_at <= :now) AS due,
            count(*) FILTER (WHERE send_at < :late_since) AS late,
            count(*) FILTER (WHERE send_at < :overdue_since) AS overdue,
-           min(send_at) FILTER (WHERE send_at > :now) AS next_at
+           min(send_at) FILTER (WHERE send_at > :now AND {USABLE_TIME}) AS next_at
     FROM scheduled_emails AS email WHERE {PLANNED}
 """
 
@@ -105,7 +126,9 @@ class Status:
     next_at : aware datetime or None
         Slot of the next email.
     last_run : dict or None
-        The newest row of ``plan_runs``.
+        The newest row of ``plan_runs``, with its ``state``, a word of `RunState`, and for one
+        that is planned part by part the number of parts and of those published. Only finished
+        runs and recalculations have figures.
     queued_changes : int
         Changes that are not yet in the plan.
     sequences, mailboxes, unplaced : list of dict

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import Engine, Row, text
 
 from sendplan.io.database.engine import translated_errors
+from sendplan.io.database.tables import in_calendar
 from sendplan.io.delivery.thread_progress import after_success
 from sendplan.io.errors import DataError
 from sendplan.planner.schema.errors import Fault
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 UNCERTAIN = f"""
     SELECT email.id, email.enrollment_id, email.step_id, step.position, sequence.name AS sequence,
-           contact.email AS contact, mailbox.email AS mailbox, email.send_at,
-           email.lease_until AS since, email.last_error, email.message_id
+           contact.email AS contact, mailbox.email AS mailbox,
+           CASE WHEN {in_calendar("email.send_at", "instant")} THEN email.send_at END AS send_at,
+           CASE WHEN {in_calendar("email.lease_until", "instant")}
+                THEN email.lease_until END AS since, email.last_error, email.message_id
     FROM scheduled_emails AS email
     JOIN enrollments AS enrollment ON enrollment.id = email.enrollment_id
     JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id

@@ -52,7 +52,8 @@ PLAN = Command(
         Option("--seed", "N", f"Seed of the search; by default {Parameters.seed}.", int),
         Option(
             "--on-interrupt",
-            about="What Ctrl-C does with the best plan so far.",
+            about="What Ctrl-C does with the best plan so far. A plan in several parts stores each"
+            " as it is made: `discard` is refused then.",
             choices=("ask", "store", "discard"),
             default="ask",
         ),

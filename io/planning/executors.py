@@ -48,11 +48,15 @@ class Workplace:
     open : callable
         Opens a context that holds an executor.
     near : bool
-        Whether its processes run on this machine, and get the URL of the database.
+        Whether its processes run on this machine, and get the URL of the database. An interrupted
+        run does not wait for others.
+    drop : callable
+        Ends the processes of its executor at once.
     """
 
     open: Callable[[], AbstractContextManager[Executor]]
     near: bool
+    drop: Callable[[], None] = lambda: None
 
 
 def processes(workers: int) -> Workplace:
@@ -63,18 +67,24 @@ def processes(workers: int) -> Workplace:
     workers : int
         How many.
     """
+    started: list[_Processes] = []
 
     @contextmanager
     def opened() -> Iterator[Executor]:
         # Not forked: threads and sessions of this process would not survive that.
         context = multiprocessing.get_context("spawn")
         pool = _Processes(workers, mp_context=context, initializer=_end_with_parent)
+        started.append(pool)
         try:
             yield pool
         finally:
             pool.shutdown(cancel_futures=True)
 
-    return Workplace(opened, near=True)
+    def drop() -> None:
+        for pool in started:
+            pool.kill()
+
+    return Workplace(opened, near=True, drop=drop)
 
 
 class _Processes(ProcessPoolExecutor):
@@ -88,6 +98,11 @@ class _Processes(ProcessPoolExecutor):
             return super().submit(fn, *args, **kwargs)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def kill(self) -> None:
+        """End the processes; the database rolls back open transactions."""
+        for process in list((self._processes or {}).values()):
+            process.kill()
 
 
 def _end_with_parent() -> None:

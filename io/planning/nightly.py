@@ -3,10 +3,11 @@
 import datetime as dt
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from sqlalchemy import Engine
 
+from sendplan.io.errors import SendplanError
 from sendplan.io.planning.executors import Workplace, processes
 from sendplan.io.planning.partitioned_run import plan_in_parts
 from sendplan.io.planning.run import Clock, Report, Run, WallClock, planned, retried
@@ -24,6 +25,12 @@ ATTEMPTS = 4
 """How often a run is tried when changes overtake it."""
 
 
+class PartsStayError(SendplanError):
+    """Parts that an interrupted run has published cannot be discarded as asked."""
+
+    exit_code = 2
+
+
 def run_plan(
     engine: Engine,
     now: dt.datetime,
@@ -36,6 +43,7 @@ def run_plan(
     progress: Callable[[SearchProgress], None] = lambda step: None,
     done: Callable[[int, int], None] = lambda done, total: None,
     keep: Callable[[Plan], bool] = lambda plan: False,
+    revocable: bool = False,
 ) -> Run:
     """Plan the pending emails of a database and publish the plan.
 
@@ -64,6 +72,8 @@ def run_plan(
         Called with the number of parts that are done, and of all parts.
     keep : callable
         Decides whether to store a plan that Ctrl-C has interrupted; published parts stay.
+    revocable : bool
+        Whether an interrupted run must be discarded whole, which rules parts out.
 
     Returns
     -------
@@ -80,22 +90,40 @@ def run_plan(
         If the checker found a broken rule; nothing was written.
     OvertakenError
         If the tables changed under every attempt; nothing was written.
+    PartsStayError
+        If the work is planned in parts, and was to be revocable; nothing was planned.
     PartsMissingError
         If only some parts could be planned; these are published.
     ExecutorError
         If the executor cannot be reached.
+    LockLostError
+        If the session with the planner's lock has ended; nothing was written since.
     DatabaseError
         If the database failed; nothing was written but whole parts.
     """
     clock = Clock(report)
-    with nullcontext() if dry_run else planner_lock(engine):
-        division = divide(engine, part_size)
-        if workplace is None and len(division.parts) > 1:
-            workplace = processes(min(parameters.workers, len(division.parts)))
+    with nullcontext() if dry_run else planner_lock(engine) as session:
+        partition = divide(engine, part_size)
+        if workplace is None and len(partition.parts) > 1:
+            workplace = processes(min(parameters.workers, len(partition.parts)))
         if workplace is not None:
+            if revocable and not dry_run:
+                raise PartsStayError(
+                    f"{len(partition.parts)} parts are each stored as soon as they are planned, so"
+                    " Ctrl-C cannot discard them: leave out --on-interrupt discard, or plan a"
+                    " single part with a larger --part-size and no --executor."
+                )
             report("parts")
             return plan_in_parts(
-                engine, now, parameters, division, workplace, clock, dry_run=dry_run, done=done
+                engine,
+                session,
+                now,
+                parameters,
+                partition,
+                workplace,
+                clock,
+                part_size=part_size,
+                done=done,
             )
         started_at = dt.datetime.now(dt.UTC)
 
@@ -104,16 +132,17 @@ def run_plan(
             with clock.phase("load"):
                 snapshot = load(engine, now)
             problem, plan = planned(snapshot, now, parameters, clock, callback)
-            discarded = plan.stopped == Termination.INTERRUPTED and not dry_run and not keep(plan)
-            if dry_run or discarded:
-                return Run(plan.summary(), None, clock.total(), plan, discarded)
-            record = RunRecord(
-                "plan", started_at, asdict(parameters), clock.seconds, callback.steps
-            )
+            run = Run(plan.summary(), None, {}, plan, set_aside=snapshot.set_aside.values)
+            if session is None:
+                return replace(run, seconds=clock.total())
+            if plan.stopped == Termination.INTERRUPTED and not keep(plan):
+                return replace(run, seconds=clock.total(), discarded=True)
+            how = asdict(parameters)
+            record = RunRecord("plan", started_at, how, clock.seconds, callback.steps)
             with clock.phase("store"):
-                published = store(engine, snapshot, problem, plan, record)
+                published = store(session.proven(), snapshot, problem, plan, record)
                 tidy(engine, published)
-            return Run(plan.summary(), published, clock.total(), plan)
+            return replace(run, published=published, seconds=clock.total())
 
         remedy = "Nothing was written. Plan again when the database is quieter."
         return retried(attempt, ATTEMPTS, remedy, report)

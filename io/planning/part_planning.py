@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import connect, translated_errors
-from sendplan.io.errors import DatabaseError
+from sendplan.io.errors import DatabaseError, SendplanError
 from sendplan.io.planning.run import Clock, WallClock, planned, retried
-from sendplan.io.publish.run_records import OvertakenError, PartRecord, Published, published_part
+from sendplan.io.publish.run_records import PartRecord, Published, published_part
 from sendplan.io.publish.store import store
 from sendplan.io.snapshot.load import Snapshot, read_snapshot, reading
 from sendplan.io.snapshot.partition import Part, stands_alone
@@ -28,6 +28,10 @@ ATTEMPTS = 4
 
 DATABASE_VARIABLE = "SENDPLAN_DATABASE_URL"
 """Where processes on other machines find the database: a URL may hold a password."""
+
+
+class StaleDivisionError(SendplanError):
+    """A part shares mailboxes or contacts with another by now: new parts must be formed."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,9 @@ class PartJob:
     installation : UUID
         The id of the database's installation.
     strays : tuple of int or None
-        See `sendplan.io.snapshot.partition.Division`.
+        See `sendplan.io.snapshot.partition.Partition`.
+    planner : int or None
+        The process of the server with the planner's lock; None for a dry run.
     url : str or None
         The database, for processes of this machine; None: the worker's `DATABASE_VARIABLE`.
     """
@@ -59,6 +65,7 @@ class PartJob:
     installation: uuid.UUID
     strays: tuple[int, ...] | None = field(default=None, repr=False)
     url: str | None = field(default=None, repr=False)
+    planner: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,8 @@ def plan_part(job: PartJob) -> PlannedPart:
         If the tables cannot be planned.
     UnsoundPlanError
         If the checker found a broken rule; the part was not written.
+    StaleDivisionError
+        If it shares mailboxes or contacts with another part; the part was not written.
     OvertakenError
         If the tables changed under every attempt; the part was not written.
     SupersededError
@@ -139,9 +148,15 @@ def _planned(engine: Engine, job: PartJob) -> PlannedPart:
     problem, plan = planned(snapshot, job.now, job.parameters, clock, WallClock(job.parameters))
     if job.run_id is None:
         return PlannedPart(plan.summary(), None, clock.seconds)
-    record = PartRecord(job.run_id, job.part.number, job.part.sequence_ids, clock.seconds)
-    with clock.phase("store"):
-        published = store(engine, snapshot, problem, plan, record)
+    record = PartRecord(
+        job.run_id, job.part.number, job.planner, job.part.sequence_ids, clock.seconds
+    )
+    with (
+        clock.phase("store"),
+        translated_errors("storing the part"),
+        engine.connect() as connection,
+    ):
+        published = store(connection, snapshot, problem, plan, record)
     return PlannedPart(plan.summary(), published, clock.seconds)
 
 
@@ -150,7 +165,7 @@ def _snapshot(engine: Engine, job: PartJob) -> Snapshot:
         # Not checked again when the part is published: a part that comes to share a contact later
         # finds out when it is read.
         if not stands_alone(connection, job.part.sequence_ids):
-            raise OvertakenError(
+            raise StaleDivisionError(
                 "Links or enrollments have changed since the parts were formed, so that this one"
                 " shares mailboxes or contacts with another."
             )

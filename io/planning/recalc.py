@@ -27,7 +27,7 @@ from sendplan.io.snapshot.load import Snapshot, load_requested
 from sendplan.io.snapshot.requests import Requests, pending_requests
 from sendplan.planner.improve.task_pool import SearchProgress
 from sendplan.planner.model.components import mailbox_components
-from sendplan.planner.plan.due_slots import held
+from sendplan.planner.plan.due_slots import hold_due
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import SECOND
@@ -77,7 +77,7 @@ def fixed_when_due(problem: Problem, one_a_day: bool, grace: float = GRACE_SECON
         Seconds after its slot in which dispatchers still send an email.
     """
     since, until = problem.now - int(grace * SECOND), problem.now + LEAD_SECONDS * SECOND
-    return held(problem, since, until, one_a_day=one_a_day)
+    return hold_due(problem, since, until, one_a_day=one_a_day)
 
 
 def recalc(
@@ -126,6 +126,8 @@ def recalc(
     OvertakenError
         If the tables changed under every attempt; what was written is sound, and the requests stay
         queued.
+    LockLostError
+        If the session with the planner's lock has ended; likewise.
     DatabaseError
         If the database failed; likewise.
     """
@@ -149,27 +151,30 @@ def recalc(
             lambda problem: fixed_when_due(problem, parameters.one_a_day, grace),
         )
         seen += snapshot.requests
-        if not snapshot.requests:
-            return Recalculation(seen, Run(plan.summary(), None, clock.total(), plan))
-        record = RunRecord("recalc", started_at, asdict(parameters), clock.seconds, callback.steps)
-        with clock.phase("store"):
-            published = store(engine, snapshot, problem, plan, record, pace, written)
-            tidy(engine, published)
-        rows_changed += published.rows_changed
-        skipped += published.skipped
-        published = replace(published, rows_changed=rows_changed, skipped=skipped)
-        return Recalculation(seen, Run(plan.summary(), published, clock.total(), plan))
+        published = None
+        if snapshot.requests:
+            how = asdict(parameters)
+            record = RunRecord("recalc", started_at, how, clock.seconds, callback.steps)
+            with clock.phase("store"):
+                published = store(session.proven(), snapshot, problem, plan, record, pace, written)
+                tidy(engine, published)
+            rows_changed += published.rows_changed
+            skipped += published.skipped
+            published = replace(published, rows_changed=rows_changed, skipped=skipped)
+        aside = snapshot.set_aside.values
+        run = Run(plan.summary(), published, clock.total(), plan, set_aside=aside)
+        return Recalculation(seen, run)
 
     remedy = (
         "The changes are still queued; run `sendplan recalc` again when the database is quieter."
     )
-    with planner_lock(engine):
+    with planner_lock(engine) as session:
         for left in range(ATTEMPTS, 0, -1):
             before = skipped
             done = retried(attempt, left, remedy, report)
             if skipped == before:
                 break
-            # What was left alone has been queued again.
+            # Rows left alone have been queued again.
             report("again, since rows changed meanwhile")
     return done
 

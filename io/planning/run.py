@@ -12,6 +12,7 @@ from sendplan.io.documents.wording import counted
 from sendplan.io.errors import SendplanError
 from sendplan.io.publish.run_records import OvertakenError, Published
 from sendplan.io.snapshot.load import Snapshot
+from sendplan.io.snapshot.set_aside import UnusableValue, to_json
 from sendplan.planner.improve.task_pool import SearchProgress
 from sendplan.planner.plan.checker import violations
 from sendplan.planner.plan.plan import Plan
@@ -53,6 +54,8 @@ class Run:
         The plan itself; None if it was made part by part.
     discarded : bool
         Whether the plan was interrupted and not kept.
+    set_aside : tuple of UnusableValue
+        Values that could not be used, see `sendplan.io.snapshot.set_aside`.
     """
 
     summary: Summary
@@ -60,6 +63,7 @@ class Run:
     seconds: dict[str, float]
     plan: Plan | None = None
     discarded: bool = False
+    set_aside: tuple[UnusableValue, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``plan --json`` prints."""
@@ -72,6 +76,7 @@ class Run:
             "rows_changed": published.rows_changed if published else 0,
             "skipped": published.skipped if published else 0,
             "seconds": {phase: round(spent, 3) for phase, spent in self.seconds.items()},
+            **to_json(self.set_aside),
         }
 
 

@@ -1,8 +1,8 @@
 """The records of runs: a row of ``plan_runs`` each, and one of ``plan_run_parts`` for each part.
 
-A run that is planned part by part is opened first, and is `publishing` until it ends. A transaction
-that publishes a part holds a share lock on that row: the next planner, which ends open runs, waits
-for it, and parts that come later find the run ended.
+A run is `publishing` from when it is opened until it ends; one that is planned part by part is
+opened first. A transaction that publishes a part holds a share lock on that row: the next planner,
+which ends open runs, waits for it, and parts that come later find the run ended.
 """
 
 import datetime as dt
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from sendplan.io.database.planner_lock_key import lock_is_held
 from sendplan.io.errors import SendplanError
 from sendplan.io.publish.summaries import summary_from_json, summary_to_json
 from sendplan.io.snapshot.requests import reach_of
@@ -38,13 +39,13 @@ FIGURES = (
 
 OPEN = """
     INSERT INTO plan_runs (kind, started_at, as_of, parameters, progress, publishing)
-    VALUES (:kind, :started_at, :as_of, :parameters, :progress, :publishing)
+    VALUES (:kind, :started_at, :as_of, :parameters, :progress, true)
     RETURNING id
 """
 
 CLOSE = """
     UPDATE plan_runs
-    SET finished_at = CASE WHEN :finished THEN clock_timestamp() END, publishing = false,
+    SET finished_at = CASE WHEN :finished THEN clock_timestamp() END, publishing = :publishing,
         rows_changed = :rows_changed, skipped = :skipped, seconds = CAST(:seconds AS jsonb)
     WHERE id = :run_id
 """
@@ -55,11 +56,28 @@ ENTER = f"""
     WHERE id = :run_id
 """
 
-GIVE_UP = "UPDATE plan_runs SET publishing = false WHERE publishing"
+GIVE_UP = "UPDATE plan_runs SET publishing = false WHERE publishing RETURNING id"
 
-END = "UPDATE plan_runs SET publishing = false WHERE id = :run_id"
+# In a statement of its own, which sees what was committed while the one before waited.
+ENTER_PUBLISHED = """
+    UPDATE plan_runs SET rows_changed = part.rows_changed, skipped = part.skipped
+    FROM (SELECT run_id, sum((figures ->> 'rows_changed')::bigint) AS rows_changed,
+                 sum((figures ->> 'skipped')::bigint) AS skipped
+          FROM plan_run_parts WHERE run_id = ANY(:run_ids) GROUP BY run_id) AS part
+    WHERE plan_runs.id = part.run_id
+"""
 
-HOLD = "SELECT publishing FROM plan_runs WHERE id = :run_id FOR SHARE"
+END = "UPDATE plan_runs SET publishing = false WHERE id = :run_id AND publishing RETURNING id"
+
+ENTER_PARTS = """
+    UPDATE plan_runs SET parameters = parameters || jsonb_build_object('parts', :parts)
+    WHERE id = :run_id
+"""
+
+HOLD = f"""
+    SELECT publishing AND {lock_is_held(":planner")}
+    FROM plan_runs WHERE id = :run_id FOR SHARE
+"""
 
 # Parts of ended runs are of no use; and the ids of runs may have been reset since.
 FORGET_PARTS = "DELETE FROM plan_run_parts"
@@ -137,7 +155,7 @@ class RunRecord:
 
     def open(self, connection: Connection, plan: Plan) -> int:
         """Enter the run with the plan's figures."""
-        run_id = _open(connection, self, plan.as_of, publishing=False)
+        run_id = _open(connection, self, plan.as_of)
         enter_figures(connection, run_id, plan.summary())
         return run_id
 
@@ -145,7 +163,7 @@ class RunRecord:
         self, connection: Connection, plan: Plan, published: Published, *, finished: bool
     ) -> None:
         """Enter the rows written so far, and whether those are all."""
-        close_run(connection, published, self.seconds, finished=finished)
+        close_run(connection, published, self.seconds, finished=finished, publishing=not finished)
 
 
 class SupersededError(SendplanError):
@@ -166,6 +184,8 @@ class PartRecord:
         The run, which is open.
     part : int
         The part's number.
+    planner : int or None
+        The process of the server behind `sendplan.io.publish.planner_lock.PlannerSession`.
     sequence_ids : frozenset of int
         Its sequences, which share no mailbox with others.
     seconds : mapping of float
@@ -174,6 +194,7 @@ class PartRecord:
 
     run_id: int
     part: int
+    planner: int | None
     sequence_ids: frozenset[int]
     seconds: Mapping[str, float]
 
@@ -185,8 +206,12 @@ class PartRecord:
         SupersededError
             If the run has ended.
         """
-        if not connection.scalar(text(HOLD), {"run_id": self.run_id}):
-            raise SupersededError(f"Run {self.run_id} has ended; its part {self.part} was dropped.")
+        values = {"run_id": self.run_id, "planner": self.planner}
+        if not connection.scalar(text(HOLD), values):
+            raise SupersededError(
+                f"Run {self.run_id} has ended, or its planner has lost the session that holds the"
+                f" planner's lock; its part {self.part} was dropped."
+            )
         connection.execute(text(BEGIN_PART), {"run_id": self.run_id, "part": self.part})
         return self.run_id
 
@@ -235,7 +260,7 @@ def open_run(connection: Connection, record: RunRecord, as_of: dt.datetime) -> i
     as_of : aware datetime
         The moment of planning.
     """
-    run_id = _open(connection, record, as_of, publishing=True)
+    run_id = _open(connection, record, as_of)
     connection.execute(text(FORGET_PARTS))
     return run_id
 
@@ -248,11 +273,20 @@ def give_up_runs(connection: Connection) -> None:
     connection : Connection
         The session with the planner's lock. Waits for parts that are about to commit.
     """
-    connection.execute(text(GIVE_UP))
+    run_ids = list(connection.scalars(text(GIVE_UP)))
+    if run_ids:
+        connection.execute(text(ENTER_PUBLISHED), {"run_ids": run_ids})
+
+
+def enter_parts(connection: Connection, run_id: int, parts: int) -> None:
+    """Enter the number of parts of a run, replaced ones included."""
+    connection.execute(text(ENTER_PARTS), {"run_id": run_id, "parts": parts})
 
 
 def abandon_run(connection: Connection, run_id: int, seconds: Mapping[str, float]) -> None:
     """End a run before all its parts are published, with the rows that these wrote.
+
+    A run that another planner has ended keeps the record of that one.
 
     Parameters
     ----------
@@ -263,15 +297,14 @@ def abandon_run(connection: Connection, run_id: int, seconds: Mapping[str, float
     seconds : mapping of float
         By phase.
     """
-    connection.execute(text(END), {"run_id": run_id})
+    if connection.scalar(text(END), {"run_id": run_id}) is None:
+        return
     rows_changed, skipped = connection.execute(text(PUBLISHED_SO_FAR), {"run_id": run_id}).one()
     published = Published(run_id, int(rows_changed), int(skipped))
     close_run(connection, published, seconds, finished=False)
 
 
-def _open(
-    connection: Connection, record: RunRecord, as_of: dt.datetime, *, publishing: bool
-) -> int:
+def _open(connection: Connection, record: RunRecord, as_of: dt.datetime) -> int:
     query = text(OPEN).bindparams(
         bindparam("parameters", type_=JSONB), bindparam("progress", type_=JSONB)
     )
@@ -281,7 +314,6 @@ def _open(
         "as_of": as_of,
         "parameters": dict(record.parameters),
         "progress": [dict(step) for step in record.progress],
-        "publishing": publishing,
     }
     return int(connection.execute(query, values).scalar_one())
 
@@ -309,6 +341,7 @@ def close_run(
     seconds: Mapping[str, float],
     *,
     finished: bool,
+    publishing: bool = False,
 ) -> None:
     """Enter the rows that a run has written so far, and the seconds of its phases.
 
@@ -322,10 +355,13 @@ def close_run(
         By phase.
     finished : bool
         Whether those are all.
+    publishing : bool
+        Whether more batches follow.
     """
     values = {
         "run_id": published.run_id,
         "finished": finished,
+        "publishing": publishing,
         "rows_changed": published.rows_changed,
         "skipped": published.skipped,
         "seconds": json.dumps(dict(seconds)),

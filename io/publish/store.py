@@ -9,7 +9,7 @@ which the tables are sound (`sendplan.planner.plan.batches`).
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.ended import finished
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.readers import NULL
-from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus
+from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus, Reason
 
 MANY_ROWS = 20_000
 """Changed rows after which the table is vacuumed, which keeps claims and the next run fast."""
@@ -138,6 +138,14 @@ CONFLICTS = f"""
 WITHOUT_OVERTAKEN = "{} staged.enrollment_id NOT IN (SELECT enrollment_id FROM overtaken)"
 SETTINGS_TABLES = "sequences, steps, mailboxes, sequence_mailboxes"
 
+# Its slot is gone, since others may be planned into it; the rest of the row stays.
+SET_ASIDE = f"""
+    UPDATE scheduled_emails
+    SET mailbox_id = NULL, send_day = NULL, send_at = NULL, plan_run_id = NULL,
+        unplaced_reason = '{Reason.SET_ASIDE}'
+    WHERE id = ANY(:emails) AND status = '{EmailStatus.PENDING}'
+"""
+
 SEQUENCES_LEFT_ALONE = """
     SELECT DISTINCT sequence_id FROM overtaken
     JOIN enrollments AS enrollment ON enrollment.id = overtaken.enrollment_id
@@ -167,7 +175,7 @@ class Pace:
 
 
 def store(
-    engine: Engine,
+    connection: Connection,
     snapshot: Snapshot,
     problem: Problem,
     plan: Plan,
@@ -179,8 +187,8 @@ def store(
 
     Parameters
     ----------
-    engine : Engine
-        The database.
+    connection : Connection
+        Without a transaction open; for a whole plan that of the planner's lock.
     snapshot : Snapshot
         The tables that the plan was made from.
     problem : Problem
@@ -213,12 +221,14 @@ def store(
     over = finished(problem)
     plan.summary()
     published = Published(0, 0, 0)
-    with translated_errors("storing the plan"), engine.connect() as connection:
+    with translated_errors("storing the plan"):
         for number, batch in enumerate(divided, 1):
             last = number == len(divided)
             _stage_batch(connection, batch)
             with connection.begin(), _overtaken_if_crossed():
                 run_id = published.run_id or record.open(connection, plan)
+                if number == 1:
+                    published = _set_aside(connection, snapshot, published)
                 published = _publish(connection, snapshot, published, run_id)
                 if last:
                     _conclude(connection, snapshot, problem, over)
@@ -259,6 +269,13 @@ def _stage_batch(connection: Connection, batch: pd.DataFrame) -> None:
         for name, frame in (("staged_inserts", batch[new]), ("staged_changes", batch[~new])):
             _stage(connection, name, frame[list(STAGED[name])])
         connection.execute(text("ANALYZE staged_changes, staged_inserts"))
+
+
+def _set_aside(connection: Connection, snapshot: Snapshot, before: Published) -> Published:
+    if not snapshot.unmarked:
+        return before
+    marked = connection.execute(text(SET_ASIDE), {"emails": list(snapshot.unmarked)})
+    return replace(before, rows_changed=before.rows_changed + marked.rowcount)
 
 
 def _publish(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
+from sendplan.io.database.value_checks import usable
 from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import read_snapshot, reading
 from sendplan.planner.plan.plan import Plan
@@ -22,6 +23,7 @@ SENT = f"""
     JOIN enrollments AS enrollment ON enrollment.id = email.enrollment_id
     JOIN steps AS step ON step.id = email.step_id
     WHERE email.status = '{EmailStatus.SENT}'
+      AND {usable(email="scheduled_emails")}
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 

@@ -1,13 +1,13 @@
 """One consistent snapshot of the database as the frames of a problem.
 
-The snapshot is closed before anybody solves: a transaction left open would make claiming slow (an
-old snapshot keeps dead rows alive).
+Its transaction ends before planning begins: an old snapshot keeps dead rows alive, which slows
+claiming.
 """
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 from sqlalchemy import Connection, Engine
@@ -16,8 +16,10 @@ from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.exported_snapshot import one_moment
 from sendplan.io.errors import DataError
 from sendplan.io.snapshot.pending_rows import read_pending
-from sendplan.io.snapshot.requests import Requests, reached_sequences, read_requests
+from sendplan.io.snapshot.requests import Requests, reach_of, read_requests
+from sendplan.io.snapshot.set_aside import SetAside, find_unusable
 from sendplan.io.snapshot.setting_rows import Settings, read_settings, settings_frame
+from sendplan.io.snapshot.taking_out import taken_out
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.contracts import Columns
 from sendplan.planner.schema.errors import ProblemError
@@ -25,32 +27,38 @@ from sendplan.planner.schema.errors import ProblemError
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The database at one moment, or the part of it that some changes reach.
+    """The database at one moment, or the components that some changes reach.
 
     Parameters
     ----------
     tables : dict of DataFrame or Columns
-        What `Problem.from_tables` takes.
+        For `Problem.from_tables`.
     settings : dict of list
-        The rows of sequences, steps, mailboxes and links, to see later whether they changed.
+        The rows of sequences, steps, mailboxes and links, for `same_settings` when publishing.
     requests : Requests
-        The requests that the snapshot has seen; a published plan clears them.
+        The queued requests of that moment, which the published plan clears.
     reach : frozenset of int or None
-        The sequences that it was limited to, with all that concerns them.
+        The sequences that it is limited to; None: all.
+    set_aside : SetAside
+        What the tables leave out, of the whole database.
+    unmarked : tuple of int
+        Pending emails that are set aside and not yet marked so.
     """
 
     tables: dict[str, pd.DataFrame | Columns]
     settings: Settings
     requests: Requests
     reach: frozenset[int] | None = None
+    set_aside: SetAside = field(default_factory=SetAside)
+    unmarked: tuple[int, ...] = ()
 
     def problem(self, now: dt.datetime) -> Problem:
-        """Return the problem that the snapshot poses at `now`.
+        """Return the problem of the snapshot at `now`.
 
         Raises
         ------
         DataError
-            If the tables hold what cannot be planned.
+            If the tables break a contract.
         """
         try:
             return Problem.from_tables(self.tables, now)
@@ -60,31 +68,25 @@ class Snapshot:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Give a transaction in which everything is seen as of one moment.
+    """Give a transaction that sees the database as of one moment.
 
     Raises
     ------
     DatabaseError
         If the database cannot be read.
     """
-    with translated_errors("reading the pending work"), one_moment(engine) as connection:
+    with translated_errors("reading the pending emails"), one_moment(engine) as connection:
         yield connection
 
 
 def load(engine: Engine, now: dt.datetime) -> Snapshot:
-    """Read everything that a plan needs, as of one moment.
+    """Read the input of a plan.
 
     Parameters
     ----------
     engine : Engine
-        The database.
     now : aware datetime
         The moment of planning; history long before it is left out.
-
-    Returns
-    -------
-    Snapshot
-        Its transaction is over.
 
     Raises
     ------
@@ -96,28 +98,11 @@ def load(engine: Engine, now: dt.datetime) -> Snapshot:
 
 
 def load_requested(engine: Engine, now: dt.datetime) -> Snapshot:
-    """Read what the queued requests reach, and these requests, as of one moment.
-
-    Parameters
-    ----------
-    engine : Engine
-        The database.
-    now : aware datetime
-        The moment of planning.
-
-    Returns
-    -------
-    Snapshot
-        Limited to the components that the changes reach.
-
-    Raises
-    ------
-    DatabaseError
-        If the database cannot be read.
-    """
+    """Read the components that the queued requests reach; parameters and errors as in `load`."""
     with reading(engine) as connection:
         requests = read_requests(connection)
-        return read_snapshot(connection, now, requests, reached_sequences(connection, requests))
+        reach = reach_of(connection, requests.sequence_ids, requests.mailbox_ids)
+        return read_snapshot(connection, now, requests, reach)
 
 
 def load_around(
@@ -126,32 +111,24 @@ def load_around(
     sequence_ids: Iterable[int],
     reopened: Iterable[int] = (),
 ) -> Snapshot:
-    """Read the components of some sequences, as of one moment.
+    """Read the components of some sequences, without the queued requests.
 
     Parameters
     ----------
     engine : Engine
-        The database.
     now : aware datetime
-        The moment of planning.
+        The moment of planning; history long before it is left out.
     sequence_ids : iterable of int
-        The sequences.
     reopened : iterable of int
-        Sequences whose completed enrollments are wanted, too.
-
-    Returns
-    -------
-    Snapshot
-        Limited to those components.
+        Sequences whose completed enrollments are read, too.
 
     Raises
     ------
     DatabaseError
         If the database cannot be read.
     """
-    named = Requests(sequence_ids=frozenset(sequence_ids))
     with reading(engine) as connection:
-        reach = reached_sequences(connection, named)
+        reach = reach_of(connection, sequence_ids)
         return read_snapshot(connection, now, Requests(), reach, reopened)
 
 
@@ -163,20 +140,19 @@ def read_snapshot(
     reopened: Iterable[int] = (),
     strays: Iterable[int] | None = None,
 ) -> Snapshot:
-    """Read a snapshot within a transaction that is already open.
+    """Read a snapshot within a transaction of `reading`.
 
     Parameters
     ----------
     connection : Connection
-        The transaction.
     now : aware datetime
-        The moment of planning.
+        The moment of planning; history long before it is left out.
     requests : Requests, optional
         The queued requests; by default they are read.
     reach : frozenset of int, optional
-        Sequences to which it is limited; whole components, so that nothing else is concerned.
+        Sequences to which it is limited: all of their components.
     reopened : iterable of int
-        Sequences whose completed enrollments are wanted, too.
+        Sequences whose completed enrollments are read, too.
     strays : iterable of int, optional
         See `read_pending`.
     """
@@ -186,4 +162,8 @@ def read_snapshot(
     }
     tables |= read_pending(connection, now, reach, reopened, strays)
     seen = read_requests(connection) if requests is None else requests
-    return Snapshot(tables, settings, seen, reach)
+    aside = find_unusable(connection)
+    unmarked: tuple[int, ...] = ()
+    if aside:
+        tables, unmarked = taken_out(tables, aside)
+    return Snapshot(tables, settings, seen, reach, aside, unmarked)

@@ -1,7 +1,7 @@
-"""Parts: groups of components, of a size that one process plans at a time.
+"""The partition of a database into parts: groups of components that one process plans at a time.
 
-Components share no sequence, mailbox or contact, so that parts can be read, planned and
-published each by itself: in turn, side by side, or on other machines.
+Components share no sequence, mailbox or contact, so that each part is read, planned and published
+by itself: in turn, in parallel, or on other machines.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sendplan.planner.model.components import connected
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus, MailboxStatus
 
 PART_SIZE = 50_000
-"""Active enrollments of a part, unless one component alone has more."""
+"""Most active enrollments of a part, unless one component alone has more."""
 
 SIZES = f"""
     SELECT sequence.id, coalesce(active.enrollments, 0) AS enrollments
@@ -29,7 +29,7 @@ SIZES = f"""
     ORDER BY sequence.id
 """
 
-# By now most contacts have one enrollment; sorting them is what takes time, so that is done once.
+# Nearly all contacts have one enrollment; the sort takes the time, so that is done once.
 SHARED_CONTACTS = f"""
     SELECT DISTINCT sequence_ids FROM (
         SELECT array_agg(sequence_id ORDER BY sequence_id) AS sequence_ids FROM enrollments
@@ -38,7 +38,7 @@ SHARED_CONTACTS = f"""
     ORDER BY sequence_ids
 """
 
-# Slots that the run is going to take away: until then they use up room and days of others.
+# Slots that the run will take away: until then they use capacity and contacts' days.
 STRAY_ROOM = f"""
     SELECT DISTINCT sequence_id, email.mailbox_id
     FROM enrollments AS stray
@@ -79,7 +79,7 @@ class Part:
     sequence_ids : frozenset of int
         All sequences of its components.
     enrollments : int
-        How many of them are active.
+        Number of its active enrollments.
     """
 
     number: int
@@ -88,19 +88,18 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Division:
-    """The work of a database in parts.
+class Partition:
+    """A database in parts.
 
     Parameters
     ----------
     parts : tuple of Part
-        Each sequence is in one; a single part if that is all there is to plan, or if everything is
-        connected.
+        Each sequence is in one.
     requests : Requests
-        The requests that whoever plans all parts has seen.
+        The queued requests, which are cleared once all parts are planned.
     strays : tuple of int or None
-        What `sendplan.io.snapshot.pending_rows.read_strays` has found, once for all parts; None if
-        a single part is to look for its own.
+        The enrollments of `sendplan.io.snapshot.pending_rows.read_strays`, read once for all parts;
+        None if a single part looks for its own.
     """
 
     parts: tuple[Part, ...]
@@ -108,20 +107,14 @@ class Division:
     strays: tuple[int, ...] | None = None
 
 
-def divide(engine: Engine, size: int = PART_SIZE) -> Division:
-    """Divide the work of a database.
+def divide(engine: Engine, size: int = PART_SIZE) -> Partition:
+    """Divide a database into parts, as of one moment.
 
     Parameters
     ----------
     engine : Engine
-        The database.
     size : int
         Active enrollments up to which components are put together.
-
-    Returns
-    -------
-    Division
-        As of one moment.
 
     Raises
     ------
@@ -130,32 +123,71 @@ def divide(engine: Engine, size: int = PART_SIZE) -> Division:
     """
     with reading(engine) as connection:
         requests = read_requests(connection)
-        rows = np.array(connection.execute(text(SIZES)).all(), dtype=np.int64).reshape(-1, 2)
-        sequence_ids, enrollments = rows[:, 0], rows[:, 1]
+        sequence_ids, enrollments = _sizes(connection)
         if enrollments.sum() <= size:
             whole = Part(1, frozenset(sequence_ids.tolist()), int(enrollments.sum()))
-            return Division((whole,), requests)
+            return Partition((whole,), requests)
         strays = tuple(read_strays(connection))
         component = _components(connection, sequence_ids, strays)
-    part_of = _packed(np.bincount(component, enrollments).astype(np.int64), size)[component]
-    parts = (
-        Part(
-            int(number) + 1,
-            frozenset(sequence_ids[part_of == number].tolist()),
-            int(enrollments[part_of == number].sum()),
-        )
-        for number in np.unique(part_of)
-    )
-    return Division(tuple(parts), requests, strays)
+    return Partition(_parts(sequence_ids, enrollments, component, size, 1), requests, strays)
+
+
+def divide_again(
+    engine: Engine, size: int, parts: Sequence[Part], stale: Sequence[Part]
+) -> Partition:
+    """Divide anew what stale parts hold, after a change of links or enrollments.
+
+    With it goes whatever shares mailboxes or contacts with them by now, and the whole of each part
+    that holds any of that: a part's figures are of all its sequences.
+
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    size : int
+        Active enrollments up to which components are put together.
+    parts : sequence of Part
+        The division so far.
+    stale : sequence of Part
+        Those of them that stand alone no more.
+
+    Returns
+    -------
+    Partition
+        As of one moment: of the sequences that are to be planned again and no others, numbered
+        after `parts`.
+
+    Raises
+    ------
+    DatabaseError
+        If the database cannot be read.
+    """
+    with reading(engine) as connection:
+        requests = read_requests(connection)
+        sequence_ids, enrollments = _sizes(connection)
+        strays = tuple(read_strays(connection))
+        component = _components(connection, sequence_ids, strays)
+    part_of = np.zeros(len(sequence_ids), dtype=np.int64)
+    for part in parts:
+        part_of[np.isin(sequence_ids, list(part.sequence_ids))] = part.number
+    divided = np.flatnonzero(part_of)
+    everything = np.arange(len(sequence_ids))
+    tied = connected(len(sequence_ids), [(everything, component), (divided, part_of[divided])])
+    again = np.isin(tied, tied[np.isin(part_of, [part.number for part in stale])])
+    component = np.unique(component[again], return_inverse=True)[1]
+    first = max(part.number for part in parts) + 1
+    made = _parts(sequence_ids[again], enrollments[again], component, size, first)
+    # Stale parts whose sequences have been deleted leave nothing to plan.
+    return Partition(made or (Part(first, frozenset(), 0),), requests, strays)
 
 
 def stands_alone(connection: Connection, sequence_ids: frozenset[int]) -> bool:
-    """Tell whether a part still shares nothing with what is outside.
+    """Return whether a part still shares neither mailbox nor contact with another.
 
     Parameters
     ----------
     connection : Connection
-        The transaction that the part is read in.
+        The transaction in which the part is read.
     sequence_ids : frozenset of int
         Its sequences.
 
@@ -168,6 +200,31 @@ def stands_alone(connection: Connection, sequence_ids: frozenset[int]) -> bool:
         return False
     named = {"sequence_ids": list(sequence_ids)}
     return not connection.scalar(text(CONTACTS_ELSEWHERE), named)
+
+
+def _sizes(connection: Connection) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of all sequences, in order, and the active enrollments of each."""
+    rows = np.array(connection.execute(text(SIZES)).all(), dtype=np.int64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
+
+
+def _parts(
+    sequence_ids: np.ndarray,
+    enrollments: np.ndarray,
+    component: np.ndarray,
+    size: int,
+    first: int,
+) -> tuple[Part, ...]:
+    """Put components together up to the size; number the parts from the first number."""
+    part_of = _packed(np.bincount(component, enrollments).astype(np.int64), size)[component]
+    return tuple(
+        Part(
+            int(number) + first,
+            frozenset(sequence_ids[part_of == number].tolist()),
+            int(enrollments[part_of == number].sum()),
+        )
+        for number in np.unique(part_of)
+    )
 
 
 def _components(
@@ -196,12 +253,12 @@ def _components(
 
 
 def _packed(sizes: np.ndarray, most: int) -> np.ndarray:
-    """Put components together in their order; return the part of each."""
+    """Return the part of each component, filled in their order."""
     parts = np.zeros(len(sizes), dtype=np.int64)
     part = filled = 0
-    for place, size in enumerate(sizes.tolist()):
+    for component, size in enumerate(sizes.tolist()):
         if filled and filled + size > most:
             part, filled = part + 1, 0
-        parts[place] = part
+        parts[component] = part
         filled += size
     return parts

@@ -1,14 +1,16 @@
-"""What is asked of the large tables, as SQL.
+"""Queries of the large tables.
 
-Whoever plans everything reads the tables through. Whoever is limited to some sequences goes by
-indexes, whatever PostgreSQL expects of it, as what a component costs must follow from its own size.
-So what was read already is handed on as an array out of a subquery: PostgreSQL neither knows its
-length nor weighs each of its members.
+Without a reach the tables are scanned. Within a reach the queries must use indexes, whatever the
+estimates of PostgreSQL, so that reading a component costs by its own size. So keys that were read
+before are passed as an array from a subquery, of which PostgreSQL estimates neither length nor
+members.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sendplan.io.database.tables import LAST_DAY, among
+from sendplan.io.snapshot.contact_zones import NUMBERED_ZONES
 from sendplan.planner.schema.columns import COLUMNS, in_frame
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import (
@@ -24,10 +26,10 @@ ENROLLMENT_STATUSES = [str(status) for status in EnrollmentStatus]
 ACTIVE_NUMBER = ENROLLMENT_STATUSES.index(EnrollmentStatus.ACTIVE) + 1
 REASONS = [str(reason) for reason in Reason]
 OTHER_REASON = len(REASONS) + 1
-"""Stands for a reason that is none of ours."""
+"""The number of a reason outside of the vocabulary."""
 
 _TYPES = {"key": "bigint", "text": "smallint", "date": "date", "instant": "timestamptz"}
-"""What COPY reads of a kind; words travel as numbers."""
+"""The COPY type of a kind; words are read as numbers."""
 
 
 def _kinds(table: str, *unread: str) -> dict[str, str]:
@@ -54,11 +56,11 @@ def _members(keys: Iterable[int]) -> str:
 
 def _number(column: str, words: Iterable[str]) -> str:
     cases = " ".join(f"WHEN '{word}' THEN {number}" for number, word in enumerate(words, 1))
-    return f"(CASE {column} {cases} END)::smallint"
+    return f"(CASE {column} {cases} ELSE 0 END)::smallint"
 
 
 def _read(table: str, row: str, kinds: Mapping[str, str], words: Mapping[str, str]) -> str:
-    """Return what is selected of the rows of a table, `words` saying how texts are numbered."""
+    """Return the selected columns of a table; `words` gives the expressions of numbered texts."""
     null = {"bigint": str(NULL), "date": "'-infinity'", "timestamptz": "'-infinity'"}
     cells = {**{name: f"{row}.{name}" for name in kinds}, **words}
     return ", ".join(
@@ -71,7 +73,7 @@ def _read(table: str, row: str, kinds: Mapping[str, str], words: Mapping[str, st
 
 @dataclass(frozen=True)
 class Scope:
-    """Which rows are wanted.
+    """The rows to read.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ class Scope:
     reach : frozenset of int or None
         The sequences; None: all.
     reopened : frozenset of int
-        Sequences whose completed enrollments are wanted, too.
+        Sequences whose completed enrollments are read, too.
     """
 
     recent: str
@@ -99,20 +101,20 @@ class Scope:
 
     @property
     def recently_used(self) -> str:
-        """The condition that an email uses up a day that may be today."""
+        """The condition that an email uses capacity of a day that may be today."""
         return (
-            f"email.status IN ({_OCCUPYING}) AND (email.send_day >= DATE '{self.recent}'"
+            f"{among('email.status', OCCUPYING)} AND (email.send_day >= DATE '{self.recent}'"
             f" OR email.send_day IS NULL AND email.sent_at::date >= DATE '{self.recent}')"
         )
 
     def wanted(self, kept: Iterable[int]) -> str:
-        """Return the condition that an enrollment is wanted, `kept` being those that have ended."""
+        """Return the condition that an enrollment is read, `kept` being those that have ended."""
         reopened = self.reopened if self.reach is None else self.reopened & self.reach
-        # A set to look into where everything is read through, keys to look up where it is not.
-        among = "IN ({})" if self.reach is None else "= ANY(ARRAY({}))"
+        # A hashed set for a scan, keys to look up by index within a reach.
+        listed = "IN ({})" if self.reach is None else "= ANY(ARRAY({}))"
         return (
             f"(enrollment.status = '{_ACTIVE}' AND {self.of_reach('enrollment.sequence_id')}"
-            f" OR enrollment.id {among.format(_members(kept))}"
+            f" OR enrollment.id {listed.format(_members(kept))}"
             f" OR enrollment.status = '{EnrollmentStatus.COMPLETED}'"
             f" AND enrollment.sequence_id IN ({_listed(reopened)}))"
         )
@@ -120,27 +122,9 @@ class Scope:
 
 _ACTIVE = EnrollmentStatus.ACTIVE
 _PENDING = EmailStatus.PENDING
-_OCCUPYING = ", ".join(f"'{status}'" for status in OCCUPYING)
-_OVER = f"'{EmailStatus.SENT}', '{EmailStatus.FAILED}'"
-_OPEN = ", ".join(
-    f"'{status}'" for status in (EmailStatus.PENDING, *IN_FLIGHT, EmailStatus.UNCERTAIN)
-)
-_ENDED = ", ".join(f"'{status}'" for status in EnrollmentStatus if status != _ACTIVE)
-
-_ZONES = """
-    WITH RECURSIVE found (name) AS (
-        SELECT min(timezone) FROM contacts
-        UNION ALL
-        SELECT (SELECT min(timezone) FROM contacts WHERE timezone > found.name)
-        FROM found WHERE found.name IS NOT NULL
-    ),
-    zones (name, code) AS (
-        SELECT name, row_number() OVER (ORDER BY name)::smallint FROM found WHERE name IS NOT NULL
-    )
-"""
-"""The time zones of contacts, numbered: a look into the index for each, and no more."""
-
-ZONES = f"{_ZONES} SELECT name FROM zones ORDER BY code"
+_OPEN = among("email.status", (EmailStatus.PENDING, *IN_FLIGHT, EmailStatus.UNCERTAIN))
+_OVER = among("email.status", (EmailStatus.SENT, EmailStatus.FAILED))
+_ENDED = among("ended.status", [status for status in EnrollmentStatus if status != _ACTIVE])
 
 
 def enrollments(scope: Scope, kept: Iterable[int]) -> str:
@@ -153,13 +137,13 @@ def enrollments(scope: Scope, kept: Iterable[int]) -> str:
 
 
 def contacts(contact_ids: Iterable[int] | None) -> str:
-    """Return the query of what is known of some contacts, or of all: of most, nothing."""
-    among = "true" if contact_ids is None else f"id = ANY(ARRAY({_members(contact_ids)}))"
+    """Return the query of some contacts, or of all, that have a time zone or are suppressed."""
+    chosen = "true" if contact_ids is None else f"id = ANY(ARRAY({_members(contact_ids)}))"
     return f"""
-        {_ZONES}
+        {NUMBERED_ZONES}
         SELECT id, coalesce(zones.code, 0::smallint), coalesce(suppressed_at, '-infinity')
         FROM contacts LEFT JOIN zones ON zones.name = contacts.timezone
-        WHERE (timezone IS NOT NULL OR suppressed_at IS NOT NULL) AND {among}
+        WHERE (timezone IS NOT NULL OR suppressed_at IS NOT NULL) AND {chosen}
     """
 
 
@@ -167,7 +151,7 @@ def _email_columns(status: str, emails: str = "scheduled_emails") -> str:
     reason = _number("email.unplaced_reason", REASONS)
     words = {
         "unplaced_reason": "CASE WHEN email.unplaced_reason IS NULL THEN 0::smallint"
-        f" ELSE coalesce({reason}, {OTHER_REASON}::smallint) END",
+        f" ELSE coalesce(nullif({reason}, 0::smallint), {OTHER_REASON}::smallint) END",
         "status": status,
     }
     return f"SELECT {_read('scheduled_emails', 'email', EMAIL_KINDS, words)} FROM {emails} AS email"
@@ -179,35 +163,30 @@ EMAIL_PAGES = """
 
 
 def all_emails(scope: Scope, kept: Iterable[int], pages: str = "true") -> str:
-    """Return the query of the emails of all enrollments that are wanted.
+    """Return the query of the emails of all enrollments in scope.
 
     Parameters
     ----------
     scope : Scope
-        Not limited.
+        Without a reach.
     kept : iterable of int
         The enrollments that have ended and still matter.
     pages : str
-        The condition of `before_page` or `from_page`, to read some of them only.
+        A condition of `pages`, to read some of them only.
     """
     columns = _email_columns(_number("email.status", STATUSES))
-    # What is not over is nearly always wanted, and what is not harms nobody: that saves a join.
+    # Emails that are not over are nearly all in scope, and others do no harm: that saves a join.
     return f"""
-        {columns} WHERE email.status IN ({_OPEN}) AND {pages}
+        {columns} WHERE {_OPEN} AND {pages}
         UNION ALL
         {columns} JOIN enrollments AS enrollment ON enrollment.id = enrollment_id
-        WHERE email.status IN ({_OVER}) AND {scope.wanted(kept)} AND {pages}
+        WHERE {_OVER} AND {scope.wanted(kept)} AND {pages}
     """
 
 
-def before_page(page: int) -> str:
-    """Return the condition that an email is stored before a page of its table."""
-    return f"email.ctid < '({page},0)'"
-
-
-def from_page(page: int) -> str:
-    """Return the condition that an email is stored on a page of its table or later."""
-    return f"email.ctid >= '({page},0)'"
+def pages(side: str, page: int) -> str:
+    """Return the condition that an email is stored before (``<``) or from (``>=``) a page."""
+    return f"email.ctid {side} '({page},0)'"
 
 
 def emails_of(enrollment_ids: Iterable[int]) -> str:
@@ -220,10 +199,10 @@ def emails_of(enrollment_ids: Iterable[int]) -> str:
 
 
 def emails_beside(scope: Scope, strays: Iterable[int]) -> str:
-    """Return the query of what others use up of the mailboxes within reach.
+    """Return the query of emails of other sequences that use the mailboxes within reach.
 
-    Planned emails count as claimed: nobody within reach can move them. Provisional ones are
-    nobody's use.
+    Planned emails count as claimed, since a plan within reach cannot move them. Provisional ones
+    do not count.
     """
     others = f"""
         JOIN enrollments AS other
@@ -236,8 +215,8 @@ def emails_beside(scope: Scope, strays: Iterable[int]) -> str:
     strays = list(strays)
     if not strays:
         return used
-    # By enrollment before all else: after a night of writing, PostgreSQL takes the index of what is
-    # due for empty, and would read it through.
+    # By enrollment first: after a night of writing, PostgreSQL takes the index of due emails for
+    # empty, and would scan it.
     planned = f"""(
         SELECT * FROM scheduled_emails
         WHERE enrollment_id = ANY(ARRAY({_members(strays)})) AND status <> '{EmailStatus.CANCELLED}'
@@ -264,27 +243,26 @@ def contact_days(scope: Scope, contact_ids: Iterable[int]) -> str:
         FROM shared
         JOIN enrollments AS other ON other.contact_id = shared.contact_id AND {beyond}
         JOIN scheduled_emails AS email ON email.enrollment_id = other.id
-        WHERE (email.status IN ({_OCCUPYING})
+        WHERE ({among("email.status", OCCUPYING)}
                OR email.status = '{_PENDING}' AND email.plan_run_id IS NOT NULL)
-          AND {day} >= DATE '{scope.recent}'
+          AND {day} BETWEEN DATE '{scope.recent}' AND DATE '{LAST_DAY}'
     """
 
 
 def kept(scope: Scope, strays: Iterable[int] = ()) -> str:
     """Return the query of the enrollments that have ended and still matter.
 
-    They have pending rows to tidy up, or an email was sent just now. Within a reach the former are
-    among `strays`; the latter are found by their mailboxes, or are bound to one that is no longer
-    linked.
+    They have pending rows to cancel, or a recently sent email. Within a reach the former are among
+    `strays`; the latter are found by their mailboxes, or are bound to one that is no longer linked.
     """
     if scope.reach is None:
         return f"""
             SELECT DISTINCT email.enrollment_id
             FROM scheduled_emails AS email JOIN enrollments AS ended ON ended.id = enrollment_id
-            WHERE ended.status IN ({_ENDED})
+            WHERE {_ENDED}
               AND (email.status = '{_PENDING}' OR {scope.recently_used})
         """
-    ended = f"ended.status IN ({_ENDED}) AND {scope.of_reach('ended.sequence_id')}"
+    ended = f"{_ENDED} AND {scope.of_reach('ended.sequence_id')}"
     joined = "enrollments AS ended JOIN scheduled_emails AS email ON enrollment_id = ended.id"
     return f"""
         SELECT id FROM enrollments AS ended
@@ -300,11 +278,10 @@ def kept(scope: Scope, strays: Iterable[int] = ()) -> str:
 
 
 def strays(reach: frozenset[int] | None) -> str:
-    """Return the query of the enrollments with pending rows where no plan would leave any.
+    """Return the query of the enrollments with pending rows that no plan would leave.
 
-    These enrollments have ended, or what is planned for them leaves from a mailbox that is not
-    linked to their sequence. Within a reach: those that have ended, and those of others with slots
-    of its mailboxes.
+    These enrollments have ended, or have slots of a mailbox that is not linked to their sequence.
+    Within a reach: those that have ended, and those of other sequences with slots of its mailboxes.
     """
     if reach is None:
         return f"""
@@ -321,7 +298,7 @@ def strays(reach: frozenset[int] | None) -> str:
     return f"""
         SELECT ended.id
         FROM enrollments AS ended JOIN scheduled_emails AS email ON enrollment_id = ended.id
-        WHERE ended.status IN ({_ENDED}) AND ended.sequence_id {within}
+        WHERE {_ENDED} AND ended.sequence_id {within}
           AND email.status = '{_PENDING}'
         UNION
         SELECT enrollment_id

@@ -1,7 +1,7 @@
 """The large tables of a snapshot: enrollments, their emails, and days used by others.
 
-They come by binary COPY of fixed-width columns, which numpy reads without parsing; words travel as
-numbers. The columns are those that a problem keeps, so nothing is converted twice.
+They are read by binary COPY of fixed-width columns, which numpy reads without parsing; words are
+numbers. The columns are those of a problem, so nothing is converted twice.
 """
 
 import datetime as dt
@@ -15,14 +15,15 @@ from sqlalchemy import Connection, text
 from sendplan.io.database.binary_copy import copy_out
 from sendplan.io.database.exported_snapshot import same_moment
 from sendplan.io.snapshot import pending_queries as queries
+from sendplan.io.snapshot.contact_zones import ZONES
 from sendplan.planner.schema.contracts import Columns
 from sendplan.planner.schema.readers import NULL
 
 RECENT_DAYS = 2
-"""How many days back a sent email may still count for today, in some time zone."""
+"""Days back from today in UTC on which a sent email may count for today in some time zone."""
 
 MANY_PAGES = 1_000
-"""Size of ``scheduled_emails`` from which on a second session helps to read it."""
+"""Size of ``scheduled_emails`` from which a second session speeds up reading."""
 
 Rows = dict[str, np.ndarray]
 Tables = dict[str, Columns]
@@ -35,22 +36,21 @@ def read_pending(
     reopened: Iterable[int] = (),
     strays: Iterable[int] | None = None,
 ) -> Tables:
-    """Read the enrollments that may have something to send, and their emails.
+    """Read the enrollments that may have emails to send, and their emails.
 
     Parameters
     ----------
     connection : Connection
-        The snapshot's transaction.
     now : aware datetime
         The moment of planning; history long before it is left out.
     reach : frozenset of int, optional
-        Sequences to which it is limited. What others use of their mailboxes and of their
-        contacts' days comes along.
+        Sequences to which it is limited. Emails of others that use their mailboxes or their
+        contacts' days are read, too.
     reopened : iterable of int
-        Sequences whose completed enrollments are wanted, too.
+        Sequences whose completed enrollments are read, too.
     strays : iterable of int, optional
-        Enrollments that `read_strays` has found, for whoever reads one component after the other;
-        by default those that concern the reach are looked for.
+        The enrollments of `read_strays`, where one component is read after the other; by default
+        those that concern the reach are looked up.
 
     Returns
     -------
@@ -73,18 +73,18 @@ def _read_all(connection: Connection, scope: queries.Scope) -> Tables:
     def emails(session: Connection, pages: str) -> Rows:
         return copy_out(session, queries.all_emails(scope, kept, pages), queries.EMAIL_KINDS)
 
-    def people() -> Columns:
+    def threads() -> Columns:
         rows = copy_out(connection, queries.enrollments(scope, kept), queries.ENROLLMENT_KINDS)
         return _with_contacts(connection, rows, None)
 
     if pages < MANY_PAGES:
-        return {"enrollments": people(), "scheduled_emails": _emails(emails(connection, "true"))}
-    # PostgreSQL works on one thing a session; what takes longest is halved.
+        return {"enrollments": threads(), "scheduled_emails": _emails(emails(connection, "true"))}
+    # PostgreSQL runs one query at a time a session, so the longest one is halved.
     half = pages // 2
     with same_moment(connection) as second, ThreadPoolExecutor(1) as thread:
-        later = thread.submit(emails, second, queries.from_page(half))
-        enrollments = people()
-        earlier = emails(connection, queries.before_page(half))
+        later = thread.submit(emails, second, queries.pages(">=", half))
+        enrollments = threads()
+        earlier = emails(connection, queries.pages("<", half))
         rows = _joined(earlier, later.result())
     return {"enrollments": enrollments, "scheduled_emails": _emails(rows)}
 
@@ -110,18 +110,9 @@ def _read_reach(connection: Connection, scope: queries.Scope, strays: Iterable[i
 
 
 def read_strays(connection: Connection) -> list[int]:
-    """Find the enrollments with pending rows where no plan would leave any.
+    """Return the enrollments with pending rows that no plan would leave.
 
-    Parameters
-    ----------
-    connection : Connection
-        A transaction.
-
-    Returns
-    -------
-    list of int
-        Enrollments that have ended, or whose slots are with mailboxes that are not linked to their
-        sequence.
+    They have ended, or have slots of mailboxes that are not linked to their sequence.
     """
     return _keys(connection, queries.strays(None))
 
@@ -135,11 +126,11 @@ def _joined(one: Rows, other: Rows) -> Rows:
 
 
 def _with_contacts(connection: Connection, rows: Rows, contact_ids: list[int] | None) -> Columns:
-    """Say of enrollments what is known of their contacts."""
+    """Add time zone and suppression of their contacts to enrollments."""
     known = copy_out(connection, queries.contacts(contact_ids), queries.CONTACT_KINDS)
-    zones = connection.scalars(text(queries.ZONES)).all()
+    zones = connection.scalars(text(ZONES)).all()
     contact = pd.Index(known["id"]).get_indexer(rows["contact_id"])
-    # Where nothing is known, place -1 takes what is appended.
+    # Contacts without a row have index -1, which is the appended null.
     zone = np.append(known["contact_timezone"], np.int16(0))[contact]
     return Columns(
         rows
@@ -162,5 +153,5 @@ def _emails(rows: Rows) -> Columns:
 
 
 def _words(codes: np.ndarray, words: Sequence[str]) -> pd.Categorical:
-    """Return words by number from 1; 0 is null."""
+    """Return the words of numbers from 1; 0 is null."""
     return pd.Categorical.from_codes(codes - 1, categories=pd.Index(list(words), dtype=object))

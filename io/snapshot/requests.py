@@ -1,9 +1,8 @@
-"""Requests to plan anew: the changes that the database has noted, read together and cleared.
+"""Requests to plan anew: the queued changes, read together and cleared.
 
-Triggers write one row of ``change_requests`` for each change (migration 0002). Requests are only
-ever added, so that no two transactions wait for each other, and brought together when they are
-read. Whoever has planned from a snapshot clears the requests that the snapshot had seen, and those
-only: one with a lower id may become visible later.
+Triggers write one row of ``change_requests`` for each change (migration 0002). Rows are only added,
+so that no two transactions wait for each other, and merged when they are read. A published plan
+clears exactly the requests of its snapshot: one with a lower id may become visible later.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +15,7 @@ from sendplan.io.database.tables import RequestKind
 from sendplan.planner.schema.vocabulary import MailboxStatus
 
 CHANNEL = "sendplan_changes"
-"""Where PostgreSQL sends a notice, without a word in it, when a transaction has left requests."""
+"""Channel of an empty notice from each transaction that queues requests."""
 
 READ = """
     SELECT kind, array_agg(id ORDER BY id) AS ids,
@@ -41,14 +40,14 @@ DIRECTLY_REACHED = """
 
 @dataclass(frozen=True)
 class Requests:
-    """Requests as one: what has changed, said once.
+    """Queued requests, merged.
 
     Parameters
     ----------
     ids : tuple of int
         Rows of ``change_requests``, for `clear_requests`.
     sequence_ids, mailbox_ids : frozenset of int
-        What they name; it may not exist any more.
+        The rows that they name, which may be gone.
     kinds : mapping of RequestKind to int
         Number of requests by kind; kinds without any are left out.
     """
@@ -59,11 +58,11 @@ class Requests:
     kinds: Mapping[RequestKind, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Tell whether there are any."""
+        """Return whether there are any."""
         return bool(self.ids)
 
     def __add__(self, other: "Requests") -> "Requests":
-        """Bring two readings together; what both have seen counts once."""
+        """Merge two readings; requests of both count once."""
         known = frozenset(self.ids)
         if known.issuperset(other.ids):
             return self
@@ -79,17 +78,7 @@ class Requests:
 
 
 def read_requests(connection: Connection) -> Requests:
-    """Read all requests that the caller's transaction sees.
-
-    Parameters
-    ----------
-    connection : Connection
-        The transaction of the snapshot to plan from, so that plan and requests are of one moment.
-
-    Returns
-    -------
-    Requests
-        Brought together.
+    """Read all requests in the transaction of the snapshot, so that both are of one moment.
 
     Raises
     ------
@@ -114,7 +103,7 @@ def clear_requests(connection: Connection, ids: Iterable[int]) -> None:
     connection : Connection
         The transaction that publishes the plan.
     ids : iterable of int
-        The requests that the plan's snapshot had seen. Rows that are gone do not matter.
+        The requests of the plan's snapshot; some may be gone.
 
     Raises
     ------
@@ -128,7 +117,7 @@ def clear_requests(connection: Connection, ids: Iterable[int]) -> None:
 
 
 def pending_requests(connection: Connection) -> int:
-    """Count the requests that no plan has seen yet.
+    """Count the queued requests.
 
     Raises
     ------
@@ -140,14 +129,13 @@ def pending_requests(connection: Connection) -> int:
 
 
 def request(connection: Connection, kind: RequestKind, sequence_ids: Iterable[int]) -> None:
-    """Ask for sequences to be planned anew.
+    """Queue requests to plan sequences anew.
 
     Parameters
     ----------
     connection : Connection
-        The caller's transaction; the request and its notice come with the commit.
+        The caller's transaction, whose commit sends the notice.
     kind : RequestKind
-        Why.
     sequence_ids : iterable of int
         The sequences, one request each.
 
@@ -166,54 +154,29 @@ def request(connection: Connection, kind: RequestKind, sequence_ids: Iterable[in
         )
 
 
-def reached_sequences(connection: Connection, requests: Requests) -> frozenset[int]:
-    """Find all sequences whose plan the requested changes can touch.
-
-    Parameters
-    ----------
-    connection : Connection
-        The transaction that read the requests.
-    requests : Requests
-        The requests.
-
-    Returns
-    -------
-    frozenset of int
-        Ids of sequences that exist, see `reach_of`.
-
-    Raises
-    ------
-    DatabaseError
-        If the links cannot be read.
-    """
-    return reach_of(connection, requests.sequence_ids, requests.mailbox_ids)
-
-
 def reach_of(
     connection: Connection, sequence_ids: Iterable[int], mailbox_ids: Iterable[int] = ()
 ) -> frozenset[int]:
-    """Find what shares mailboxes with some sequences, directly or through others.
+    """Return the sequences that share mailboxes with some, directly or through others.
 
     Parameters
     ----------
     connection : Connection
-        A transaction.
     sequence_ids : iterable of int
-        The sequences.
     mailbox_ids : iterable of int
-        Mailboxes whose sequences are meant, too. A removed mailbox is shared no more.
+        Mailboxes whose sequences count, too. A removed mailbox is not shared any more.
 
     Returns
     -------
     frozenset of int
-        Ids of sequences that exist, the given ones among them.
+        Sequences that exist, the given ones included.
 
     Raises
     ------
     DatabaseError
         If the links cannot be read.
     """
-    # Here, since a dispatcher, which only asks for plans, must start without numpy and pandas.
+    # Imported here, so that `sendplan status` starts without numpy and scipy.
     import numpy as np
 
     from sendplan.planner.model.components import connected

@@ -1,9 +1,10 @@
-"""The small tables of a snapshot, which shape a plan: sequences, steps, mailboxes and links."""
+"""The small tables of a snapshot: sequences, steps, mailboxes and links."""
 
 import pandas as pd
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from sendplan.planner.schema.columns import in_frame
+from sendplan.io.database.tables import rules
+from sendplan.planner.schema.columns import Column, in_frame
 
 Settings = dict[str, list[tuple[object, ...]]]
 """Rows by table, with the columns of its frame."""
@@ -11,18 +12,24 @@ Settings = dict[str, list[tuple[object, ...]]]
 SMALL = ("sequences", "steps", "mailboxes", "sequence_mailboxes")
 
 _READ = {"time": "extract(epoch FROM {})::integer", "number": "{}::double precision"}
-"""How columns of some kinds are read; all others as they are."""
+"""Conversions of kinds of columns; all others are read as they are. Null where a rule is broken."""
 
 
 def _query(name: str) -> str:
     columns = in_frame(name)
-    read = ", ".join(_READ.get(column.kind, "{}").format(key) for key, column in columns.items())
+    read = ", ".join(_cell(key, column) for key, column in columns.items())
     keys = "id" if "id" in columns else ", ".join(columns)
     return f"SELECT {read} FROM {name} ORDER BY {keys}"
 
 
+def _cell(name: str, column: Column) -> str:
+    read = _READ.get(column.kind, "{}").format(name)
+    broken = " OR ".join(f"NOT ({condition})" for _, condition in rules(name, column))
+    return f"CASE WHEN {broken} THEN NULL ELSE {read} END" if broken else read
+
+
 def settings_frame(name: str, rows: list[tuple[object, ...]]) -> pd.DataFrame:
-    """Write the rows of a table as the frame that a problem takes."""
+    """Return the rows of a table as the frame of a problem."""
     columns = in_frame(name)
     frame = pd.DataFrame(rows, columns=list(columns), dtype=object)
     for key, column in columns.items():
@@ -32,17 +39,16 @@ def settings_frame(name: str, rows: list[tuple[object, ...]]) -> pd.DataFrame:
 
 
 def read_settings(connection: Connection, reach: frozenset[int] | None = None) -> Settings:
-    """Return the rows of the small tables that shape a plan.
+    """Read the rows of the small tables.
 
     Parameters
     ----------
     connection : Connection
-        A transaction.
     reach : frozenset of int, optional
-        Only sequences among these, their steps and links; mailboxes are all there.
+        Only these sequences, their steps and links; all mailboxes.
     """
     settings = {
-        name: [tuple(row) for row in connection.execute(text(_query(name)))] for name in SMALL
+        name: [tuple(row) for row in connection.exec_driver_sql(_query(name))] for name in SMALL
     }
     if reach is None:
         return settings
@@ -53,14 +59,14 @@ def read_settings(connection: Connection, reach: frozenset[int] | None = None) -
 
 
 def same_settings(one: Settings, other: Settings, reach: frozenset[int] | None) -> bool:
-    """Tell whether nothing that shapes the plan of the sequences within reach differs.
+    """Return whether the settings of the sequences within reach are equal.
 
     Parameters
     ----------
     one, other : dict of list
-        As read at two moments.
+        Read at two moments.
     reach : frozenset of int or None
-        As they were read.
+        Their reach when they were read.
     """
     return _concerned(one, reach) == _concerned(other, reach)
 

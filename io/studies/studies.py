@@ -78,7 +78,7 @@ def what_if(
     problem = snapshot.problem(now)
     with translated_faults():
         return compare(
-            problem, changes, workers=workers, clock=time.perf_counter, done=done, **parameters
+            problem, changes, workers=workers, clock=time.perf_counter, progress=done, **parameters
         )
 
 
@@ -119,7 +119,7 @@ def capacity(
     problem = load(engine, now).problem(now)
     if of == "capacity":
         return smallest_capacity(
-            problem, finish_by, max_late, method=method, workers=workers, told=told
+            problem, finish_by, max_late, method=method, workers=workers, progress=told
         )
     return fewest_mailboxes(
         problem,
@@ -128,7 +128,7 @@ def capacity(
         daily_capacity=daily_capacity,
         method=method,
         workers=workers,
-        told=told,
+        progress=told,
     )
 
 

@@ -1,4 +1,4 @@
-"""The outbox: instead of being sent, messages are put into a folder as .eml files."""
+"""The outbox: messages written into a folder as .eml files, instead of being sent."""
 
 import contextlib
 import os
@@ -13,15 +13,15 @@ from sendplan.io.messages.outcomes import Message, Outcome, Verdict
 from sendplan.planner.schema.errors import Fault
 
 LEFT_BEHIND = 3600.0
-"""Seconds after which an unfinished file is of a process that has died."""
+"""Age in seconds from which an unfinished file counts as left by a dead process."""
 
 
 class Outbox:
-    """A folder that takes messages like a server; all mailboxes and threads may share one.
+    """A folder that accepts messages like a server; all mailboxes and threads may share one.
 
-    A message becomes visible whole, under its token, or not at all. One whose file is there
-    already was accepted before, and is not written again. What counts as sent is on the disk, as
-    is the row that says so: a power cut takes neither.
+    A message becomes visible whole, under its token, or not at all. One whose file exists was
+    accepted before, and is not written again. What counts as sent is flushed to the disk, so that
+    it outlasts a power cut.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _write(folder: Path, data: bytes) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes have left unfinished."""
+    """Remove unfinished files of dead processes."""
     oldest = time.time() - LEFT_BEHIND
     for path in folder.glob(".*.part"):
         with contextlib.suppress(FileNotFoundError):

@@ -1,9 +1,9 @@
-"""What an SMTP server's reply says about an email, told by phase, reply code and status code.
+"""Verdicts on an email by an SMTP server's reply: by phase, reply code and enhanced status code.
 
-A reply code alone says too little: 550 is a wrong address, a quota that is used up or a policy.
-So the enhanced status code decides (RFC 3463) where there is one, and the phase where there is
-none. Where a rule may be wrong, it errs to the side that loses least: a mailbox that is paused
-without need is seen and resumed, while a contact that is suppressed without need stays lost.
+A reply code alone says too little: 550 is a wrong address, an exceeded quota or a policy. So the
+enhanced status code (RFC 3463) decides where there is one, and the phase where there is none. Where
+a rule may be wrong, it errs to the side that loses least: a mailbox paused without need is seen and
+resumed, while a contact suppressed without need stays lost.
 """
 
 import re
@@ -14,11 +14,11 @@ from enum import StrEnum
 from sendplan.io.messages.outcomes import Outcome, Verdict
 
 MAX_DETAIL = 300
-"""Characters of an outcome's detail at most."""
+"""Most characters of an outcome's detail."""
 
 
 class Phase(StrEnum):
-    """How far an attempt had come, by what was last asked."""
+    """How far an attempt had come, by the last command."""
 
     CONNECT = "connecting"
     GREETING = "greeting"
@@ -29,7 +29,7 @@ class Phase(StrEnum):
     RCPT = "RCPT TO"
     DATA = "DATA"
     BODY = "message"
-    """The message is on its way, without the dot that ends it."""
+    """The message, without the dot that ends it."""
     DOT = "end of message"
     RSET = "RSET"
     QUIT = "QUIT"
@@ -45,7 +45,7 @@ _REPEATED = re.compile(r"\n[245]\.[0-9]{1,3}\.[0-9]{1,3}(?= )")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A kind of permanent refusal; what is None matches everything.
+    """A kind of permanent refusal; None matches everything.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Rule:
     statuses : container of str, optional
         Enhanced status codes; the empty text stands for none.
     text : re.Pattern, optional
-        What the text says, where the codes leave it open.
+        A pattern of the text, where the codes are ambiguous.
     """
 
     verdict: Verdict
@@ -66,7 +66,7 @@ class Rule:
     text: re.Pattern[str] | None = None
 
     def matches(self, phase: Phase, code: int, status: str, text: str) -> bool:
-        """Tell whether a reply is of this kind."""
+        """Return whether a reply is of this kind."""
         return (
             phase in self.phases
             and (self.codes is None or code in self.codes)
@@ -77,7 +77,7 @@ class Rule:
 
 RULES = (
     # RFC 4954, section 6: the login was refused, is missing, too weak or needs encryption. A login
-    # can lapse in the midst of a session, so some servers say so later.
+    # can lapse amid a session, so some servers say so later.
     Rule(Verdict.MAILBOX, {Phase.AUTH}),
     Rule(Verdict.MAILBOX, codes={530, 534, 535, 538}),
     Rule(Verdict.MAILBOX, statuses={"5.7.8", "5.7.9"}),
@@ -95,14 +95,14 @@ RULES = (
             re.IGNORECASE,
         ),
     ),
-    # The same page: a contact who gets too much at the moment, with the code of a disabled one.
+    # The same page: a contact with too much mail at the moment, with the code of a disabled one.
     Rule(
         Verdict.TEMPORARY,
         statuses={"5.2.1"},
         text=re.compile(r"receiving e?mail (?:at a rate|too quickly)", re.IGNORECASE),
     ),
     # Microsoft 365, “Message storage and concurrent connection throttling for SMTP AUTH”: quota
-    # used up, sending as somebody else, or the sender's own mailbox is full (5.2.2).
+    # exceeded, sending as another user, or the sender's own mailbox is full (5.2.2).
     Rule(Verdict.MAILBOX, codes={554}, statuses={"5.2.0"}),
     Rule(Verdict.MAILBOX, text=re.compile(r"STOREDRV\.Submission", re.IGNORECASE)),
     # Microsoft 365, “Continuous error throttling for SMTP AUTH submissions”.
@@ -120,8 +120,8 @@ RULES = (
         },
     ),
     # Postfix “Relay access denied”, Exim “relay not permitted”, Exchange “Unable to relay”, Google
-    # “Mail relay denied”: this server sends nothing on for this mailbox, whoever it goes to. Read
-    # as a wrong address, it would cost every contact of the mailbox.
+    # “Mail relay denied”: this server relays nothing for this mailbox. Read as a wrong address, it
+    # would suppress every contact of the mailbox.
     Rule(
         Verdict.MAILBOX,
         text=re.compile(
@@ -133,7 +133,7 @@ RULES = (
     # RFC 1870, section 6.1, and RFC 3463, sections 3.3 and 3.4: the message is too big.
     Rule(Verdict.REFUSED, {Phase.MAIL}, statuses={"5.2.3", "5.3.4"}),
     Rule(Verdict.REFUSED, {Phase.MAIL}, codes={552}, statuses={""}),
-    # All else against MAIL is about who sends: it is all that the server knows by then.
+    # All else against MAIL is about the sender: the server knows nothing else by then.
     Rule(Verdict.MAILBOX, {Phase.MAIL}),
     # RFC 5321, section 4.2.1: client and server are out of step; another session may not be.
     Rule(Verdict.TEMPORARY, {Phase.RCPT, Phase.DATA}, codes={500, 502, 503}),
@@ -143,9 +143,9 @@ RULES = (
         {Phase.RCPT},
         statuses={"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.6", "5.1.10", "5.2.1"},
     ),
-    # RFC 5321, section 4.2.3, and RFC 7504: what these codes say against RCPT by themselves.
+    # RFC 5321, section 4.2.3, and RFC 7504: the meaning of these codes alone against RCPT.
     Rule(Verdict.RECIPIENT, {Phase.RCPT}, codes={550, 551, 553, 556}, statuses={""}),
-    # Later, a server speaks mostly of the message: only what names the address is taken for it.
+    # Later replies are mostly about the message: only these codes are about the address.
     Rule(
         Verdict.RECIPIENT,
         {Phase.DATA, Phase.DOT},
@@ -153,28 +153,27 @@ RULES = (
     ),
     Rule(Verdict.REFUSED),
 )
-"""Permanent refusals, the first match counts; the last one matches whatever is left."""
+"""Permanent refusals. The first match counts; the last one matches all."""
 
 
 def verdict(phase: Phase, code: int | None, text: str = "") -> Verdict:
-    """Tell what a reply, or the lack of one, says about an email.
+    """Return the verdict of a reply, or of the lack of one.
 
     Parameters
     ----------
     phase : Phase
         What it answers, or should have answered.
     code : int, optional
-        The reply code; None for no reply at all: a time-out, a dropped line, something that is no
-        reply. That is no acceptance before the final dot, since a server that has not seen it
-        must not deliver (RFC 5321, section 4.1.1.4); after the dot it may be one.
+        The reply code; None for no reply: a timeout, a dropped connection, garbage. That is no
+        acceptance before the final dot, since a server that has not seen it must not deliver
+        (RFC 5321, section 4.1.1.4); after the dot it may be one.
     text : str
         What follows the code.
 
     Notes
     -----
-    Only a completed reply to the dot is `Verdict.SENT`. One of another phase that is not what was
-    hoped for, such as 250 instead of 354, shows that both sides are out of step, and counts as no
-    reply.
+    Only a completed reply to the dot is `Verdict.SENT`. An unexpected code in another phase, such
+    as 250 instead of 354, shows that both sides are out of step, and counts as no reply.
     """
     kind = 0 if code is None else code // 100
     if phase in _SESSION:
@@ -192,9 +191,9 @@ def verdict(phase: Phase, code: int | None, text: str = "") -> Verdict:
 
 
 def enhanced(code: int, text: str) -> str:
-    """Return the enhanced status code that a text begins with, or an empty text.
+    """Return the enhanced status code at the beginning of a text, or an empty text.
 
-    One of another class than the reply code is none (RFC 2034, section 4).
+    One of another class than the reply code does not count (RFC 2034, section 4).
     """
     found = _ENHANCED.match(text.lstrip())
     if found is None or int(found[1]) != code // 100:
@@ -204,7 +203,7 @@ def enhanced(code: int, text: str) -> str:
 
 
 def outcome(phase: Phase, code: int | None, text: str) -> Outcome:
-    """Return what a reply comes to, with a line for people to read.
+    """Return the outcome of a reply, with a readable line.
 
     Parameters
     ----------
@@ -212,9 +211,9 @@ def outcome(phase: Phase, code: int | None, text: str) -> Outcome:
     code : int, optional
         As for `verdict`.
     text : str
-        What follows the code, without any secret, or what happened instead of a reply.
+        What follows the code, without any secret, or the event instead of a reply.
     """
-    # Each line of a reply begins with the status code anew.
+    # Each line of a reply repeats the status code.
     says = text if code is None else f"{code} {_REPEATED.sub(' ', text)}"
     return Outcome(verdict(phase, code, text), line(f"{phase}: {says}"))
 

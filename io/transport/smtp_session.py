@@ -1,11 +1,10 @@
-"""One SMTP session: what is said and heard on one connection, every answer bounded.
+"""One SMTP session on one connection, with bounds on the time and length of every reply.
 
-The standard library's smtplib is not used. It waits for each line anew and so for an endless
-answer for ever, takes ``+25`` for a reply code, and reports an answer that is too long as code
-500, which after the final dot would look like a refusal of what was accepted.
+The standard library's smtplib is not used. Its timeout starts anew with each line, so that an
+endless reply never ends; it takes ``+25`` for a reply code, and reports a reply that is too long as
+code 500, which after the final dot would look like a refusal of an accepted message.
 """
 
-import base64
 import re
 import socket
 import ssl
@@ -17,12 +16,13 @@ from typing import NamedTuple
 
 from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError
+from sendplan.io.transport.smtp_auth import MECHANISMS, mechanism_among
 from sendplan.io.transport.smtp_replies import Phase
 from sendplan.io.transport.transport_urls import Server, StartTls
 from sendplan.planner.schema.errors import Fault
 
 MAX_REPLY = 64 * 1024
-"""Bytes of one reply at most; RFC 5321, section 4.5.3.1.5, has lines of 512."""
+"""Most bytes of one reply; lines have 512 at most (RFC 5321, section 4.5.3.1.5)."""
 
 _REPLY_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _LINE_END = re.compile(rb"\r?\n|\r")
@@ -43,16 +43,15 @@ class Reply(NamedTuple):
 
 
 class Failure(Exception):
-    """The session did not go on as hoped.
+    """A command without the expected reply.
 
     Parameters
     ----------
     phase : Phase
-        What was asked.
     code : int, optional
         The code of the reply; None if there was none.
     text : str
-        Its text, or what happened instead.
+        Its text, or the event instead of a reply.
     """
 
     def __init__(self, phase: Phase, code: int | None, text: str) -> None:
@@ -64,9 +63,9 @@ class Failure(Exception):
 
 @lru_cache(maxsize=64)
 def trust(ca: Path | None) -> ssl.SSLContext:
-    """Return what decides whom to trust: the system's certificates, or those of a file.
+    """Return the TLS context with the system's certificates, or those of a file.
 
-    It is kept, since reading the system's certificates takes long.
+    Cached, since reading the system's certificates takes long.
 
     Raises
     ------
@@ -84,15 +83,15 @@ def trust(ca: Path | None) -> ssl.SSLContext:
 class Session:
     """A session with a server, from connecting to QUIT.
 
-    Every method that talks raises `Failure`, and nothing else, for whatever server and network do.
+    Every method that talks to the server raises `Failure` for all errors of server and network.
 
     Parameters
     ----------
     server : Server
     hostname : str
-        What to call this machine in EHLO.
+        This machine's name in EHLO.
     context : SSLContext, optional
-        Whom to trust; None where nothing is ever encrypted.
+        The certificates to trust; None where nothing is ever encrypted.
     """
 
     def __init__(self, server: Server, hostname: str, context: ssl.SSLContext | None) -> None:
@@ -105,7 +104,7 @@ class Session:
         self.extensions: dict[str, str] = {}
 
     def allow(self, seconds: float) -> None:
-        """Set how long all that follows may take together."""
+        """Set the seconds that all that follows may take together."""
         self._until = time.monotonic() + seconds
 
     def open(self) -> None:
@@ -122,7 +121,7 @@ class Session:
             self._login()
 
     def command(self, phase: Phase, line: str, hoped: int = 2) -> Reply:
-        """Say a line and return the reply to it.
+        """Send a line and return the reply to it.
 
         Parameters
         ----------
@@ -130,7 +129,7 @@ class Session:
         line : str
             Plain ASCII.
         hoped : int
-            The first digit of the reply code without which the session does not go on.
+            The expected first digit of the reply code.
         """
         if not line.isascii() or "\r" in line or "\n" in line:
             raise ValueError("a command that is no line of ASCII")
@@ -138,9 +137,9 @@ class Session:
         return self.expect(phase, hoped)
 
     def send(self, phase: Phase, data: bytes) -> None:
-        """Send bytes; whoever returns has handed over all of them."""
+        """Send bytes, all of them."""
         if self._heard:
-            raise Failure(phase, None, "the server speaks without having been asked")
+            raise Failure(phase, None, "the server sent a reply to no command")
         rest = memoryview(data)
         try:
             while rest:
@@ -160,9 +159,9 @@ class Session:
         return reply
 
     def is_quiet(self) -> bool:
-        """Tell whether the line is open and nothing has come over it that nobody asked for.
+        """Return whether the connection is open and nothing has come over it unasked.
 
-        A server that tires of waiting says 421, hangs up, or both.
+        A server that ends an idle session says 421, hangs up, or both.
         """
         if self._heard or self._socket is None:
             return False
@@ -176,16 +175,16 @@ class Session:
         return False
 
     def quit(self) -> None:
-        """Take leave as far as the other side lets us."""
-        # Everything is settled by now, whatever the answer is.
+        """End the session with QUIT, and close the connection."""
+        # All emails have their outcome by now, whatever the reply is.
         with suppress(Failure):
             self.command(Phase.QUIT, "QUIT")
         self.drop()
 
     def drop(self) -> None:
-        """Hang up without a word."""
+        """Close the connection without QUIT."""
         if self._socket is not None:
-            # The descriptor is gone even if that fails.
+            # Closed even if that fails.
             with suppress(OSError):
                 self._socket.close()
             self._socket = None
@@ -197,7 +196,7 @@ class Session:
         return left
 
     def _limited(self) -> socket.socket:
-        """Return the socket, set to give up in time."""
+        """Return the socket, with the seconds left as its timeout."""
         if self._socket is None:
             raise ConnectionError
         self._socket.settimeout(self._left())
@@ -208,7 +207,7 @@ class Session:
         try:
             places = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
             for number, (*_, place) in enumerate(places):
-                # One address that swallows everything must not use up the time of the others.
+                # An address that does not answer must not use up the time of the others.
                 share = self._left() / (len(places) - number)
                 try:
                     self._socket = socket.create_connection((str(place[0]), server.port), share)
@@ -216,7 +215,7 @@ class Session:
                 except OSError:
                     if number == len(places) - 1:
                         raise
-            # Without it the dot would wait until the message before it has been acknowledged.
+            # Otherwise the dot waits until the message before it is acknowledged.
             self._limited().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, ValueError) as error:
             raise Failure(Phase.CONNECT, None, _reason(error)) from None
@@ -239,31 +238,24 @@ class Session:
         if "STARTTLS" in self.extensions:
             self.command(Phase.STARTTLS, "STARTTLS")
             if self._heard:
-                # Whatever came in the clear after the reply could be anybody's (CVE-2011-0411).
-                raise Failure(Phase.STARTTLS, None, "something in the clear after the reply")
+                # Cleartext after the reply may be injected (CVE-2011-0411).
+                raise Failure(Phase.STARTTLS, None, "cleartext after the reply")
             self._encrypt(Phase.STARTTLS)
             self._greet()
         elif self._server.starttls is StartTls.REQUIRED:
             raise Failure(Phase.STARTTLS, None, "the server does not offer it")
 
     def _login(self) -> None:
-        offered = self.extensions.get("AUTH", "").split()
-        username, password = self._server.username, self._server.password
-        # One of them only: where both are refused, two failures bring a lock-out nearer.
-        if "PLAIN" in offered:
-            login = _encoded("\0".join(("", username, password)))
-            self.command(Phase.AUTH, f"AUTH PLAIN {login}")
-        elif "LOGIN" in offered:
-            self.command(Phase.AUTH, "AUTH LOGIN", hoped=3)
-            self.command(Phase.AUTH, _encoded(username), hoped=3)
-            self.command(Phase.AUTH, _encoded(password))
-        else:
+        mechanism = mechanism_among(self.extensions.get("AUTH", "").split())
+        if mechanism is None:
             encrypted = isinstance(self._socket, ssl.SSLSocket)
             hint = "" if encrypted else "; it may after STARTTLS: add starttls=required to the URL"
-            raise Failure(Phase.AUTH, None, f"the server offers neither PLAIN nor LOGIN{hint}")
+            known = " nor ".join(each.name for each in MECHANISMS)
+            raise Failure(Phase.AUTH, None, f"the server offers neither {known}{hint}")
+        mechanism.log_in(self._server, self.command)
 
     def _read(self) -> Reply:
-        """Read a reply; ValueError for what is none."""
+        """Read a reply; ValueError if it is malformed."""
         lines: list[str] = []
         code, size = b"", 0
         while True:
@@ -271,7 +263,7 @@ class Session:
             size += len(line)
             found = _REPLY_LINE.fullmatch(line.rstrip(b"\r\n"))
             if found is None or (code and found[1] != code):
-                raise ValueError(f"no reply of SMTP: {shown(line.decode('latin-1'), 80)}")
+                raise ValueError(f"no SMTP reply: {shown(line.decode('latin-1'), 80)}")
             code = found[1]
             lines.append((found[3] or b"").decode("utf-8", "replace"))
             if found[2] != b"-":
@@ -280,13 +272,13 @@ class Session:
     def _read_line(self, limit: int) -> bytes:
         while (end := self._heard.find(b"\n")) < 0:
             if len(self._heard) > limit:
-                raise ValueError("an answer without end")
+                raise ValueError("an endless reply")
             chunk = self._limited().recv(4096)
             if not chunk:
-                raise ConnectionError("the line was dropped")
+                raise ConnectionError
             self._heard += chunk
         if end >= limit:
-            raise ValueError("an answer without end")
+            raise ValueError("an endless reply")
         line, self._heard = self._heard[: end + 1], self._heard[end + 1 :]
         return line
 
@@ -298,7 +290,7 @@ def wire_form(data: bytes) -> bytes:
     not for others (“SMTP smuggling”); dots that begin a line are doubled (RFC 5321, section 4.5.2).
     """
     ends = data.count(b"\r\n")
-    # Nearly all messages are as they should be, and replacing takes longer than sending.
+    # Nearly all messages have CRLF already, and replacing takes longer than sending.
     whole = ends == data.count(b"\n") == data.count(b"\r")
     lines = data if whole else _LINE_END.sub(b"\r\n", data)
     if not lines.endswith(b"\r\n"):
@@ -306,12 +298,8 @@ def wire_form(data: bytes) -> bytes:
     return (b"." if lines.startswith(b".") else b"") + lines.replace(b"\r\n.", b"\r\n..")
 
 
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode("utf-8")).decode("ascii")
-
-
 def _reason(error: Exception) -> str:
-    """Say what went wrong; what the server sent is no part of it."""
+    """Return what went wrong, without anything that the server sent."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -319,7 +307,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or 'no reason given'}"
     if isinstance(error, ConnectionError) and error.strerror is None:
-        return "the line was dropped"
+        return "the connection was dropped"
     if isinstance(error, OSError):
         return (error.strerror or type(error).__name__).lower()
     return str(error) or type(error).__name__

@@ -1,11 +1,10 @@
-"""The way out over SMTP: one mailbox, one session that is kept open, one email at a time."""
+"""Sending over SMTP: one mailbox, one session that is kept open, one email at a time."""
 
-import base64
-import re
 import time
 from collections.abc import Callable
 
 from sendplan.io.messages.outcomes import Message, Outcome, Verdict
+from sendplan.io.transport.smtp_auth import secrets_of
 from sendplan.io.transport.smtp_replies import Phase, outcome
 from sendplan.io.transport.smtp_session import Failure, Session, trust, wire_form
 from sendplan.io.transport.transport_urls import Server, StartTls
@@ -15,29 +14,29 @@ ANSWER_TIMEOUT = 60.0
 KEPT = 90.0
 
 CHECKED_AFTER = 5.0
-"""Seconds of silence after which a session is asked whether it still lives."""
+"""Seconds without an email after which RSET checks that a session is alive."""
 
 FAREWELL = 2.0
-"""Seconds that taking leave may take."""
+"""Seconds that QUIT may take."""
 
 
 class SmtpTransport:
     """Hands the emails of one mailbox to its server.
 
-    The session is opened with the first email and kept for the next one. One email takes at most
-    `longest` seconds, the look-up of the server's name aside, whatever the server does.
+    The session is opened with the first email and kept for the next. One email takes at most
+    `longest` seconds, apart from the look-up of the server's name.
 
     Parameters
     ----------
     server : Server
     hostname : str
-        What to call this machine in EHLO; looking it up may take long, so that is the caller's.
+        This machine's name in EHLO; looked up by the caller, as that may take long.
     timeout : float
-        Seconds for all until the recipient is accepted, the opening of a session included, and
-        once more for handing over the message. The server's own, if it has one, is used instead.
+        Seconds until the recipient is accepted, the opening of a session included, and once more
+        for handing over the message. The server's own timeout takes precedence.
     answer_timeout : float
-        Seconds to wait for the answer to the message, or the server's own time if that is longer:
-        whoever gives up too early does not know what became of it.
+        Seconds to wait for the reply to the message, or the server's own timeout if that is longer:
+        without a reply the outcome is uncertain.
     kept : float
         Seconds without an email after which `rest` ends the session.
     clock : callable
@@ -67,7 +66,7 @@ class SmtpTransport:
         self._answer_timeout = max(answer_timeout, server.timeout or 0.0)
         self._kept = kept
         self._clock = clock
-        self._secrets = _secrets(server)
+        self._secrets = secrets_of(server)
         self._session: Session | None = None
         self._used = 0.0
         self._unfinished = False
@@ -83,7 +82,7 @@ class SmtpTransport:
         try:
             session = self._introduced(message, until)
             session.command(Phase.RCPT, f"RCPT TO:<{message.recipient}>")
-            # Before the moment from which on a crash would leave the outcome open.
+            # Before `begin`, after which a crash leaves the outcome open.
             data = wire_form(message.data)
             if not begin():
                 self._unfinished = True
@@ -92,13 +91,13 @@ class SmtpTransport:
             session.command(Phase.DATA, "DATA", hoped=3)
             session.send(Phase.BODY, data)
             session.allow(self._answer_timeout)
-            # Apart from the message, so that what fails before it certainly was not accepted.
+            # Apart from the message, so that a failure before it is no acceptance.
             session.send(Phase.DOT, b".\r\n")
             reply = session.expect(Phase.DOT, 2)
         except Failure as failure:
             return self._failed(failure)
         except BaseException:
-            # What `begin` raises is the caller's; the transaction is not to be taken up again.
+            # `begin` may raise; the transaction must not go on.
             self._drop()
             raise
         self._unfinished = False
@@ -106,7 +105,7 @@ class SmtpTransport:
         return self._outcome(Phase.DOT, reply.code, reply.text)
 
     def rest(self) -> None:
-        """End a session that has not been used for long."""
+        """End the session after `kept` seconds without an email."""
         if self._session is not None and self._clock() - self._used >= self._kept:
             self.close()
 
@@ -119,7 +118,7 @@ class SmtpTransport:
 
     def _introduced(self, message: Message, until: float) -> Session:
         """Return a session that has accepted the sender, a new one if need be."""
-        session = self._taken_up(message, until)
+        session = self._kept_session(message, until)
         if session is None:
             self._drop()
             session = self._session = Session(self._server, self._hostname, self._context)
@@ -128,22 +127,22 @@ class SmtpTransport:
             session.command(Phase.MAIL, _mail(message))
         return session
 
-    def _taken_up(self, message: Message, until: float) -> Session | None:
+    def _kept_session(self, message: Message, until: float) -> Session | None:
         """Return the session that was kept, with the sender accepted; None if it has died."""
         session = self._session
         if session is None or not session.is_quiet():
             return None
-        # One that died unnoticed must leave time for another one.
+        # A dead one must leave time for a new one.
         session.allow((until - time.monotonic()) / 3)
         try:
             if self._unfinished or self._clock() - self._used >= CHECKED_AFTER:
-                # A sign of life like NOOP, which also clears what the last email may have left.
+                # Like NOOP, and clears what the last email may have left.
                 session.command(Phase.RSET, "RSET")
                 self._unfinished = False
             session.command(Phase.MAIL, _mail(message))
         except Failure as failure:
             if failure.phase is Phase.RSET or failure.code in (None, 421):
-                # The server was tired of the session, which says nothing of the email.
+                # The server has ended the session, which says nothing of the email.
                 return None
             raise
         session.allow(until - time.monotonic())
@@ -159,7 +158,7 @@ class SmtpTransport:
         return self._outcome(failure.phase, failure.code, failure.text)
 
     def _outcome(self, phase: Phase, code: int | None, text: str) -> Outcome:
-        # Some servers repeat a command that they did not like, the one with the password too.
+        # Some servers repeat a command that they refuse, the one with the password too.
         return outcome(phase, code, self._secrets.sub("…", text) if self._secrets else text)
 
     def _drop(self) -> None:
@@ -171,11 +170,3 @@ class SmtpTransport:
 
 def _mail(message: Message) -> str:
     return f"MAIL FROM:<{message.sender}>"
-
-
-def _secrets(server: Server) -> re.Pattern[str] | None:
-    if not server.password:
-        return None
-    login = "\0".join(("", server.username, server.password))
-    encoded = [base64.b64encode(text.encode()).decode() for text in (login, server.password)]
-    return re.compile("|".join(map(re.escape, (*encoded, server.password))), re.IGNORECASE)

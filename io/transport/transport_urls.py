@@ -1,7 +1,7 @@
-"""Where a mailbox's server is and how to log in: a reference, and the URL that it stands for.
+"""The server of a mailbox and its login: a reference, and the URL that it stands for.
 
-The database holds references only. A URL holds a password, so no message repeats any part of it
-but the names of schemes and options.
+The database holds references only. A URL holds a password, so messages repeat nothing of it but the
+names of schemes and options.
 """
 
 import ipaddress
@@ -21,17 +21,17 @@ from sendplan.io.errors import DataError
 from sendplan.planner.schema.errors import Fault
 
 MAX_FILE = 4096
-"""Bytes of a file that holds a URL at most."""
+"""Most bytes of a file with a URL."""
 
 LONGEST_TIMEOUT = 120.0
-"""Seconds that a URL may ask for at most: an email in hand is not to be held for ever."""
+"""Most seconds that a URL may ask for, since a claim ends with its lease."""
 
 _OPTIONS = ("ca", "starttls", "timeout")
 _PORTS = {"smtp": 587, "smtps": 465}
 _FORM = "smtp://USER:PASSWORD@HOST:587 or smtps://USER:PASSWORD@HOST:465"
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_ENCODE = "percent-encode what is no letter or digit in user and password, @ as %40 for one"
+_ENCODE = "percent-encode all but letters and digits in user and password, such as @ as %40"
 
 logger = logging.getLogger(__name__)
 _warned: set[Path] = set()
@@ -41,7 +41,7 @@ class StartTls(StrEnum):
     """When a session that begins in the clear goes on encrypted."""
 
     REQUIRED = "required"
-    """Always; a server that does not offer it is not talked to."""
+    """Always; a session without it ends."""
 
     OFFERED = "offered"
     """Where the server offers it."""
@@ -52,7 +52,7 @@ class StartTls(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server to hand emails to.
+    """The SMTP server of a mailbox.
 
     Parameters
     ----------
@@ -103,9 +103,9 @@ def read_reference(reference: str, environ: Mapping[str, str]) -> str:
     """
     kind, separator, name = reference.partition(":")
     if not separator or not name or kind not in ("env", "file"):
-        # Not repeated: somebody may have put the URL itself there.
-        what = "the transport is no reference"
-        raise _error("", what, "set it to env:NAME or file:PATH, which holds the server's URL")
+        # Not repeated: it may be the URL itself.
+        remedy = "set it to env:NAME or file:PATH, which holds the server's URL"
+        raise _error("", "the transport is no reference", remedy)
     remedy = f"put the server's URL there, {_FORM}"
     if kind == "env":
         place = f"the environment variable {shown(name)}"
@@ -133,11 +133,11 @@ def _file(path: Path, place: str) -> str:
         raise _error(place, f"more than {MAX_FILE:,} bytes", "let it hold the URL and nothing else")
     if mode & stat.S_IROTH and path not in _warned:
         _warned.add(path)
-        logger.warning("Everybody on this machine can read %s: chmod 600 it", place)
+        logger.warning("All users of this machine can read %s: chmod 600 it", place)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        # Without its cause, which quotes what it could not decode.
+        # Without its cause, which quotes the bytes.
         raise _error(place, "not UTF-8", "let it hold the URL and nothing else") from None
 
 
@@ -149,14 +149,14 @@ def parse_url(url: str) -> Server:
     url : str
         ``smtp://`` for a connection that STARTTLS encrypts, ``smtps://`` for one that is encrypted
         from the start; with user and password, percent-encoded where need be, host and port.
-        Options: ``ca=PATH``, ``starttls=required|offered|never`` and ``timeout=SECONDS``. Without
-        the second, a password is only sent encrypted, and what carries none is encrypted where
-        the server offers it; towards this very machine nothing is.
+        Options: ``ca=PATH``, ``starttls=required|offered|never`` and ``timeout=SECONDS``. By
+        default STARTTLS is required with a password, ``offered`` without, and ``never`` for the
+        loopback interface.
 
     Raises
     ------
     DataError
-        If it is no such URL; no part of it that may be secret is repeated.
+        If it is no such URL; the message repeats no part that may be secret.
     """
     if CONTROL.search(url) or " " in url or "\t" in url:
         raise _url_error("white space or a control character in it", "percent-encode it")
@@ -168,7 +168,7 @@ def parse_url(url: str) -> Server:
     parts = None
     with suppress(ValueError):
         parts = urlsplit(url)
-    # Raised out here, since that error quotes the URL and would hang on to this one.
+    # Outside of the except, since that error quotes the URL and would become the context.
     if parts is None:
         raise _url_error("it cannot be taken apart", _ENCODE)
     if parts.path not in ("", "/") or parts.fragment:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from sendplan.planner.changes.rows import row_of, with_values
 from sendplan.planner.problem.problem import Frames, Problem
+from sendplan.planner.schema.columns import COLUMNS
 from sendplan.planner.schema.contracts import CONTRACTS, read_values
 from sendplan.planner.schema.errors import Fault, ProblemError
 
@@ -43,17 +44,11 @@ class Change:
     WHERE : str
         What is changed, as messages name it, with fields in braces.
     TABLE : str
-        The frame whose contract the fields keep that are columns of it.
-    TEXTS : tuple of str
-        The fields that only the tables have, and that hold text.
-    NULLABLE : tuple of str
-        Those of them that may hold none.
+        The table whose declarations the fields keep that are columns of it.
     """
 
     WHERE: ClassVar[str]
     TABLE: ClassVar[str] = ""
-    TEXTS: ClassVar[tuple[str, ...]] = ()
-    NULLABLE: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that nothing could take on.
@@ -69,8 +64,10 @@ class Change:
                 self._put(name, read_key(name, value))
             elif name.endswith("_ids") and value is not None:
                 self._put(name, _keys(name, value))
-            elif name in self.TEXTS and not self._holds_text(name, value, field.default):
-                raise self.refused("must hold text", "correct it", name, value)
+            elif name in self.texts and not (value is field.default or isinstance(value, str)):
+                setting = COLUMNS[self.TABLE][name].setting
+                if value is not None or setting is None or not setting.none:
+                    raise self.refused("must hold text", "correct it", name, value)
         # Equal changes are equal values, and may be keys.
         for name, value in self.columns.items():
             if CONTRACTS[self.TABLE][name].kind in ("weekdays", "text"):
@@ -96,6 +93,13 @@ class Change:
         """The fields that are columns of the table and no ids."""
         names = (field.name for field in fields(self) if field.name not in _KEYS)
         return [name for name in names if name in CONTRACTS.get(self.TABLE, ())]
+
+    @property
+    def texts(self) -> list[str]:
+        """The fields that are columns of text in the table only, and not in the frame."""
+        columns = COLUMNS.get(self.TABLE, {})
+        texts = {name for name in columns if columns[name].kind == "text"}
+        return [field.name for field in fields(self) if field.name in texts - {*self.values}]
 
     @cached_property
     def columns(self) -> dict[str, Any]:
@@ -127,11 +131,6 @@ class Change:
         where = f"{self.where}, {name}" if name else self.where
         return ProblemError([Fault(where, rule, remedy, [repr(value) for value in values])])
 
-    def _holds_text(self, name: str, value: Any, default: Any) -> bool:
-        return (
-            value is default or isinstance(value, str) or (value is None and name in self.NULLABLE)
-        )
-
     def _refuse(self) -> None:
         """Raise what is wrong between the values."""
 
@@ -156,7 +155,7 @@ class Setting(Change):
         return {self.TABLE: with_values(frame, row, self.columns)} if self.columns else {}
 
     def _refuse(self) -> None:
-        columns = (*self.values, *self.TEXTS)
+        columns = (*self.values, *self.texts)
         if all(getattr(self, name) is UNCHANGED for name in columns):
             raise self.refused("nothing is given", f"give any of {', '.join(columns)}")
 

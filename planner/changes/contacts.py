@@ -15,7 +15,7 @@ from sendplan.planner.schema.vocabulary import SUPPRESSING, EnrollmentStatus, St
 
 @dataclass(frozen=True, repr=False)
 class SuppressContact(Change):
-    """A contact to whom nothing is sent any more, in any sequence.
+    """A contact that is sent nothing any more, in any sequence.
 
     Parameters
     ----------
@@ -26,10 +26,13 @@ class SuppressContact(Change):
     """
 
     WHERE = "contact {contact_id}"
-    TEXTS = ("reason",)
 
     contact_id: int
     reason: str | None = None
+
+    def _refuse(self) -> None:
+        if not isinstance(self.reason, str | None):
+            raise self.refused("must hold text", "correct it", "reason", self.reason)
 
     def revise(self, problem: Problem) -> Frames:
         """Suppress the contact in all of its enrollments."""
@@ -41,7 +44,7 @@ class SuppressContact(Change):
 class StopContacts(Change):
     """Contacts who replied, bounced or unsubscribed: their active enrollments are stopped.
 
-    Whoever bounced or unsubscribed is suppressed as well, and gets nothing of any sequence.
+    Those who bounced or unsubscribed are suppressed as well, and get nothing of any sequence.
 
     Parameters
     ----------
@@ -71,7 +74,7 @@ class StopContacts(Change):
             raise self.refused("is unknown", remedy, "reason", self.reason)
         self._put("reason", str(self.reason))
         if self.suppresses and self.sequence_ids is not None:
-            rule = f"whoever {self.reason} is stopped in every sequence"
+            rule = f"{self.reason} contacts are stopped in every sequence"
             raise self.refused(rule, "leave sequence_ids out", "sequence_ids")
 
     def revise(self, problem: Problem) -> Frames:

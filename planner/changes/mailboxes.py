@@ -34,7 +34,6 @@ class AddMailbox(Change):
 
     WHERE = "new mailbox"
     TABLE = "mailboxes"
-    TEXTS = ("transport",)
 
     daily_capacity: int
     sequence_ids: Iterable[int] = ()
@@ -123,7 +122,6 @@ class SetMailbox(Setting):
 
     WHERE = "mailbox {mailbox_id}"
     TABLE, NOUN = "mailboxes", "mailbox"
-    TEXTS = ("transport",)
 
     mailbox_id: int
     daily_capacity: int | Unchanged = UNCHANGED

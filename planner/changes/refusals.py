@@ -1,15 +1,12 @@
-"""Rules that several changes share, told alike whether a change meets frames or tables."""
+"""Rules that several changes share, worded alike for frames and tables."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sendplan.planner.schema.errors import Fault, ProblemError
+from sendplan.planner.schema.errors import SHOWN, Fault, ProblemError
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import MailboxStatus
-
-SHOWN = 5
-"""How many of the ids that exist a message names."""
 
 
 def unknown(noun: str, key: int, known: Iterable[int]) -> ProblemError:

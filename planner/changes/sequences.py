@@ -37,8 +37,6 @@ class SetSequence(Setting):
 
     WHERE = "sequence {sequence_id}"
     TABLE, NOUN = "sequences", "sequence"
-    TEXTS = ("unsubscribe_url",)
-    NULLABLE = TEXTS
 
     sequence_id: int
     start_time: Any = UNCHANGED

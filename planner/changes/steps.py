@@ -36,7 +36,6 @@ class AddStep(Change):
 
     WHERE = "new step of sequence {sequence_id}"
     TABLE = "steps"
-    TEXTS = ("subject", "content")
 
     sequence_id: int
     wait_days: int
@@ -70,7 +69,7 @@ class AddStep(Change):
         return {key: at + 1 for key, at in positions.items() if at >= position}, position
 
     def revise(self, problem: Problem) -> Frames:
-        """Append the step, move those behind it, and reopen enrollments if that is wanted."""
+        """Append the step, move those behind it, and reopen enrollments if asked to."""
         row_of(problem.sequences, "sequence", self.sequence_id)
         moved, position = self.place(_positions(problem.steps, self.sequence_id))
         step = {
@@ -92,7 +91,7 @@ class AddStep(Change):
 
 @dataclass(frozen=True, repr=False)
 class RemoveStep(Change):
-    """A step that is sent to nobody any more; those behind it move up."""
+    """A step that is no longer sent; those behind it move up."""
 
     WHERE = "step {step_id}"
 
@@ -167,7 +166,6 @@ class SetStep(Setting):
 
     WHERE = "step {step_id}"
     TABLE, NOUN = "steps", "step"
-    TEXTS = ("subject", "content")
 
     step_id: int
     wait_days: int | Unchanged = UNCHANGED

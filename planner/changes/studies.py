@@ -1,7 +1,7 @@
 """Changes that only studies make.
 
-They answer "what would happen if", and have no counterpart in the tables: nobody stores ten
-mailboxes without addresses, or people who have not enrolled yet.
+They answer "what would happen if", and have no counterpart in the tables: ten mailboxes without
+addresses, or contacts who have not enrolled yet.
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ from sendplan.planner.schema import dates
 from sendplan.planner.schema.vocabulary import EnrollmentStatus, MailboxStatus
 
 MOST = 1_000_000
-"""Mailboxes, or people a day, that a study may add; more is a slip of the pen."""
+"""Mailboxes, or contacts a day, that a study may add; more is a slip of the pen."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,7 +180,7 @@ class DaysOff(Change):
 
 @dataclass(frozen=True, repr=False)
 class Arrivals(Change):
-    """People who enrol day after day, before the window opens; for studies only.
+    """Contacts who enrol day after day, before the window opens; for studies only.
 
     Each is a contact of its own, in the sequence's time zone. Those of a day on which the sequence
     does not send are ready on the next on which it does.

@@ -1,8 +1,8 @@
-"""Alternatives: what a thread could do instead, all others staying or one of them yielding.
+"""Alternatives: other slots of one thread, with all other threads fixed or one of them yielding.
 
 Emails of the thread that leave earlier keep their slots; the email itself goes to another day, and
-those behind it take their cheapest path from there through the room that is left. So the cost of an
-alternative is what the plan would cost more, to the day; it rests on nothing but the objective.
+those behind it take their cheapest path from there through the residual capacity. So the cost of an
+alternative is exactly what the plan would cost more.
 """
 
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ import numpy as np
 from sendplan.planner.explain.context import ExplanationContext
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.grouping import numbered
+from sendplan.planner.model.objective import NEVER
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.send_times import timetable
-from sendplan.planner.replanning.chain_insertion import NEVER
 
 
 @dataclass(frozen=True)
 class SlotOption:
-    """Days that some emails would have instead.
+    """Other slots of some emails.
 
     Parameters
     ----------
     cost : float
         What the plan would cost more.
     email, mailbox, day : ndarray of int, shape (emails,)
-        The emails whose day or mailbox would differ, and what they would be.
+        The emails with another day or mailbox, and those.
     """
 
     cost: float
@@ -38,14 +38,14 @@ class SlotOption:
 
 
 class Alternatives:
-    """What the thread of one email with a slot could do instead.
+    """Other slots of the thread of one email.
 
     Parameters
     ----------
     context : ExplanationContext
         The plan.
     email : int
-        The email.
+        The email, which has a slot.
     """
 
     def __init__(self, context: ExplanationContext, email: int) -> None:
@@ -56,22 +56,19 @@ class Alternatives:
         bound = context.instance.chains.mailbox[self.chain] != NONE
         free = self.order == 0 and not bound
         own = np.array([context.mailbox[self.chain]])
-        self.boxes = self.insertion.pool(self.chain) if free else own
+        self.mailboxes = self.insertion.pool(self.chain) if free else own
 
     @cached_property
     def costs(self) -> np.ndarray:
-        """What the plan would cost more, by mailbox and day; infinite where there is no room.
+        """Added cost of the plan, by mailbox and day; infinite without capacity.
 
-        Of shape (boxes, days). All emails of others stay where they are.
+        Of shape (mailboxes, days), with all other threads fixed.
         """
-        with self._lifted(self.chain) as stand:
-            return stand.costs(self.order, self.boxes)
-
-    def _lifted(self, chain: int) -> "_Lifted":
-        return _Lifted(self.context, chain)
+        with _RemovedChain(self.context, self.chain) as removed:
+            return removed.costs(self.order, self.mailboxes)
 
     def on(self, day: int) -> SlotOption | None:
-        """Return the cheapest path with the email on a day, nobody yielding; None if there is none.
+        """Return the cheapest option with the email on a day and all other threads fixed, or None.
 
         Parameters
         ----------
@@ -83,13 +80,13 @@ class Alternatives:
         row = int(self.costs[:, day].argmin())
         if not np.isfinite(self.costs[row, day]):
             return None
-        with self._lifted(self.chain) as stand:
-            days = stand.days(self.order, int(self.boxes[row]), day)
-            path = stand.slots(self.order, int(self.boxes[row]), days)
+        with _RemovedChain(self.context, self.chain) as removed:
+            days = removed.days(self.order, int(self.mailboxes[row]), day)
+            path = removed.slots(self.order, int(self.mailboxes[row]), days)
         return path if self._fits([path]) else None
 
     def in_exchange(self, day: int) -> tuple[SlotOption, int, int] | None:
-        """Return the cheapest path with the email on a full day for which one other email yields.
+        """Return the cheapest option with the email on a full day that one other email leaves.
 
         Parameters
         ----------
@@ -98,9 +95,9 @@ class Alternatives:
 
         Returns
         -------
-        tuple of Slots, int, int, or None
-            What both threads would do instead, the email that yields, and how many others leave
-            there that might; None if none of them can.
+        tuple of SlotOption, int, int, or None
+            The slots of both threads, the email that yields, and the number of emails that might;
+            None if none of them can.
         """
         emails, mailbox = self.context.instance.emails, int(self.context.mailbox[self.chain])
         there = (self.context.day == day) & (self.context.mailbox[emails.chain] == mailbox)
@@ -114,7 +111,7 @@ class Alternatives:
         return best
 
     def _of_each_kind(self, others: np.ndarray) -> Iterator[int]:
-        """Give one email of each kind whose members differ in nothing that matters here."""
+        """Give one email of each kind; emails of a kind differ in nothing that matters here."""
         instance, insertion = self.context.instance, self.insertion
         chain = instance.emails.chain[others]
         if not len(others):
@@ -136,14 +133,14 @@ class Alternatives:
         emails = self.context.instance.emails
         their_chain, their_order = int(emails.chain[other]), int(emails.order[other])
         path = yielded = None
-        with self._lifted(their_chain) as theirs:
-            theirs.stand(their_order)
-            with self._lifted(self.chain) as ours:
+        with _RemovedChain(self.context, their_chain) as theirs:
+            theirs.use_earlier(their_order)
+            with _RemovedChain(self.context, self.chain) as ours:
                 if np.isfinite(ours.costs(self.order, np.array([mailbox]))[0, day]):
                     days = ours.days(self.order, mailbox, day)
                     path = ours.slots(self.order, mailbox, days)
                     ours.put(path, mailbox)
-                theirs.unstand(their_order)
+                theirs.release_earlier(their_order)
                 if path is not None:
                     yielded = theirs.cheapest(their_order)
         if path is None or yielded is None or not self._fits([path, yielded]):
@@ -156,10 +153,10 @@ class Alternatives:
         )
 
     def _fits(self, paths: list[SlotOption]) -> bool:
-        """Tell whether every email would find a minute, and every day have room.
+        """Tell whether every email finds a minute, and capacity suffices on every day.
 
-        Days are chosen email by email: two of one thread on a day, or min_gap_seconds, are seen
-        only when they are put together.
+        Days are chosen email by email, so that two of one thread on a day, or min_gap_seconds, show
+        only in the whole.
         """
         context = self.context
         emails, fleet = context.instance.emails, context.instance.fleet
@@ -185,14 +182,14 @@ class Alternatives:
 
 
 def _better(one: SlotOption, other: SlotOption) -> bool:
-    """Tell whether slots cost less, or as much with fewer emails moved."""
+    """Tell whether an option costs less, or the same with fewer emails moved."""
     if abs(one.cost - other.cost) > 1e-9:
         return one.cost < other.cost
     return len(one.email) < len(other.email)
 
 
-class _Lifted:
-    """A thread that is off the board for a while."""
+class _RemovedChain:
+    """A chain that is removed from the plan for a while, as a context manager."""
 
     def __init__(self, context: ExplanationContext, chain: int) -> None:
         self.context, self.insertion, self.chain = context, context.insertion, chain
@@ -201,7 +198,7 @@ class _Lifted:
         self.day = self.insertion.days_of(self.one)[0, : self.insertion.length[chain]].copy()
         self.first_email = int(context.instance.chains.offset[chain])
 
-    def __enter__(self) -> "_Lifted":
+    def __enter__(self) -> "_RemovedChain":
         self.insertion.lift(self.one)
         return self
 
@@ -213,12 +210,12 @@ class _Lifted:
     def _emails(self) -> np.ndarray:
         return self.first_email + np.arange(len(self.day))
 
-    def stand(self, order: int) -> None:
-        """Use the room of the emails before one, which keep their slots."""
+    def use_earlier(self, order: int) -> None:
+        """Use the capacity of the emails before one, which keep their slots."""
         self._use(order, 1)
 
-    def unstand(self, order: int) -> None:
-        """Free it again."""
+    def release_earlier(self, order: int) -> None:
+        """Release that capacity."""
         self._use(order, -1)
 
     def _use(self, order: int, sign: int) -> None:
@@ -230,12 +227,12 @@ class _Lifted:
         if order and self.insertion.first[self.chain]:
             self.insertion.room.new[self.context.sequence(self.first_email), self.day[0]] -= sign
 
-    def _steps(self, order: int, boxes: np.ndarray) -> list[np.ndarray]:
-        """Return `ChainInsertion.steps`, the emails before one standing where they are."""
-        self.stand(order)
-        is_open = self.insertion.room.mailbox[boxes, : self.insertion.days] > 0
-        steps = self.insertion.steps(self.chain, boxes, is_open)
-        self.unstand(order)
+    def _steps(self, order: int, mailboxes: np.ndarray) -> list[np.ndarray]:
+        """Return `ChainInsertion.steps`, with the emails before one in their slots."""
+        self.use_earlier(order)
+        is_open = self.insertion.room.mailbox[mailboxes, : self.insertion.days] > 0
+        steps = self.insertion.steps(self.chain, mailboxes, is_open)
+        self.release_earlier(order)
         if order:
             begin = self._release(order, int(self.day[order - 1]))
             steps[order][:, :begin] = 2 * NEVER
@@ -245,13 +242,13 @@ class _Lifted:
         stage = self.context.instance.emails.stage[self.first_email + order]
         return int(self.context.limits.release[stage, before])
 
-    def costs(self, order: int, boxes: np.ndarray) -> np.ndarray:
-        """Return what the plan costs more if an email leaves on each day, by mailbox."""
-        step = self._steps(order, boxes)[order]
-        return np.where(step < NEVER / 2, step - self._as_it_is(order), np.inf)
+    def costs(self, order: int, mailboxes: np.ndarray) -> np.ndarray:
+        """Return the added cost of the plan, by mailbox and day of an email."""
+        step = self._steps(order, mailboxes)[order]
+        return np.where(step < NEVER / 2, step - self._present_cost(order), np.inf)
 
-    def _as_it_is(self, order: int) -> float:
-        """Return what an email and those behind it cost now, as `ChainInsertion.steps` counts."""
+    def _present_cost(self, order: int) -> float:
+        """Return the cost of an email and those behind it, as `ChainInsertion.steps` counts it."""
         stages, parameters = self.context.instance.stages, self.context.parameters
         emails = self.context.instance.emails
         total = 0.0
@@ -265,7 +262,7 @@ class _Lifted:
         return float(total)
 
     def days(self, order: int, mailbox: int, day: int) -> np.ndarray:
-        """Return the days of an email, put on a day, and of those behind it."""
+        """Return the cheapest days of an email on a given day and of those behind it."""
         steps = self._steps(order, np.array([mailbox]))
         days = [day]
         for place in range(order + 1, len(self.day)):
@@ -274,7 +271,7 @@ class _Lifted:
         return np.array(days)
 
     def slots(self, order: int, mailbox: int, days: np.ndarray) -> SlotOption:
-        """Return the slots that some days, from an email on, are, as far as they differ."""
+        """Return given days, from an email on, as an option."""
         costs = self.costs(order, np.array([mailbox]))[0]
         email = self._emails()[order:]
         differs = (days != self.day[order:]) | (mailbox != self.mailbox)
@@ -286,19 +283,19 @@ class _Lifted:
         )
 
     def put(self, path: SlotOption, mailbox: int) -> None:
-        """Put the thread back the way it would go."""
+        """Insert the chain with the slots of an option."""
         days = self.day.copy()
         days[path.email - self.first_email] = path.day
         self.insertion.put(self.one, mailbox, days)
 
     def cheapest(self, order: int) -> SlotOption | None:
-        """Return the cheapest path of an email and those behind it; None if there is none."""
+        """Return the cheapest option of an email and those behind it, or None."""
         bound = self.context.instance.chains.mailbox[self.chain] != NONE
         own = np.array([self.mailbox])
-        boxes = self.insertion.pool(self.chain) if order == 0 and not bound else own
-        costs = self.costs(order, boxes)
+        mailboxes = self.insertion.pool(self.chain) if order == 0 and not bound else own
+        costs = self.costs(order, mailboxes)
         row, day = np.unravel_index(int(costs.argmin()), costs.shape)
         if not np.isfinite(costs[row, day]):
             return None
-        mailbox = int(boxes[row])
+        mailbox = int(mailboxes[row])
         return self.slots(order, mailbox, self.days(order, mailbox, int(day)))

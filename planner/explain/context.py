@@ -1,4 +1,4 @@
-"""The context: a problem and the slots of a plan, laid out so that one email can be asked about."""
+"""The context of explanations: a problem and the slots of a plan as arrays."""
 
 import datetime as dt
 from functools import cached_property
@@ -10,7 +10,7 @@ import pandas as pd
 from sendplan.planner.model.instance import Instance, build_instance
 from sendplan.planner.model.limits import Limits, limits_of
 from sendplan.planner.model.stages import NONE
-from sendplan.planner.plan.reading import email_numbers, planned
+from sendplan.planner.plan.reading import email_numbers, read_plan
 from sendplan.planner.problem.enrollment_state import EnrollmentState, enrollment_state
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
@@ -21,17 +21,17 @@ from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 
 
 class ExplanationContext:
-    """What is asked about.
+    """A problem, and the slots of a plan of it.
 
     Parameters
     ----------
     problem : Problem
-        What was to be planned.
+        The problem.
     sends : DataFrame
-        Slots, as in ``Plan.sends``. Those of emails that are not to be planned are ignored, and
-        so are those that no dispatcher takes any more.
+        Slots, as in ``Plan.sends``. Those of emails that are not planned are ignored, and so are
+        overdue ones, which no dispatcher takes.
     parameters : Parameters
-        How it was planned.
+        Planning parameters.
 
     Attributes
     ----------
@@ -57,21 +57,18 @@ class ExplanationContext:
         passed = known & (microseconds(sends["send_at"]) < problem.now - grace)
         self.overdue = np.zeros(len(self.instance.emails), dtype=bool)
         self.overdue[email[passed]] = True
-        found = planned(self.instance, sends[known & ~passed])
+        found = read_plan(self.instance, sends[known & ~passed])
         self.placement, self.second = found.placement, found.at
         self.day, self.mailbox = found.placement.day, found.placement.mailbox
 
     @cached_property
     def state(self) -> EnrollmentState:
-        """Where each enrollment stands."""
+        """State of each enrollment."""
         return enrollment_state(self.problem)
 
     @cached_property
     def insertion(self) -> ChainInsertion:
-        """The slots as a board, on which chains are taken up to see what else they could do.
-
-        It must be left as it was found.
-        """
+        """Insertion of single chains into the plan; users must restore its state."""
         return ChainInsertion(self.instance, self.limits, self.parameters, self.placement)
 
     @cached_property
@@ -116,16 +113,16 @@ class ExplanationContext:
         return int(self.instance.stages.sequence[self.instance.emails.stage[email]])
 
     def sequence_name(self, sequence: int) -> str:
-        """Return what a sequence is called."""
+        """Return the name of a sequence."""
         return self._names[sequence]
 
     def mailbox_name(self, mailbox: int) -> str:
-        """Return what a mailbox is called."""
+        """Return the name of a mailbox."""
         row = self.problem.mailboxes.iloc[mailbox]
         return str(row["email"]) if isinstance(row["email"], str) else f"mailbox {row['id']}"
 
     def why_closed(self, sequence: int, date: dt.date) -> str | None:
-        """Say why a date is no sending day of a sequence; None if it is one."""
+        """Return why a date is no sending day of a sequence; None if it is one."""
         row = self.problem.sequences.iloc[sequence]
         if date.isoweekday() not in row["send_days"]:
             return f"{date:%A}"

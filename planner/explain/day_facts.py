@@ -1,4 +1,4 @@
-"""The days between an email's ready day and its slot: what was in the way on each."""
+"""The days between the ready day of an email and its slot: the obstacles on each."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ from sendplan.planner.schema.dates import SECOND
 
 
 class Days:
-    """Days on which an email might leave.
+    """Facts of the days on which an email might leave.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Days:
     email : int
         The email.
     alternatives : Alternatives or None
-        What its thread could do instead; None where it has no slot.
+        Other slots of its thread; None where it has no slot.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Days:
         mailbox = int(context.mailbox[self.chain])
         free = self.order == 0 and instance.chains.mailbox[self.chain] == NONE
         pool = instance.fleet.pools[context.sequence(email)]
-        self.boxes = pool if free or mailbox == NONE else np.array([mailbox])
+        self.mailboxes = pool if free or mailbox == NONE else np.array([mailbox])
 
     def between(self, begin: int, end: int) -> tuple[DayBetween, ...]:
         """Return the facts of the days from `begin` up to the one before `end`."""
@@ -62,18 +62,18 @@ class Days:
         new = self._new(day)
         if new is not None and new[0] >= new[1]:
             obstacles.append("max_new")
-        loads = tuple(self.load(int(box), day) for box in self.boxes)
+        loads = tuple(self.load(int(mailbox), day) for mailbox in self.mailboxes)
         if all(load.full for load in loads):
-            # Where one is as full as its gap allows, a larger capacity would not help there.
+            # Where the gap limits a mailbox, a larger capacity would not help.
             gap = all(load.room < load.capacity - load.used for load in loads)
             obstacles.append("min_gap" if gap and loads else "full")
         alternative = None
         if not obstacles and self.alternatives is not None:
-            way = self.alternatives.on(day)
-            if way is None:
+            option = self.alternatives.on(day)
+            if option is None:
                 obstacles.append("min_gap")
             else:
-                alternative = self._alternative(way, day)
+                alternative = self._alternative(option, day)
         return DayBetween(
             day=date,
             obstacles=tuple(obstacles),
@@ -85,7 +85,7 @@ class Days:
         )
 
     def _behind_flight(self, day: int) -> bool:
-        """Tell whether an email in flight leaves only when the day's window has closed."""
+        """Tell whether an email in flight leaves only after the window of the day."""
         instance = self.context.instance
         if self.order:
             return False
@@ -93,7 +93,7 @@ class Days:
         return before > 1 and int(instance.windows.closes[self.window, day]) <= before + SECOND
 
     def _contact_gets(self, day: int) -> str | None:
-        """Return the other email that the contact gets on a day, where that is one too many."""
+        """Return the other email of the contact on a day, if one a day is the limit."""
         context, instance = self.context, self.context.instance
         if not context.parameters.one_a_day:
             return None
@@ -111,7 +111,7 @@ class Days:
         return "an email sent, in flight or planned elsewhere" if mine.any() else None
 
     def _new(self, day: int) -> tuple[int, int] | None:
-        """Return the first emails of the sequence on a day, and the most allowed, if any is."""
+        """Return the first emails of the sequence on a day and their limit, if there is one."""
         context, instance = self.context, self.context.instance
         sequence = context.sequence(self.email)
         limit = int(instance.new_limit[sequence])
@@ -123,23 +123,25 @@ class Days:
         return planned + int(instance.new_used[sequence, day]), limit
 
     def load(self, mailbox: int, day: int) -> Load:
-        """Return what a mailbox can send on a day, and what does leave."""
+        """Return the capacity and the load of a mailbox on a day."""
         context, instance = self.context, self.context.instance
         capacity = int(instance.fleet.capacity[mailbox, day])
-        boxes = context.problem.mailboxes
+        mailboxes = context.problem.mailboxes
         return Load(
-            mailbox_id=int(boxes["id"].iloc[mailbox]),
+            mailbox_id=int(mailboxes["id"].iloc[mailbox]),
             capacity=capacity,
-            ramp=capacity < int(boxes["daily_capacity"].iloc[mailbox]),
+            ramp=capacity < int(mailboxes["daily_capacity"].iloc[mailbox]),
             used=int(instance.fleet.used[mailbox, day]),
             planned=int(context.planned[mailbox, day]),
             room=int(context.limits.room[mailbox, day]),
         )
 
     def _contents(self, day: int) -> tuple[EmailGroup, ...]:
-        """Return what leaves the mailboxes on a day, by step."""
+        """Return the emails that leave the mailboxes on a day, by step."""
         context, instance = self.context, self.context.instance
-        there = (context.day == day) & np.isin(context.mailbox[instance.emails.chain], self.boxes)
+        there = (context.day == day) & np.isin(
+            context.mailbox[instance.emails.chain], self.mailboxes
+        )
         stages, counts = np.unique(instance.emails.stage[there], return_counts=True)
         merged: Counter[tuple[str, int, bool]] = Counter()
         for stage, count in zip(stages.tolist(), counts.tolist(), strict=True):
@@ -149,10 +151,10 @@ class Days:
         ranked = sorted(merged.items(), key=lambda item: (-item[1], item[0]))
         return tuple(EmailGroup(*key, number) for key, number in ranked)
 
-    def _alternative(self, way: SlotOption, day: int) -> Alternative:
-        """Tell where the thread would go from a day."""
+    def _alternative(self, option: SlotOption, day: int) -> Alternative:
+        """Return an option as facts."""
         context, instance = self.context, self.context.instance
-        moved = dict(zip(way.email.tolist(), way.day.tolist(), strict=True))
+        moved = dict(zip(option.email.tolist(), option.day.tolist(), strict=True))
         last = int(instance.chains.offset[self.chain + 1])
         behind, before = [], day
         for email in range(self.email + 1, last):
@@ -160,8 +162,10 @@ class Days:
             slip = at - int(instance.stages.ready[instance.emails.stage[email], before])
             behind.append(FollowUp(*context.step(email), context.date(at), slip))
             before = at
-        box = int(way.mailbox[0]) if len(way.mailbox) else int(context.mailbox[self.chain])
+        mailbox = (
+            int(option.mailbox[0]) if len(option.mailbox) else int(context.mailbox[self.chain])
+        )
         own = max(day - ready_day(context, self.email), 0)
         slip = 0 if instance.stages.is_first[self.stage] else own
-        mailbox_id = int(context.problem.mailboxes["id"].iloc[box])
-        return Alternative(mailbox_id, round(way.cost, 6), slip, tuple(behind))
+        mailbox_id = int(context.problem.mailboxes["id"].iloc[mailbox])
+        return Alternative(mailbox_id, round(option.cost, 6), slip, tuple(behind))

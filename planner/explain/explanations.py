@@ -25,7 +25,7 @@ from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.vocabulary import Reason
 
 EXCHANGES = 5
-"""Full days for which it is tried whether somebody else could yield."""
+"""Full days for which exchanges with another email are tried."""
 
 
 def explain(
@@ -38,18 +38,18 @@ def explain(
     slip_weight: float = Parameters.slip_weight,
     one_a_day: bool = True,
 ) -> Explanation:
-    """Say why an email leaves on its day, from its mailbox, at its minute, or not at all.
+    """Explain why an email leaves on its day, from its mailbox, at its minute, or not at all.
 
     Parameters
     ----------
     problem : Problem
-        What was planned.
+        The problem.
     plan : Plan
         A plan of it.
     enrollment_id, step_id : int
         The email.
     horizon_days, slip_weight, one_a_day
-        How it was planned, see `sendplan.solve`.
+        Parameters of the plan, see `sendplan.solve`.
 
     Returns
     -------
@@ -66,8 +66,8 @@ def explain(
     )
     unplaced = plan.unplaced
     own = (unplaced["enrollment_id"] == enrollment_id) & (unplaced["step_id"] == step_id)
-    told = str(unplaced["reason"][own].iloc[0]) if own.any() else None
-    return explain_slots(problem, plan.sends, enrollment_id, step_id, parameters, told)
+    reason = str(unplaced["reason"][own].iloc[0]) if own.any() else None
+    return explain_slots(problem, plan.sends, enrollment_id, step_id, parameters, reason)
 
 
 def explain_slots(
@@ -76,31 +76,31 @@ def explain_slots(
     enrollment_id: int,
     step_id: int,
     parameters: Parameters,
-    told: str | None,
+    reason: str | None,
 ) -> Explanation:
-    """Say the same of slots that are no plan's, such as those that are stored.
+    """Explain slots that are not those of a `Plan`, such as stored ones.
 
     Parameters
     ----------
     problem, sends
-        What was planned, and slots as in ``Plan.sends``.
+        The problem, and slots as in ``Plan.sends``.
     enrollment_id, step_id : int
         The email.
     parameters : Parameters
-        How it was planned.
-    told : str or None
-        The reason that the plan gave if it has no slot; None if no plan has seen it.
+        Planning parameters.
+    reason : str or None
+        Reason of the plan if the email has no slot; None if no plan has seen it.
     """
     context = ExplanationContext(problem, sends, parameters)
     _require(problem, enrollment_id, step_id)
     email = int(email_numbers(context.instance, np.array([enrollment_id]), np.array([step_id]))[0])
     if email == NONE or context.day[email] == NONE:
-        return _without_slot(context, enrollment_id, step_id, email, told)
+        return _without_slot(context, enrollment_id, step_id, email, reason)
     return _with_slot(context, email)
 
 
 def _require(problem: Problem, enrollment_id: int, step_id: int) -> None:
-    """Refuse an email that the problem knows nothing of."""
+    """Refuse an email that is not in the problem."""
     here = problem.enrollments[(problem.enrollments["id"] == enrollment_id).to_numpy()]
     if not len(here):
         raise ValueError(f"enrollment {enrollment_id} is not in the problem; look up its id")
@@ -148,7 +148,7 @@ def _with_slot(context: ExplanationContext, email: int) -> Explanation:
 def _identity(
     context: ExplanationContext, enrollment_id: int, step_id: int, email: int
 ) -> dict[str, Any]:
-    """Return what an explanation says of the email itself."""
+    """Return the fields of an explanation that identify the email."""
     problem = context.problem
     place = row_of(problem.enrollments, "enrollment", enrollment_id)
     sequence_id = int(problem.enrollments["sequence_id"].iloc[place])
@@ -170,7 +170,7 @@ def _identity(
 
 
 def _names(context: ExplanationContext, email: int) -> dict[int, str]:
-    """Name the mailboxes that an explanation may speak of."""
+    """Return the names of the mailboxes of an explanation, by id."""
     pool = context.instance.fleet.pools[context.sequence(email)].tolist()
     own = int(context.mailbox[context.instance.emails.chain[email]])
     places = {*pool, own} - {NONE}
@@ -195,17 +195,17 @@ def _sender(
     others: list[tuple[int, float | None]] = []
     if alternatives is not None:
         least = alternatives.costs.min(axis=1)
-        for box, cost in zip(alternatives.boxes.tolist(), least.tolist(), strict=True):
-            if box != mailbox:
-                others.append((int(ids[box]), round(cost, 6) if np.isfinite(cost) else None))
-        others.sort(key=lambda other: (other[1] is None, other[1] or 0.0, other[0]))
+        for other, cost in zip(alternatives.mailboxes.tolist(), least.tolist(), strict=True):
+            if other != mailbox:
+                others.append((int(ids[other]), round(cost, 6) if np.isfinite(cost) else None))
+        others.sort(key=lambda each: (each[1] is None, each[1] or 0.0, each[0]))
     return SenderChoice(own, "chosen", tuple(others))
 
 
 def _exchange(
     context: ExplanationContext, alternatives: Alternatives, days: tuple[DayBetween, ...]
 ) -> Exchange | None:
-    """Look for the cheapest exchange with one other email, on the first days that lack room."""
+    """Return the cheapest exchange with one other email on the first full days."""
     crowded = [
         day.day
         for day in days
@@ -222,8 +222,8 @@ def _exchange(
         return None
     slots, other, might_yield = best
     moves = {
-        int(email): _move(context, int(email), int(box), int(day))
-        for email, box, day in zip(slots.email, slots.mailbox, slots.day, strict=True)
+        int(email): _move(context, int(email), int(mailbox), int(day))
+        for email, mailbox, day in zip(slots.email, slots.mailbox, slots.day, strict=True)
     }
     if other not in moves:
         return None
@@ -253,10 +253,10 @@ def _move(context: ExplanationContext, email: int, mailbox: int, day: int) -> Mo
 
 
 def _without_slot(
-    context: ExplanationContext, enrollment_id: int, step_id: int, email: int, told: str | None
+    context: ExplanationContext, enrollment_id: int, step_id: int, email: int, reason: str | None
 ) -> Explanation:
-    """Explain why an email is not planned, and what would mend that."""
-    found = obstruction(context, enrollment_id, step_id, email, told)
+    """Explain why an email is not planned, with a remedy."""
+    found = obstruction(context, enrollment_id, step_id, email, reason)
     ready: Ready | None = None
     days: tuple[DayBetween, ...] = ()
     if email != NONE:

@@ -1,4 +1,4 @@
-"""What an explanation says: facts, each by itself true of the plan that was asked about."""
+"""Facts of an explanation, each true by itself of the plan."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ready:
-    """The day from which an email may leave, and where that comes from.
+    """The day from which an email may leave, and its derivation.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Ready:
     wait_unit : str or None
         What the wait counts.
     closed : tuple of (date, str)
-        The days that it was moved over or that the wait left out, and why nothing is sent on them.
+        The days that the wait or the move to a sending day skipped, and why they are closed.
     """
 
     day: dt.date
@@ -67,23 +67,23 @@ class EmailGroup:
 
 @dataclass(frozen=True)
 class Load:
-    """What one mailbox can send on a day, and what does leave then.
+    """Capacity and load of one mailbox on a day.
 
     Parameters
     ----------
     mailbox_id : int
         The mailbox.
     capacity : int
-        What it may send that day.
+        Emails that it may send that day.
     ramp : bool
-        Whether its ramp, not its daily_capacity, is what limits it.
+        Whether its ramp, not its daily_capacity, is the limit.
     used : int
-        What has left or is in flight.
+        Emails sent or in flight.
     planned : int
         Slots of the plan.
     room : int
-        What could be planned, `used` taken off; less than capacity allows where min_gap_seconds
-        lets no more leave.
+        Emails that can be planned, `used` deducted; less than capacity where min_gap_seconds is
+        the limit.
     """
 
     mailbox_id: int
@@ -101,7 +101,7 @@ class Load:
 
 @dataclass(frozen=True)
 class FollowUp:
-    """Where an email behind the one asked about would go.
+    """The slot of a later email of the thread in an alternative.
 
     Parameters
     ----------
@@ -128,11 +128,11 @@ class Alternative:
     mailbox_id : int
         The mailbox.
     cost : float
-        What the plan would cost more; less than 0 if it would cost less.
+        Added cost of the plan; negative if it would cost less.
     slip : int
-        Days of slip that the email itself would have then.
+        Days of slip of the email itself.
     follow_ups : tuple of FollowUp
-        The thread's later emails, on the best days that are left to them.
+        The later emails of the thread, on their best days.
     """
 
     mailbox_id: int
@@ -161,10 +161,10 @@ class DayBetween:
     loads : tuple of Load
         The mailbox, or every mailbox that the thread might have had.
     contents : tuple of EmailGroup
-        What the plan has there, the most first.
+        The emails of the plan there, the most first.
     alternative : Alternative or None
-        What leaving then would cost, where nothing forbids it; None, too, in a thread of which
-        some emails have no slot.
+        The thread with the email on that day, without obstacles; None, too, in a thread with
+        emails without a slot.
     """
 
     day: dt.date
@@ -189,8 +189,8 @@ class SenderChoice:
         ``"bound"``: the thread's earlier emails left from it; ``"thread"``: the thread's first
         planned email does; ``"only"``: the pool has no other; ``"chosen"`` among others.
     others : tuple of (int, float or None)
-        Other mailboxes of the pool, and what the plan would cost more if the thread left from
-        there, on the best days that are left; None where it finds no room.
+        Other mailboxes of the pool, and the added cost of the plan with the thread there, on its
+        best days; None without capacity.
     """
 
     mailbox_id: int
@@ -200,7 +200,7 @@ class SenderChoice:
 
 @dataclass(frozen=True)
 class Move:
-    """An email that would have another slot.
+    """An email that gets another slot.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ class Move:
     sequence : str
         Name.
     from_day, to_day : date
-        Its day, and what it would be.
+        Its day now and then.
     from_mailbox_id, to_mailbox_id : int
         The same of its mailbox.
     """
@@ -228,7 +228,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The cheapest way to an earlier day for which one other email yields.
+    """The cheapest exchange with one other email for an earlier day.
 
     Parameters
     ----------
@@ -237,13 +237,13 @@ class Exchange:
     yields : Move
         The email that yields.
     cost : float
-        What the plan would cost more; less than 0 if it would cost less.
+        Added cost of the plan; negative if it would cost less.
     moves : tuple of Move
-        All emails that would have another slot, of both threads.
+        All emails of both threads that get another slot.
     might_yield : int
         Emails of the same mailbox and day, all of which were tried.
     days_tried : tuple of date
-        The full days that were looked at.
+        The full days that were tried.
     """
 
     day: dt.date
@@ -261,7 +261,7 @@ class Minute:
     Parameters
     ----------
     number, of : int
-        It is the number-th, from 1, of so many planned emails of its mailbox and day.
+        Its number, from 1, among the `of` planned emails of its mailbox and day.
     opens, closes : datetime
         The window, in UTC; it opens no earlier than the moment of planning.
     spread : str
@@ -271,7 +271,7 @@ class Minute:
     gap_before, gap_after : int or None
         Seconds to the mailbox's email before it and after it that day; None where there is none.
     follow_ups_before, first_emails_before : int
-        What leaves before it.
+        Emails that leave before it.
     """
 
     number: int

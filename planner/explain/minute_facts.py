@@ -39,7 +39,7 @@ def minute_facts(context: ExplanationContext, email: int) -> Minute:
         spread = "gap"
     else:
         spread = "kept" if alike else "widest"
-    others = np.sort(np.append(moment, _gone(context, mailbox, day)))
+    others = np.sort(np.append(moment, _sent_seconds(context, mailbox, day)))
     own = int(context.second[email])
     before, after = others[others < own], others[others > own]
     first = instance.stages.is_first[instance.emails.stage[there[:number]]]
@@ -56,8 +56,8 @@ def minute_facts(context: ExplanationContext, email: int) -> Minute:
     )
 
 
-def _gone(context: ExplanationContext, mailbox: int, day: int) -> np.ndarray:
-    """Return the seconds at which emails of the mailbox have left, or are about to, that day."""
+def _sent_seconds(context: ExplanationContext, mailbox: int, day: int) -> np.ndarray:
+    """Return the seconds of emails of the mailbox that day that are sent or in flight."""
     rows = context.state.rows
     mailbox_id = context.problem.mailboxes["id"].iloc[mailbox]
     own = (rows["mailbox_id"] == mailbox_id) & (rows["day"] == day + context.problem.horizon.origin)
@@ -65,7 +65,7 @@ def _gone(context: ExplanationContext, mailbox: int, day: int) -> np.ndarray:
 
 
 def _spaced(context: ExplanationContext, mailbox: int, moment: np.ndarray, gap: int) -> bool:
-    """Tell whether a day's emails stand exactly as close as the gap allows somewhere."""
+    """Tell whether two emails of the day are exactly as close as the gap allows."""
     taken = context.instance.fleet.taken[mailbox]
     moments = np.sort(np.concatenate([moment, taken // SECOND, -(-taken // SECOND)]))
     return bool((np.diff(moments) == gap).any())

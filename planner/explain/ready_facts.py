@@ -1,4 +1,4 @@
-"""Where the ready day of an email comes from."""
+"""The derivation of the ready day of an email."""
 
 import datetime as dt
 from dataclasses import replace
@@ -68,7 +68,7 @@ def _at_first(context: ExplanationContext, email: int, ready: int) -> Ready:
     since = to_date(enrolled)
     start = since + after_hours * ONE_DAY
     if state.received_any[place]:
-        # Nobody knows when the step before left, so that the wait runs from the enrolment.
+        # When the step before left is unknown, so that the wait runs from the enrolment.
         return _after(context, email, start, ready, (None, None, None))
     return _floored(context, email, ready, "enrolment", since, start, after_hours=after_hours)
 
@@ -127,10 +127,10 @@ def _floored(
     left: int = 0,
     after_hours: bool = False,
 ) -> Ready:
-    """Walk from a day to the ready day, and note what is left out on the way.
+    """Walk from a day to the ready day, and record the closed days between.
 
-    `left` sending days are counted before the ready day. A day before the first usable one is
-    none: then the ready day comes from there.
+    `left` sending days are counted before the ready day. If the walk ends before the first usable
+    day, that one decides.
     """
     sequence, day = context.sequence(email), context.date(ready)
     closed: list[tuple[dt.date, str]] = []

@@ -1,4 +1,4 @@
-"""Explanations in words: a few short paragraphs, one for each thing that a person asks."""
+"""Explanations in words: a few short paragraphs, one for each question."""
 
 import datetime as dt
 from collections import Counter
@@ -19,15 +19,15 @@ from sendplan.planner.explain.facts import (
 from sendplan.planner.schema.vocabulary import WaitUnit
 
 SHOWN_CONTENTS = 3
-"""Kinds of emails that a full day is described with."""
+"""Most kinds of emails in the description of a full day."""
 
 SHOWN_DAYS = 12
-"""Days described one by one."""
+"""Most days that are described one by one."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why an email has the slot that it has, or none.
+    """Why an email has its slot, or none.
 
     Parameters
     ----------
@@ -36,15 +36,15 @@ class Explanation:
     sequence : str
         Name.
     follow_up : bool
-        Whether its contact gets another one before it.
+        Whether an earlier email of the thread exists.
     state : str
-        ``"planned"``, ``"unplaced"``, or ``"idle"``: not to be planned.
+        ``"planned"``, ``"unplaced"``, or ``"idle"``: not planned.
     reason : str or None
-        Why it is not planned: a word of `Reason`, or what stops it.
+        Why it is not planned: a word of `Reason`, or another one.
     why : str or None
         The same as a sentence.
     remedy : str or None
-        What would mend that.
+        What to do.
     mailbox_id, send_day, send_at
         Its slot, or None.
     mailbox : str or None
@@ -54,19 +54,19 @@ class Explanation:
     lateness, slip : int or None
         Days behind its ideal day, and behind its ready day.
     cost : float or None
-        What that costs.
+        Their cost.
     ready : Ready or None
         Its ready day.
     days : tuple of DayBetween
-        The days between; for an email without a slot up to the end of the horizon.
+        The days between; without a slot up to the end of the horizon.
     sender : SenderChoice or None
         Why this mailbox.
     exchange : Exchange or None
-        What an earlier day would take; None where no one email's yielding opens one.
+        The exchange for an earlier day; None if there is none with one other email.
     minute : Minute or None
         Why this minute.
     names : dict
-        Names of the mailboxes that occur, by id.
+        Names of the mailboxes, by id.
     """
 
     enrollment_id: int
@@ -100,8 +100,6 @@ class Explanation:
 
     def __str__(self) -> str:
         """Return the explanation as a few paragraphs."""
-        from sendplan.planner.explain.texts import paragraphs
-
         return "\n\n".join(paragraphs(self))
 
 
@@ -111,7 +109,7 @@ def paragraphs(facts: Explanation) -> Iterator[str]:
     Parameters
     ----------
     facts : Explanation
-        What is to be said.
+        The explanation.
     """
     yield _headline(facts)
     if facts.why is not None:
@@ -130,21 +128,22 @@ def paragraphs(facts: Explanation) -> Iterator[str]:
 
 def _headline(facts: Explanation) -> str:
     place = f"Step {facts.position}" if facts.position else "A removed step"
-    who = f"{place} of {facts.sequence}, enrollment {facts.enrollment_id}"
+    subject = f"{place} of {facts.sequence}, enrollment {facts.enrollment_id}"
     if facts.send_at is None:
-        return f"{who}: no slot."
+        return f"{subject}: no slot."
     local = facts.send_at.astimezone(ZoneInfo(facts.timezone))
     zone = "UTC" if facts.timezone == "UTC" else facts.timezone
-    text = f"{who}: leaves on {local:%a %d %b %Y} at {local:%H:%M:%S} ({zone}) from {facts.mailbox}"
+    when = f"{local:%a %d %b %Y} at {local:%H:%M:%S} ({zone})"
+    text = f"{subject}: leaves on {when} from {facts.mailbox}"
     if facts.ready is None:
         return f"{text}."
     # A first email is late by what it is behind its ready day; a follow-up may be so by more.
     behind = facts.slip if facts.follow_up else facts.lateness
-    return f"{text}, {_many(behind, 'day') + ' after' if behind else 'on'} its ready day."
+    return f"{text}, {_counted(behind, 'day') + ' after' if behind else 'on'} its ready day."
 
 
 def _ready(ready: Ready) -> str:
-    """Say where the ready day comes from."""
+    """Describe the derivation of the ready day."""
     head = f"Ready on {_date(ready.day)}: "
     if ready.wait_days is None:
         body = f"enrolled on {_date(ready.since_day)}"
@@ -156,9 +155,11 @@ def _ready(ready: Ready) -> str:
         verb = {"planned": "leaves", "claimed": "is being sent", "sending": "is being sent"}
         left = verb.get(ready.previous_state or "", "left")
         if ready.previous_state is None:
-            body = f"{_many(ready.wait_days, unit)} after the enrolment"
+            body = f"{_counted(ready.wait_days, unit)} after the enrolment"
         else:
-            wait = "no wait" if not ready.wait_days else f"a wait of {_many(ready.wait_days, unit)}"
+            wait = (
+                "no wait" if not ready.wait_days else f"a wait of {_counted(ready.wait_days, unit)}"
+            )
             body = f"{name} {left} on {_date(ready.since_day)}, then {wait}"
     if ready.since == "now":
         body += f", which was over already; {_date(ready.day)} is the first day left to use"
@@ -168,13 +169,13 @@ def _ready(ready: Ready) -> str:
 
 
 def _behind(facts: Explanation) -> str:
-    """Say where an email is late though it does not slip."""
+    """Describe lateness beyond the slip."""
     before = (facts.lateness or 0) - (facts.slip or 0)
     if not facts.follow_up or before <= 0:
         return ""
     return (
-        f" That is {_many(before, 'day')} behind its ideal day, since emails of the thread before"
-        " it leave later than they might; ask about those."
+        f" That is {_counted(before, 'day')} behind its ideal day, since earlier emails of its"
+        " thread leave later than they might; ask about those."
     )
 
 
@@ -185,7 +186,7 @@ def _closed(closed: tuple[tuple[dt.date, str], ...]) -> str:
 
 
 def _days(facts: Explanation) -> Iterator[str]:
-    """Say what was in the way on each day; days that are full for one reason make one line."""
+    """Describe the obstacles of each day; full days in a row are one line."""
     yield "Why not earlier:"
     days = [day for day in facts.days if day.obstacles != ("closed",)]
     lines = [
@@ -199,11 +200,11 @@ def _days(facts: Explanation) -> Iterator[str]:
     hidden = [day for run, _ in lines[SHOWN_DAYS:] for day in run]
     if hidden:
         full = sum(1 for day in hidden if "full" in day.obstacles)
-        yield f"  … and {_many(len(hidden), 'day')} more, {full} of them full"
+        yield f"  … and {_counted(len(hidden), 'day')} more, {full} of them full"
 
 
 def _runs(days: Sequence[DayBetween]) -> list[list[DayBetween]]:
-    """Bring days in a row together that lack nothing but room, in the same mailboxes."""
+    """Group days in a row whose only obstacle is the capacity of the same mailboxes."""
     runs: list[list[DayBetween]] = []
     for day in days:
         joins = bool(runs) and day.obstacles == ("full",) == runs[-1][-1].obstacles
@@ -219,7 +220,7 @@ def _sending(day: DayBetween) -> list[Load]:
 
 
 def _day(day: DayBetween, facts: Explanation) -> str:
-    """Say what was in the way on one day."""
+    """Describe the obstacles of one day."""
     texts = []
     for obstacle in day.obstacles:
         if obstacle == "window":
@@ -242,16 +243,16 @@ def _day(day: DayBetween, facts: Explanation) -> str:
 
 
 def _full(run: Sequence[DayBetween]) -> str:
-    """Say what fills some days in a row."""
-    boxes = run[0].loads
-    if not boxes:
+    """Describe what fills some days in a row."""
+    mailboxes = run[0].loads
+    if not mailboxes:
         return "no mailbox to send from"
     loads = [load for day in run for load in day.loads]
     capacity = sum(load.capacity for load in loads)
     ramp = any(load.ramp for load in loads)
     if not capacity:
-        who = "no mailbox sends anything" if len(boxes) > 1 else "the mailbox sends nothing"
-        return f"{who}{' yet, by its ramp' if ramp else ' that day'}"
+        subject = "no mailbox sends anything" if len(mailboxes) > 1 else "the mailbox sends nothing"
+        return f"{subject}{' yet, by its ramp' if ramp else ' that day'}"
     used = sum(load.used for load in loads)
     total = used + sum(load.planned for load in loads)
     kinds: Counter[tuple[str, int, bool]] = Counter()
@@ -267,9 +268,9 @@ def _full(run: Sequence[DayBetween]) -> str:
         parts.append(f"{rest:,} others")
     if used:
         parts.append(f"{used:,} sent or in flight")
-    who = f"all {len(boxes)} mailboxes are full" if len(boxes) > 1 else "full"
-    limit = ", ramps included" if ramp and len(boxes) > 1 else ", by its ramp" if ramp else ""
-    return f"{who}, {total:,} of {capacity:,}{limit}: {', '.join(parts)}"
+    subject = f"all {len(mailboxes)} mailboxes are full" if len(mailboxes) > 1 else "full"
+    limit = ", ramps included" if ramp and len(mailboxes) > 1 else ", by its ramp" if ramp else ""
+    return f"{subject}, {total:,} of {capacity:,}{limit}: {', '.join(parts)}"
 
 
 def _alternative(way: Alternative, facts: Explanation) -> str:
@@ -277,7 +278,7 @@ def _alternative(way: Alternative, facts: Explanation) -> str:
     if way.mailbox_id != facts.mailbox_id:
         where = f" at {facts.names.get(way.mailbox_id, way.mailbox_id)}"
     late = [
-        f"step {one.position} {'would slip ' if not number else ''}by {_many(one.slip, 'day')}"
+        f"step {one.position} {'would slip ' if not number else ''}by {_counted(one.slip, 'day')}"
         for number, one in enumerate(one for one in way.follow_ups if one.slip)
     ]
     if way.cost > 0:
@@ -289,13 +290,15 @@ def _alternative(way: Alternative, facts: Explanation) -> str:
 
 
 def _exchange(exchange: Exchange, facts: Explanation) -> str:
-    """Say who would have to yield, and what that would cost."""
+    """Describe the email that yields, and the cost."""
     other = exchange.yields
     where = f"{other.to_day:%a %d %b}"
     if other.to_mailbox_id != other.from_mailbox_id:
         where += f" at {facts.names.get(other.to_mailbox_id, other.to_mailbox_id)}"
     more = len(exchange.moves) - 2
-    also = f"; {_many(more, 'other email')} of the two threads would move, too" if more > 0 else ""
+    also = (
+        f"; {_counted(more, 'other email')} of the two threads would move, too" if more > 0 else ""
+    )
     if exchange.cost > 0:
         price = f"the plan would cost {_number(exchange.cost)} more"
     elif exchange.cost < 0:
@@ -310,7 +313,7 @@ def _exchange(exchange: Exchange, facts: Explanation) -> str:
 
 
 def _sender(sender: SenderChoice, facts: Explanation) -> str:
-    """Say why the mailbox is what it is."""
+    """Describe why the email leaves from its mailbox."""
     name = facts.mailbox
     if sender.why == "bound":
         return f"From {name}, since the thread has begun there and keeps its sender."
@@ -336,12 +339,12 @@ def _sender(sender: SenderChoice, facts: Explanation) -> str:
         parts.append(f"{len(cheaper)} would cost up to {_number(-min(cheaper))} less")
     if missing := len(sender.others) - len(known):
         parts.append(f"{missing} {'has' if missing == 1 else 'have'} no room")
-    others = _many(len(sender.others), "other mailbox", "other mailboxes")
+    others = _counted(len(sender.others), "other mailbox", "other mailboxes")
     return f"From {name}; of the {others}, {_listed(parts)}."
 
 
 def _minute(minute: Minute, facts: Explanation) -> str:
-    """Say why the minute is what it is."""
+    """Describe why the email leaves at its minute."""
     zone = ZoneInfo(facts.timezone)
     opens, closes = minute.opens.astimezone(zone), minute.closes.astimezone(zone)
     how = {
@@ -380,7 +383,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
 
 
-def _many(count: int, noun: str, several: str | None = None) -> str:
+def _counted(count: int, noun: str, several: str | None = None) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {several or f'{noun}s'}"
 
 

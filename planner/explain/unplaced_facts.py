@@ -1,4 +1,4 @@
-"""Why an email has no slot, and what would mend that."""
+"""Why an email has no slot, and the remedy."""
 
 from dataclasses import dataclass, field
 
@@ -9,6 +9,7 @@ from sendplan.planner.explain.context import ExplanationContext
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import (
+    MAX_HORIZON_DAYS,
     OCCUPYING,
     EmailStatus,
     EnrollmentStatus,
@@ -26,20 +27,20 @@ OVERDUE = "overdue"
 
 @dataclass(frozen=True)
 class Obstruction:
-    """What keeps an email from having a slot.
+    """Why an email has no slot.
 
     Parameters
     ----------
     state : str
-        ``"unplaced"``, or ``"idle"`` where nothing is to be planned.
+        ``"unplaced"``, or ``"idle"`` where it is not planned.
     reason : str
         A word of `Reason`, or another one.
     text : str
-        What that means here, as a sentence.
+        The reason as a sentence.
     remedy : str or None
-        What would mend it.
+        What to do.
     names : dict
-        Names of the mailboxes spoken of, by id.
+        Names of the mailboxes in the text, by id.
     """
 
     state: str
@@ -50,9 +51,9 @@ class Obstruction:
 
 
 def obstruction(
-    context: ExplanationContext, enrollment_id: int, step_id: int, email: int, told: str | None
+    context: ExplanationContext, enrollment_id: int, step_id: int, email: int, reason: str | None
 ) -> Obstruction:
-    """Find what keeps an email from having a slot.
+    """Return why an email has no slot.
 
     Parameters
     ----------
@@ -61,12 +62,12 @@ def obstruction(
     enrollment_id, step_id : int
         The email.
     email : int
-        Its number, `NONE` where it is not to be planned.
-    told : str or None
-        The reason that the plan gave.
+        Its index, `NONE` where it is not planned.
+    reason : str or None
+        Reason of the plan.
     """
     if email != NONE:
-        return _left_out(context, email, told)
+        return _left_out(context, email, reason)
     place = row_of(context.problem.enrollments, "enrollment", enrollment_id)
     return (
         _step_is_over(context, enrollment_id, place, step_id)
@@ -76,8 +77,8 @@ def obstruction(
     )
 
 
-def _left_out(context: ExplanationContext, email: int, told: str | None) -> Obstruction:
-    """Tell why an email that might be planned has no slot."""
+def _left_out(context: ExplanationContext, email: int, reason: str | None) -> Obstruction:
+    """Return why an email that can be planned has no slot."""
     if context.overdue[email]:
         return Obstruction(
             "unplaced",
@@ -86,7 +87,7 @@ def _left_out(context: ExplanationContext, email: int, told: str | None) -> Obst
             "The next plan gives it another one: `sendplan plan`.",
         )
     behind = context.instance.emails.order[email] > 0 and context.day[email - 1] == NONE
-    if told is None:
+    if reason is None:
         return Obstruction(
             "unplaced",
             NOT_PLANNED,
@@ -112,7 +113,7 @@ def _left_out(context: ExplanationContext, email: int, told: str | None) -> Obst
 def _step_is_over(
     context: ExplanationContext, enrollment_id: int, place: int, step_id: int
 ) -> Obstruction | None:
-    """Tell whether the email has left, is about to, or belongs to a removed step."""
+    """Return whether the email was sent, is in flight, or belongs to a removed step."""
     rows = context.problem.scheduled_emails
     own = rows[((rows["enrollment_id"] == enrollment_id) & (rows["step_id"] == step_id)).to_numpy()]
     status = [str(word) for word in own["status"] if word != EmailStatus.CANCELLED]
@@ -131,7 +132,7 @@ def _step_is_over(
 
 
 def _stopped(context: ExplanationContext, place: int) -> Obstruction | None:
-    """Tell whether nothing more is to go to the contact."""
+    """Return what ends the thread, if anything does."""
     problem = context.problem
     row = problem.enrollments.iloc[place]
     if row["status"] != EnrollmentStatus.ACTIVE:
@@ -156,7 +157,7 @@ def _stopped(context: ExplanationContext, place: int) -> Obstruction | None:
 
 
 def _blocked(context: ExplanationContext, place: int) -> Obstruction | None:
-    """Tell what keeps every plan from placing the email."""
+    """Return what keeps every plan from placing the email."""
     blocked = context.instance.blocked
     own = blocked[(blocked["enrollment"] == place).to_numpy()]
     if not len(own):
@@ -165,8 +166,8 @@ def _blocked(context: ExplanationContext, place: int) -> Obstruction | None:
     problem = context.problem
     if reason == Reason.MAILBOX_PAUSED:
         mailbox_id = int(context.state.mailbox_id[place])
-        box = row_of(problem.mailboxes, "mailbox", mailbox_id)
-        name = context.mailbox_name(box)
+        mailbox = row_of(problem.mailboxes, "mailbox", mailbox_id)
+        name = context.mailbox_name(mailbox)
         return Obstruction(
             "unplaced",
             reason,
@@ -185,8 +186,32 @@ def _blocked(context: ExplanationContext, place: int) -> Obstruction | None:
         return Obstruction(
             "unplaced",
             reason,
-            f"Nobody knows whether {which} of the thread has left; until then it rests.",
+            f"Whether {which} of the thread has left is unknown; until then it waits.",
             f"Look for it in the mailbox's sent messages, then `sendplan uncertain {flags}`.",
+        )
+    sequence = row_of(problem.sequences, "sequence", problem.enrollments["sequence_id"].iloc[place])
+    if reason == Reason.NO_NEW_CONTACTS:
+        name = context.sequence_name(sequence)
+        return Obstruction(
+            "unplaced",
+            reason,
+            f"The sequence {name} starts no new contacts: its max_new_per_day is 0.",
+            f'Raise it: `sendplan sequence set "{name}" --max-new-per-day NUMBER`.',
+        )
+    if reason == Reason.NO_CAPACITY:
+        return Obstruction(
+            "unplaced",
+            reason,
+            "No mailbox that it may leave from has capacity on any day of the next year.",
+            "Give one capacity: `sendplan mailbox set MAILBOX --capacity NUMBER`.",
+        )
+    if reason == Reason.BEYOND_HORIZON:
+        return Obstruction(
+            "unplaced",
+            reason,
+            f"It is ready only after the {MAX_HORIZON_DAYS} days that a plan reaches ahead.",
+            "It is planned once it comes nearer; a shorter wait or more sending days bring it"
+            " forward.",
         )
     statuses = set(problem.mailboxes["status"])
     paused = MailboxStatus.PAUSED in statuses

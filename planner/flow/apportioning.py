@@ -1,35 +1,35 @@
-"""Sharing: which mailbox gets how many of the chains that may choose one."""
+"""Apportioning: how many of the chains that have no mailbox yet each mailbox gets."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from sendplan.planner.flow.network import FlowNetwork
+from sendplan.planner.model.grouping import rank
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.stages import NONE
 
 
-def alike(network: FlowNetwork, groups: int) -> np.ndarray:
-    """Put resources that are loaded alike into groups of about equal size.
+def group_by_load(network: FlowNetwork, groups: int) -> np.ndarray:
+    """Group resources of like load, in groups of about equal size.
 
-    What is lost by taking mailboxes as one is small if each has as much to do, for its room, as the
-    others.
+    Aggregating mailboxes loses little if each has as much to send, for its capacity, as the others.
 
     Parameters
     ----------
-    commodities : Commodities
-        A flow.
+    network : FlowNetwork
+        The flow.
     groups : int
-        How many.
+        Number of groups.
 
     Returns
     -------
     ndarray of int, shape (resources,)
-        Number of each resource's group.
+        Group of each resource.
     """
     resources = len(network.room)
     load = _bound_emails(network) / np.maximum(network.room[:, 1:-1].mean(axis=1), 1.0)
-    # Resources that may take different chains are kept apart as far as the number allows.
+    # Resources that may take different chains stay in different groups as far as possible.
     takes = np.zeros((resources, len(network.waiting)), dtype=bool)
     grouped = network.group != NONE
     takes[network.resource[grouped], network.group[grouped]] = True
@@ -40,21 +40,21 @@ def alike(network: FlowNetwork, groups: int) -> np.ndarray:
     return group
 
 
-def shares(
-    network: FlowNetwork, group_of: np.ndarray, grouped: FlowNetwork, starting: np.ndarray
+def apportion(
+    network: FlowNetwork, group_of: np.ndarray, aggregated: FlowNetwork, starting: np.ndarray
 ) -> np.ndarray:
-    """Share the chains that may choose out over commodities as a grouped flow does.
+    """Apportion the chains without a mailbox to commodities as an aggregated flow does.
 
     Parameters
     ----------
-    commodities : Commodities
+    network : FlowNetwork
         The flow.
     group_of : ndarray of int, shape (resources,)
         Group of each resource.
-    grouped : Commodities
+    aggregated : FlowNetwork
         The flow with each group as one resource.
-    starting : ndarray of float, shape (commodities of grouped, days)
-        How many start in the grouped flow.
+    starting : ndarray of float, shape (commodities of aggregated, days)
+        Chains that start in the aggregated flow.
 
     Returns
     -------
@@ -62,10 +62,10 @@ def shares(
         Chains by commodity and first possible day.
     """
     result = np.zeros_like(network.arriving)
-    weight = _spare(network)
+    weight = _spare(network)[network.resource]
     total = starting.sum(axis=1)
     resources, owed = len(network.room), np.zeros(len(network.room))
-    # The longest chains first: what is owed to a resource can then be made good in small coin.
+    # The longest chains first: the short ones can then balance what is owed to a resource.
     member = [np.flatnonzero(network.group == group) for group in range(len(network.waiting))]
     length = [int(network.remaining[commodity[0]]) if len(commodity) else 0 for commodity in member]
     for group in np.argsort(-np.array(length, dtype=np.int64), kind="stable"):
@@ -73,40 +73,40 @@ def shares(
         units = int(network.waiting[group].sum())
         if not units or not len(commodity):
             continue
-        in_grouped = np.zeros(int(group_of.max()) + 1)
-        there = grouped.group == group
-        np.add.at(in_grouped, grouped.resource[there], total[there])
-        of_box = np.zeros(resources)
-        np.add.at(of_box, network.resource[commodity], weight[network.resource[commodity]])
-        of_group = np.bincount(group_of, of_box, len(in_grouped))
-        part = in_grouped[group_of] * of_box / np.maximum(of_group[group_of], 1e-9)
-        part = part[network.resource[commodity]]
-        if part.sum() <= 0:
-            part = np.ones(len(commodity))
-        part *= units / part.sum()
-        wanted = np.maximum(part + owed[network.resource[commodity]] / length[group], 0)
-        count = _rounded(wanted, units)
-        owed[network.resource[commodity]] += (part - count) * length[group]
+        resource = network.resource[commodity]
+        there = aggregated.group == group
+        of_group = np.bincount(
+            aggregated.resource[there], total[there], minlength=int(group_of.max()) + 1
+        )
+        of_resource = np.bincount(resource, weight[commodity], resources)
+        group_weight = np.bincount(group_of, of_resource, len(of_group))
+        share = of_group[group_of] * of_resource / np.maximum(group_weight[group_of], 1e-9)
+        share = share[resource]
+        if share.sum() <= 0:
+            share = np.ones(len(commodity))
+        share *= units / share.sum()
+        count = _rounded(np.maximum(share + owed[resource] / length[group], 0), units)
+        owed[resource] += (share - count) * length[group]
         result[commodity] = _by_day(count, network.waiting[group])
     return result
 
 
-def settled(network: FlowNetwork, share: np.ndarray) -> FlowNetwork:
-    """Give chains to commodities, and max_new_per_day with them, so that resources are apart.
+def separate_resources(network: FlowNetwork, shares: np.ndarray) -> FlowNetwork:
+    """Bind every chain to a resource and divide max_new_per_day, so that resources share nothing.
 
     Parameters
     ----------
-    commodities : Commodities
+    network : FlowNetwork
         The flow.
-    share : ndarray of int, shape (commodities, days)
-        See `shares`.
+    shares : ndarray of int, shape (commodities, days)
+        See `apportion`.
 
     Returns
     -------
-    Commodities
-        Each commodity that sends first emails has a row of `new_room` of its own.
+    FlowNetwork
+        Each commodity of first emails has a row of `new_room` of its own.
     """
-    result = network.settled(share)
+    result = network.with_starts(shares)
     first = np.flatnonzero(network.first)
     count = result.arriving[first].sum(axis=1)
     new_room = np.full((len(first), network.sink + 1), UNLIMITED, dtype=np.int64)
@@ -118,8 +118,7 @@ def settled(network: FlowNetwork, share: np.ndarray) -> FlowNetwork:
         new_room[here] = 0
         if not count[here].any():
             continue
-        # Dealt out day by day in turns, so that every commodity has its part over any stretch of
-        # days.
+        # Dealt out in turns, day by day, so that every commodity has its share of any run of days.
         turns = _evenly_mixed(count[here])
         usable = network.sends[first[here]].any(axis=0)
         each_day = np.where(usable, np.minimum(network.new_room[sequence], len(turns)), 0)
@@ -136,7 +135,7 @@ def _bound_emails(network: FlowNetwork) -> np.ndarray:
 
 
 def _spare(network: FlowNetwork) -> np.ndarray:
-    """Return each resource's room beside its bound chains, by the last day that is needed."""
+    """Return the room of each resource beside its bound chains, up to the last day needed."""
     usable = np.zeros(network.room.shape, dtype=bool)
     np.logical_or.at(usable, network.resource, network.sends)
     room = np.cumsum((network.room * usable)[:, :-1], axis=1)
@@ -160,7 +159,7 @@ def _rounded(wanted: np.ndarray, units: int) -> np.ndarray:
 
 
 def _by_day(count: np.ndarray, waiting: np.ndarray) -> np.ndarray:
-    """Deal chains, in order of their days, to commodities that get `count` each, evenly mixed."""
+    """Deal chains, in order of their days, evenly to commodities that get `count` each."""
     day = np.repeat(np.arange(len(waiting)), waiting)
     result = np.zeros((len(count), len(waiting)), dtype=np.int64)
     np.add.at(result, (_evenly_mixed(count), day), 1)
@@ -168,7 +167,6 @@ def _by_day(count: np.ndarray, waiting: np.ndarray) -> np.ndarray:
 
 
 def _evenly_mixed(count: np.ndarray) -> np.ndarray:
-    """Return every number as often as it counts, evenly mixed."""
+    """Return each index `count` times, evenly mixed."""
     number = np.repeat(np.arange(len(count)), count)
-    turn = np.arange(len(number)) - np.repeat(np.cumsum(count) - count, count)
-    return np.asarray(number[np.lexsort((number, (turn + 0.5) / count[number]))])
+    return np.asarray(number[np.lexsort((number, (rank(number) + 0.5) / count[number]))])

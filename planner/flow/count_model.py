@@ -1,10 +1,9 @@
-"""The count model: a network flow of several commodities with common capacities, as sparse rows.
+"""The count model: a multi-commodity network flow with shared capacities, as sparse rows.
 
-What leaves a commodity on a day, and what waits there until its next sending day, are variables;
-what comes in equals what leaves and waits, commodity by commodity and day by day. So written, each
-variable stands in two balance rows, with opposite signs, and the matrix is a network's but for the
-capacity rows: linear relaxations are tight, and integer solutions near. Every solver gets this same
-model.
+Variables are the emails that leave a commodity on a day, and those that wait there until its next
+open day. What enters a commodity on a day equals what leaves and waits. So each variable stands in
+two balance rows, with opposite signs, and but for the capacity rows the matrix is that of a
+network: linear relaxations are tight, and integer solutions near. Every solver gets this model.
 """
 
 from dataclasses import dataclass
@@ -13,11 +12,13 @@ from functools import cached_property
 import numpy as np
 
 from sendplan.planner.flow.network import FlowNetwork
+from sendplan.planner.flow.sparse_rows import SparseRows, number_entries
+from sendplan.planner.model.grouping import next_true
 from sendplan.planner.model.mailbox_capacity import UNLIMITED
 from sendplan.planner.model.stages import NONE
 
-FREE = np.iinfo(np.int64).min
-"""Lower limit of a row that has none."""
+NO_LOWER = np.iinfo(np.int64).min
+"""Lower limit of a row without one."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,20 @@ class CountModel:
 
     Parameters
     ----------
-    commodities : Commodities
+    network : FlowNetwork
         What is modelled.
     variables : int
-        Number of variables: first those that send, then those that wait.
+        Number of variables: first those of emails that leave, then those of emails that wait.
     cost : ndarray of float, shape (variables,)
-        Objective; the commodities' constant comes on top.
+        Objective, without the network's constant.
     row, column, value : ndarray
         The matrix, entry by entry, sorted by row and column; no entry twice.
     lower, upper : ndarray of int, shape (rows,)
-        Limits of the rows; `FREE` where there is no lower one.
+        Limits of the rows; `NO_LOWER` where there is no lower one.
     bound, starting : ndarray of int, shape (commodities, days)
-        Variable of the emails of bound chains, and of chains that start; `NONE` where none is.
+        Variable of the emails of bound chains, and of starting chains; `NONE` where none is.
     room_row, new_row : ndarray of int
-        Row of each resource and sequence, and day; `NONE` where nothing binds.
+        Capacity row of each resource, and of each sequence, by day; `NONE` where none can bind.
     waits : ndarray of int, shape (waiting variables, 2)
         The balance rows that a waiting variable leaves and enters.
     """
@@ -60,7 +61,7 @@ class CountModel:
 
     @property
     def sending(self) -> int:
-        """Return the number of variables that send."""
+        """Return the number of variables of emails that leave."""
         return self.variables - len(self.waits)
 
     def sends(self, solution: np.ndarray) -> np.ndarray:
@@ -69,17 +70,17 @@ class CountModel:
         return np.asarray(padded[self.bound] + padded[self.starting])
 
     def solution(self, bound: np.ndarray, starting: np.ndarray | None = None) -> np.ndarray:
-        """Return the solution that belongs to emails by commodity and day.
+        """Return the solution in which given emails leave.
 
         Parameters
         ----------
         bound, starting : ndarray of int, shape (commodities, days)
-            Emails of bound chains, and of chains that start; none leaves before it is there.
+            Emails of bound chains, and of starting chains; none leaves before it can be there.
 
         Returns
         -------
         ndarray of int, shape (variables,)
-            Waiting included.
+            The waiting variables follow from the balance.
         """
         result = np.zeros(self.variables, dtype=np.int64)
         used = self.bound != NONE
@@ -88,7 +89,7 @@ class CountModel:
             used = self.starting != NONE
             result[self.starting[used]] = starting[used]
         of_sends = self.column < self.sending
-        left = np.where(self.lower == FREE, 0, self.lower)
+        left = np.where(self.lower == NO_LOWER, 0, self.lower)
         spent = (self.value * result[self.column])[of_sends]
         np.subtract.at(left, self.row[of_sends], spent)
         for number, (leaves, enters) in enumerate(self.waits.tolist(), start=self.sending):
@@ -96,15 +97,15 @@ class CountModel:
             left[enters] += left[leaves]
         return result
 
-    def around(self, solution: np.ndarray, chosen: np.ndarray) -> "Neighbourhood":
-        """Return the model of some variables, the others keeping their values.
+    def neighbourhood(self, solution: np.ndarray, chosen: np.ndarray) -> "Neighbourhood":
+        """Return the model of some variables, with the others fixed.
 
         Parameters
         ----------
         solution : ndarray of int, shape (variables,)
-            Values, all rows kept.
+            Values that satisfy all rows.
         chosen : ndarray of bool, shape (variables,)
-            Variables that may change.
+            Variables that are free.
         """
         of_chosen = chosen[self.column]
         fixed = ~of_chosen
@@ -119,19 +120,20 @@ class CountModel:
             row=row,
             column=number[self.column[of_chosen]],
             value=self.value[of_chosen],
-            lower=np.where(lower == FREE, FREE, lower - spent[rows]),
+            lower=np.where(lower == NO_LOWER, NO_LOWER, lower - spent[rows]),
             upper=self.upper[rows] - spent[rows],
         )
 
     @cached_property
     def day(self) -> np.ndarray:
-        """Return the day on which each variable's emails leave, or begin to wait."""
+        """Return the day on which the emails of each variable leave, or begin to wait."""
         day = np.zeros(self.variables, dtype=np.int64)
         of_row = np.zeros(len(self.lower), dtype=np.int64)
         for variable in (self.bound, self.starting):
             commodity, on = np.nonzero(variable != NONE)
             day[variable[commodity, on]] = on
-        leaves = (self.column < self.sending) & (self.value == 1) & (self.lower[self.row] != FREE)
+        balanced = self.lower[self.row] != NO_LOWER
+        leaves = (self.column < self.sending) & (self.value == 1) & balanced
         of_row[self.row[leaves]] = day[self.column[leaves]]
         day[self.sending :] = of_row[self.waits[:, 0]]
         return day
@@ -139,12 +141,12 @@ class CountModel:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Some of a model's variables, the others being fixed.
+    """Some variables of a model, with the others fixed.
 
     Parameters
     ----------
     variable : ndarray of int
-        Which; columns are numbered in this order.
+        The variables; columns are numbered in this order.
     cost, row, column, value, lower, upper : ndarray
         As in `CountModel`.
     """
@@ -158,153 +160,102 @@ class Neighbourhood:
     upper: np.ndarray
 
 
-def count_model(network: FlowNetwork) -> CountModel:
-    """Write commodities as a model.
+def build_count_model(network: FlowNetwork) -> CountModel:
+    """Write a flow network as a model.
 
     Parameters
     ----------
-    commodities : Commodities
-        What there is to decide.
+    network : FlowNetwork
+        What is decided.
 
     Returns
     -------
     CountModel
-        With no variable for days on which no email can be there.
+        With variables only for days on which an email can be there.
     """
-    sink = network.sink
     opens_bound, opens_start = network.open_days
-    bound, sends = _numbered(opens_bound, 0)
-    starting, sends = _numbered(opens_start, sends)
-    opens_group = np.zeros(network.waiting.shape, dtype=bool)
-    grouped = np.flatnonzero(network.group != NONE)
-    np.logical_or.at(opens_group, network.group[grouped], opens_start[grouped])
-    balance, rows = _numbered(opens_bound, 0)
-    group_balance, rows = _numbered(opens_group, rows)
-    next_open = _next(opens_bound)
-    entries = _Entries()
+    grouped = network.group != NONE
+    opens_group = _any_by(network.group[grouped], opens_start[grouped], network.waiting.shape)
+    (bound, starting), sending = number_entries([opens_bound, opens_start])
+    capacity, limits = _capacity_rows(network, opens_bound | opens_start)
+    (balance, group_balance, room_row, new_row, contact_row), _ = number_entries(
+        [opens_bound, opens_group, *capacity]
+    )
+    next_open, next_group = next_true(opens_bound), next_true(opens_group)
 
-    commodity, day = np.nonzero(opens_bound)
-    entries.add(balance[commodity, day], bound[commodity, day], 1)
-    commodity, day = np.nonzero(opens_start)
-    entries.add(group_balance[network.group[commodity], day], starting[commodity, day], 1)
+    matrix = SparseRows()
+    matrix.add(balance, bound, 1)
+    matrix.add(group_balance[network.group[grouped]], starting[grouped], 1)
+    goes_on = network.following != NONE
+    after = network.following[goes_on][:, None]
+    enters = balance[after, next_open[after, network.onward[goes_on]]]
+    first = network.first
     for variable in (bound, starting):
-        commodity, day = np.nonzero((variable != NONE) & (network.following != NONE)[:, None])
-        after = network.following[commodity]
-        comes = next_open[after, network.onward[commodity, day]]
-        entries.add(balance[after, comes], variable[commodity, day], -1)
-
+        matrix.add(enters, variable[goes_on], -1)
+        matrix.add(room_row[network.resource], variable, 1)
+        matrix.add(new_row[network.sequence[first]], variable[first], 1)
+        for contact, members in enumerate(network.contacts):
+            matrix.add(contact_row[contact], variable[members], 1)
     waits = []
-    variables = sends
-    for table, opens in ((balance, opens_bound), (group_balance, opens_group)):
-        commodity, day = np.nonzero(opens[:, :sink])
-        until = _next(opens)[commodity, day + 1]
-        number = variables + np.arange(len(commodity))
-        variables += len(commodity)
-        waits.append(np.column_stack([table[commodity, day], table[commodity, until]]))
-        entries.add(table[commodity, day], number, 1)
-        entries.add(table[commodity, until], number, -1)
+    for row, opens, next_day in (
+        (balance, opens_bound, next_open),
+        (group_balance, opens_group, next_group),
+    ):
+        chains, day = np.nonzero(opens[:, :-1])
+        waits.append(np.column_stack([row[chains, day], row[chains, next_day[chains, day + 1]]]))
+    waiting = np.concatenate(waits)
+    matrix.add(waiting[:, 0], sending + np.arange(len(waiting)), 1)
+    matrix.add(waiting[:, 1], sending + np.arange(len(waiting)), -1)
 
-    supply = np.zeros(rows, dtype=np.int64)
-    commodity, day = np.nonzero(network.arriving)
-    np.add.at(
-        supply, balance[commodity, next_open[commodity, day]], network.arriving[commodity, day]
-    )
-    group, day = np.nonzero(network.waiting)
-    opens = _next(opens_group)[group, day]
-    np.add.at(supply, group_balance[group, opens], network.waiting[group, day])
-
-    limited = np.zeros(network.room.shape, dtype=bool)
-    np.logical_or.at(limited, network.resource, opens_bound | opens_start)
-    limited &= network.room < UNLIMITED
-    limited[:, sink] = False
-    room_row, rows = _numbered(limited, rows)
-    new_limited = np.zeros(network.new_room.shape, dtype=bool)
-    first = np.flatnonzero(network.first)
-    np.logical_or.at(new_limited, network.sequence[first], (opens_bound | opens_start)[first])
-    new_limited &= network.new_room < UNLIMITED
-    new_limited[:, sink] = False
-    new_row, rows = _numbered(new_limited, rows)
-    for variable in (bound, starting):
-        commodity, day = np.nonzero((variable != NONE) & (room_row[network.resource] != NONE))
-        entries.add(room_row[network.resource[commodity], day], variable[commodity, day], 1)
-        commodity, day = np.nonzero(
-            (variable[first] != NONE) & (new_row[network.sequence[first]] != NONE)
-        )
-        entries.add(
-            new_row[network.sequence[first[commodity]], day], variable[first[commodity], day], 1
-        )
-    contact_days = np.zeros((len(network.contacts), sink + 1), dtype=bool)
-    for contact, members in enumerate(network.contacts):
-        contact_days[contact] = (opens_bound | opens_start)[members].sum(axis=0) > 1
-    contact_days[:, sink] = False
-    contact_row, rows = _numbered(contact_days, rows)
-    for contact, members in enumerate(network.contacts):
-        for variable in (bound[members], starting[members]):
-            commodity, day = np.nonzero((variable != NONE) & (contact_row[contact] != NONE))
-            entries.add(contact_row[contact, day], variable[commodity, day], 1)
-    limits = np.concatenate(
-        [
-            network.room[limited],
-            network.new_room[new_limited],
-            np.ones(int(contact_days.sum()), dtype=np.int64),
-        ]
-    )
-
-    cost = np.zeros(variables)
-    for variable in (bound, starting):
-        used = variable != NONE
-        cost[variable[used]] = network.cost[used]
-    row, column, value = entries.merged(variables)
+    supply = np.zeros(int(opens_bound.sum() + opens_group.sum()), dtype=np.int64)
+    for row, chains, next_day in (
+        (balance, network.arriving, next_open),
+        (group_balance, network.waiting, next_group),
+    ):
+        place, day = np.nonzero(chains)
+        np.add.at(supply, row[place, next_day[place, day]], chains[place, day])
+    cost = np.zeros(sending + len(waiting))
+    for variable, opens in ((bound, opens_bound), (starting, opens_start)):
+        cost[variable[opens]] = network.cost[opens]
+    row, column, value = matrix.merged()
     return CountModel(
         network=network,
-        variables=variables,
+        variables=len(cost),
         cost=cost,
         row=row,
         column=column,
         value=value,
-        lower=np.append(supply, np.full(len(limits), FREE)),
+        lower=np.append(supply, np.full(len(limits), NO_LOWER)),
         upper=np.append(supply, limits),
         bound=bound,
         starting=starting,
         room_row=room_row,
         new_row=new_row,
-        waits=np.concatenate(waits),
+        waits=waiting,
     )
 
 
-def _numbered(mask: np.ndarray, start: int) -> tuple[np.ndarray, int]:
-    """Give numbers from `start` on to the true entries; return also the next number."""
-    number = np.full(mask.shape, NONE)
-    count = int(mask.sum())
-    number[mask] = start + np.arange(count)
-    return number, start + count
+def _capacity_rows(network: FlowNetwork, opens: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return where capacities may bind, of resources, sequences and contacts, and how many may go.
+
+    `opens` tells on which days emails of a commodity can leave. The sink takes everything.
+    """
+    first = network.first
+    room = _any_by(network.resource, opens, network.room.shape)
+    room &= network.room < UNLIMITED
+    new = _any_by(network.sequence[first], opens[first], network.new_room.shape)
+    new &= network.new_room < UNLIMITED
+    contact = np.zeros((len(network.contacts), network.sink + 1), dtype=bool)
+    for place, members in enumerate(network.contacts):
+        contact[place] = opens[members].sum(axis=0) > 1
+    for table in (room, new, contact):
+        table[:, network.sink] = False
+    once = np.ones(int(contact.sum()), dtype=np.int64)
+    return [room, new, contact], np.concatenate([network.room[room], network.new_room[new], once])
 
 
-def _next(mask: np.ndarray) -> np.ndarray:
-    """Return the first true column from each one on; the last column where there is none."""
-    last = mask.shape[1] - 1
-    place = np.where(mask, np.arange(last + 1), last)
-    return np.asarray(np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1])
-
-
-class _Entries:
-    """The matrix while it is being written."""
-
-    def __init__(self) -> None:
-        self.row: list[np.ndarray] = []
-        self.column: list[np.ndarray] = []
-        self.value: list[np.ndarray] = []
-
-    def add(self, row: np.ndarray, column: np.ndarray, value: int) -> None:
-        self.row.append(row)
-        self.column.append(column)
-        self.value.append(np.full(len(row), value))
-
-    def merged(self, variables: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the entries, those of one place added up, zeros left out."""
-        key = np.concatenate(self.row) * variables + np.concatenate(self.column)
-        places, entry = np.unique(key, return_inverse=True)
-        value = np.zeros(len(places), dtype=np.int64)
-        np.add.at(value, entry, np.concatenate(self.value))
-        used = value != 0
-        return places[used] // max(variables, 1), places[used] % max(variables, 1), value[used]
+def _any_by(key: np.ndarray, flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return, by key and column, whether any row with the key is true."""
+    result = np.zeros(shape, dtype=bool)
+    np.logical_or.at(result, key, flags)
+    return result

@@ -1,4 +1,4 @@
-"""The count model solved by CP-SAT: whole emails, improved from a known plan, with a bound.
+"""The count model solved by CP-SAT: a known solution improved, with a bound.
 
 One worker and a limit of deterministic time make a solve the same every time; solves run beside
 each other, not inside (`sendplan.planner.improve.rounds`).
@@ -11,10 +11,10 @@ from math import lcm
 import numpy as np
 from ortools.sat.python import cp_model
 
-from sendplan.planner.flow.count_model import FREE, CountModel, Neighbourhood
+from sendplan.planner.flow.count_model import NO_LOWER, CountModel, Neighbourhood
 
 FINEST = 1_000_000
-"""Finest fraction of a day's cost that is told apart."""
+"""Finest fraction of the cost of a day that is resolved."""
 
 _NO_LOWER = -(2**40)
 
@@ -26,11 +26,11 @@ class CpSatResult:
     Parameters
     ----------
     solution : ndarray of int, shape (variables,)
-        The best; that of the hint if nothing better was found.
+        The best found; the hint if none is better.
     bound : float
         Proven bound on the cost of the variables; minus infinity where there is none.
     optimal : bool
-        Whether it was proven that nothing is better.
+        Whether the solution is proven to be the best.
     work : float
         Deterministic time spent.
     """
@@ -41,35 +41,35 @@ class CpSatResult:
     work: float
 
 
-def unit_of(weights: np.ndarray) -> int | None:
-    """Return by what all weights must be multiplied to become whole.
+def cost_denominator(weights: np.ndarray) -> int | None:
+    """Return the common denominator of weights.
 
     Parameters
     ----------
     weights : ndarray of float
-        Costs of a day.
+        Costs of one day.
 
     Returns
     -------
     int or None
-        None if no number up to `FINEST` does it: costs are then rounded, and nothing is proven.
+        None if it is above `FINEST`: costs are then rounded, and nothing is proven.
     """
-    unit = 1
+    denominator = 1
     for weight in np.unique(weights).tolist():
         fraction = Fraction(weight).limit_denominator(FINEST)
         if float(fraction) != weight:
             return None
-        unit = lcm(unit, fraction.denominator)
-        if unit > FINEST:
+        denominator = lcm(denominator, fraction.denominator)
+        if denominator > FINEST:
             return None
-    return unit
+    return denominator
 
 
-def solve_whole(
+def solve_cpsat(
     model: CountModel | Neighbourhood,
     hint: np.ndarray,
     most: int,
-    unit: int | None,
+    denominator: int | None,
     limit: float,
     seed: int,
 ) -> CpSatResult:
@@ -80,13 +80,13 @@ def solve_whole(
     model : CountModel or Neighbourhood
         The model.
     hint : ndarray of int, shape (variables,)
-        The known solution.
+        A known solution.
     most : int
-        Largest value of any variable.
-    unit : int or None
-        See `unit_of`.
+        Upper limit of every variable.
+    denominator : int or None
+        See `cost_denominator`.
     limit : float
-        Deterministic time to spend at most.
+        Most deterministic time.
     seed : int
         Seed of the search.
 
@@ -95,16 +95,16 @@ def solve_whole(
     CpSatResult
         Never worse than the hint.
     """
-    scale = FINEST if unit is None else unit
+    scale = FINEST if denominator is None else denominator
     cost = np.round(model.cost * scale).astype(np.int64)
     solver = cp_model.CpSolver()
     parameters = solver.parameters
     parameters.num_workers = 1
     parameters.random_seed = seed
     parameters.max_deterministic_time = limit
-    # A signal is for whoever planned, and the solver's own handler cannot run beside the main one.
+    # Ctrl-C is handled by the task pool; the solver's handler cannot run outside the main thread.
     parameters.catch_sigint_signal = False
-    status = solver.solve(_written(model, cost, hint, most))
+    status = solver.solve(_proto(model, cost, hint, most))
     response = solver.response_proto
     solution = hint
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -112,13 +112,14 @@ def solve_whole(
         if int(cost @ found) < int(cost @ hint):
             solution = found
     bound, optimal = -np.inf, False
-    if unit is not None and status in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN):
+    searched = status in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN)
+    if denominator is not None and searched:
         bound = response.best_objective_bound / scale
         optimal = bool(response.best_objective_bound >= int(cost @ solution) - 1e-6)
     return CpSatResult(solution, bound, optimal, response.deterministic_time)
 
 
-def _written(
+def _proto(
     model: CountModel | Neighbourhood, cost: np.ndarray, hint: np.ndarray, most: int
 ) -> cp_model.CpModel:
     result = cp_model.CpModel()
@@ -127,7 +128,7 @@ def _written(
         proto.variables.add().domain.extend([0, most])
     begins = np.searchsorted(model.row, np.arange(len(model.lower) + 1)).tolist()
     column, value = model.column.tolist(), model.value.tolist()
-    lower = np.where(model.lower == FREE, _NO_LOWER, model.lower).tolist()
+    lower = np.where(model.lower == NO_LOWER, _NO_LOWER, model.lower).tolist()
     for row, limits in enumerate(zip(lower, model.upper.tolist(), strict=True)):
         begin, end = begins[row], begins[row + 1]
         linear = proto.constraints.add().linear

@@ -1,10 +1,10 @@
-"""The Lagrangian bound: what every chain would cost if room could be bought at given prices.
+"""The Lagrangian bound: the cheapest cost of every chain when capacity has given prices.
 
-Capacity is what ties chains to each other. Put a price on each unit of it, and every chain can be
-sent its own cheapest way; what that costs in all, less the prices of the room there is, is a lower
-bound on the cost of every plan, whatever the prices (weak duality; Geoffrion, "Lagrangean
-relaxation for integer programming", Math. Programming Study 2, 1974). So the bound is computed
-here, in one pass over commodities and days, and rests on no solver: a solver only proposes prices.
+Only capacity ties chains to each other. With a price on each unit of it, every chain takes its own
+cheapest path; their cost, less the prices of the capacity there is, is a lower bound on the cost of
+every plan, whatever the prices (weak duality; Geoffrion, "Lagrangean relaxation for integer
+programming", Math. Programming Study 2, 1974). One pass over commodities and days computes it, so
+the bound rests on no solver: a solver only proposes prices.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from sendplan.planner.model.stages import NONE
 
 @dataclass(frozen=True)
 class DualPrices:
-    """What a unit of room costs.
+    """Prices of capacity.
 
     Parameters
     ----------
@@ -32,17 +32,17 @@ class DualPrices:
     new: np.ndarray
 
     @classmethod
-    def free(cls, network: FlowNetwork) -> "DualPrices":
-        """Return prices of nothing: the bound of unlimited room."""
+    def zero(cls, network: FlowNetwork) -> "DualPrices":
+        """Return prices of 0, whose bound is that of unlimited room."""
         return cls(np.zeros(network.room.shape), np.zeros(network.new_room.shape))
 
 
-def lagrangian(network: FlowNetwork, prices: DualPrices) -> float:
-    """Return a lower bound on the cost of every flow through the commodities.
+def lagrangian_bound(network: FlowNetwork, prices: DualPrices) -> float:
+    """Return a lower bound on the cost of every flow.
 
     Parameters
     ----------
-    commodities : Commodities
+    network : FlowNetwork
         The flow.
     prices : DualPrices
         Prices; negative ones count as 0, and the sink costs nothing.
@@ -50,10 +50,10 @@ def lagrangian(network: FlowNetwork, prices: DualPrices) -> float:
     Returns
     -------
     float
-        The bound, the commodities' constant included.
+        The bound, the constant included.
     """
     room, new = np.maximum(prices.room, 0), np.maximum(prices.new, 0)
-    # What cannot be used up has no price, and the sink takes everything.
+    # Capacity that cannot be used up has no price, nor has the sink, which takes everything.
     room = np.where(network.room >= UNLIMITED, 0.0, room)
     new = np.where(network.new_room >= UNLIMITED, 0.0, new)
     room[:, -1] = new[:, -1] = 0

@@ -1,7 +1,7 @@
-"""The count model's linear relaxation, solved by MathOpt: emails may be divided.
+"""The linear relaxation of the count model, solved by MathOpt: emails may be fractional.
 
-Its values say how a good plan flows, its prices make a bound (`sendplan.planner.flow.lagrangian`).
-Both solvers used work on one thread and count no time, so that the result is the same every time.
+Its values show how a good plan flows, its prices make a bound (`sendplan.planner.flow.lagrangian`).
+Both solvers run on one thread without a time limit, so that the result is the same every time.
 """
 
 from dataclasses import dataclass
@@ -12,33 +12,33 @@ from ortools.math_opt import model_pb2
 from ortools.math_opt.python import mathopt
 from ortools.math_opt.solvers import highs_pb2
 
-from sendplan.planner.flow.count_model import FREE, CountModel
+from sendplan.planner.flow.count_model import NO_LOWER, CountModel
 from sendplan.planner.flow.lagrangian import DualPrices
 
 FEW = 3_000
-"""Variables up to which the simplex method is as fast as any."""
+"""Variables up to which the simplex method is the faster one."""
 
 
 class LpMethod(Enum):
-    """How to solve."""
+    """Method of a linear programme."""
 
-    CORNER = "corner"
-    """By the simplex method: a corner of the polytope, with few divided emails."""
+    SIMPLEX = "simplex"
+    """A vertex of the polytope, with few fractional emails."""
 
-    INTERIOR = "interior"
-    """By an interior point method, without going to a corner: faster on large models."""
+    INTERIOR_POINT = "interior point"
+    """An interior point, without crossover: faster on large models."""
 
 
 @dataclass(frozen=True)
 class LpResult:
-    """A relaxation's solution.
+    """Solution of a relaxation.
 
     Parameters
     ----------
     bound, starting : ndarray of float, shape (commodities, days)
-        Emails of bound chains, and of chains that start.
+        Emails of bound chains, and of starting chains.
     prices : DualPrices
-        What one more email of room would save.
+        Saving by one more email of capacity.
     """
 
     bound: np.ndarray
@@ -46,29 +46,30 @@ class LpResult:
     prices: DualPrices
 
 
-def solve_linear(model: CountModel, way: LpMethod) -> LpResult | None:
+def solve_relaxation(model: CountModel, method: LpMethod) -> LpResult | None:
     """Solve the relaxation.
 
     Parameters
     ----------
     model : CountModel
-        What to solve.
-    way : LpMethod
-        How.
+        The model.
+    method : LpMethod
+        How to solve it.
 
     Returns
     -------
-    Relaxed or None
-        None if the solver gave up; nothing is known then.
+    LpResult or None
+        None if the solver gave up.
     """
-    result = solved(written(model), interior=way is LpMethod.INTERIOR and model.variables > FEW)
+    result = solve_programme(
+        model_proto(model), interior=method is LpMethod.INTERIOR_POINT and model.variables > FEW
+    )
     if result is None:
         return None
-    values, duals = np.zeros(model.variables + 1), np.zeros(len(model.lower) + 1)
+    values = np.zeros(model.variables + 1)
     for variable, value in result.variable_values().items():
         values[variable.id] = value
-    for row, price in result.dual_values().items():
-        duals[row.id] = price
+    duals = np.append(dual_values(result, len(model.lower)), 0.0)
     prices = DualPrices(
         np.maximum(-duals[model.room_row], 0.0), np.maximum(-duals[model.new_row], 0.0)
     )
@@ -77,7 +78,7 @@ def solve_linear(model: CountModel, way: LpMethod) -> LpResult | None:
     )
 
 
-def solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResult | None:
+def solve_programme(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResult | None:
     """Solve a linear programme.
 
     Parameters
@@ -85,7 +86,7 @@ def solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResul
     proto : ModelProto
         The programme.
     interior : bool
-        Whether to try an interior point method first; else, and where that gives up, the simplex
+        Whether an interior point method is tried first; else, and where it gives up, the simplex
         method is used.
 
     Returns
@@ -93,11 +94,19 @@ def solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResul
     SolveResult or None
         With the values and prices that are not zero; None if the solvers gave up.
     """
-    found = _solved(proto, interior=True) if interior else None
-    return found or _solved(proto, interior=False)
+    found = _solve(proto, interior=True) if interior else None
+    return found or _solve(proto, interior=False)
 
 
-def _solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResult | None:
+def dual_values(result: mathopt.SolveResult, rows: int) -> np.ndarray:
+    """Return the dual value of each row; ndarray of float, shape (rows,)."""
+    duals = np.zeros(rows)
+    for row, price in result.dual_values().items():
+        duals[row.id] = price
+    return duals
+
+
+def _solve(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResult | None:
     parameters, solver = mathopt.SolveParameters(), mathopt.SolverType.GLOP
     if interior:
         solver = mathopt.SolverType.HIGHS
@@ -110,7 +119,7 @@ def _solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResu
             mathopt.Model.from_model_proto(proto),
             solver,
             params=parameters,
-            # Most values are zero, and reading one costs as much as finding it.
+            # Most values are zero, and reading one takes as long as finding it.
             model_params=mathopt.ModelSolveParameters(
                 variable_values_filter=mathopt.VariableFilter(skip_zero_values=True),
                 dual_values_filter=mathopt.LinearConstraintFilter(skip_zero_values=True),
@@ -118,50 +127,50 @@ def _solved(proto: model_pb2.ModelProto, *, interior: bool) -> mathopt.SolveResu
             ),
         )
     except (RuntimeError, ValueError, AttributeError):
-        # A solver that gives up is an error to MathOpt, and in reporting it MathOpt trips over an
-        # attribute that its own exception lacks (ortools 9.15).
+        # MathOpt raises when a solver gives up, and its report reads an attribute that its own
+        # exception lacks (ortools 9.15).
         return None
     both = result.has_primal_feasible_solution() and result.has_dual_feasible_solution()
     return result if both else None
 
 
-def written(model: CountModel, *, whole: bool = False) -> model_pb2.ModelProto:
-    """Write a model down for MathOpt.
+def model_proto(model: CountModel, *, whole: bool = False) -> model_pb2.ModelProto:
+    """Return a count model as MathOpt reads it.
 
     Parameters
     ----------
     model : CountModel
         The model.
     whole : bool
-        Whether emails may not be divided.
+        Whether emails are whole numbers.
     """
     sends = np.arange(model.variables) < model.sending
-    return programme(
+    return programme_proto(
         model.cost,
-        (np.where(model.lower == FREE, -np.inf, model.lower), model.upper),
+        (np.where(model.lower == NO_LOWER, -np.inf, model.lower), model.upper),
         (model.row, model.column, model.value),
         sends & whole,
     )
 
 
-def programme(
+def programme_proto(
     cost: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
     matrix: tuple[np.ndarray, np.ndarray, np.ndarray],
     whole: np.ndarray,
 ) -> model_pb2.ModelProto:
-    """Write a linear programme down for MathOpt, whose variables are 0 or more.
+    """Return a linear programme over variables of 0 or more as MathOpt reads it.
 
     Parameters
     ----------
     cost : ndarray of float, shape (variables,)
-        What is minimised.
+        Objective, which is minimised.
     bounds : tuple of ndarray of float, shape (rows,)
-        Of each row, from below and from above.
+        Lower and upper limit of each row.
     matrix : tuple of ndarray
-        Row, column and value of each entry; by row and column, each once.
+        Row, column and value of each entry, by row and column, each place once.
     whole : ndarray of bool, shape (variables,)
-        Which variables are whole numbers.
+        Variables that are whole numbers.
     """
     count, (lower, upper), (row, column, value) = len(cost), bounds, matrix
     proto = model_pb2.ModelProto()

@@ -1,10 +1,10 @@
 """The count model of a whole component solved by HiGHS: branch and bound over its relaxation.
 
-Components too large for CP-SAT are often within reach of it, since the relaxation is tight: on the
+It solves many components that are too large for CP-SAT, since the relaxation is tight: on the
 reference instance a component of 5,000 contacts and 20 mailboxes is closed at the first node, up
 to the least difference between two costs.
-HiGHS cannot be called off once it runs, and has no limit of work but a number of nodes; so it is
-only asked for what its size says it can do.
+HiGHS cannot be interrupted, and its only limit of work is a number of nodes; so it gets only models
+of a size that it can solve.
 """
 
 import datetime as dt
@@ -16,20 +16,20 @@ from ortools.math_opt.solvers import highs_pb2
 
 from sendplan.planner.flow import work_estimates
 from sendplan.planner.flow.count_model import CountModel
-from sendplan.planner.flow.lp import written
+from sendplan.planner.flow.lp import model_proto
 
 NODES = 3
-"""Nodes of the search tree after which it ends."""
+"""Most nodes of the search tree."""
 
 TOLERANCE = 1.01
-"""What HiGHS's bound may be wrong by, in parts of the least difference between two costs.
+"""Error of the bound of HiGHS, in least differences between two costs.
 
-Once it has a plan it only looks for one that is better by the least difference, and its arithmetic
-may take such a one for no better: it has called 53,931 the bound where another run found 53,930.
+From its best solution on it only looks for solutions better by the least difference, and its
+arithmetic may miss one: it has called 53,931 the bound where another run found 53,930.
 """
 
 PATIENCE = 6.0
-"""How many times as long as expected it may run, by the clock, as a safety stop."""
+"""Safety stop: most wall-clock time, in expected times."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class MipResult:
     Parameters
     ----------
     solution : ndarray of int, shape (variables,), or None
-        The best; None if none was found.
+        The best found; None if none was.
     bound : float
         Proven bound on the cost of the variables; minus infinity where there is none.
     work : float
         Seconds of work.
     on_time : bool
-        Whether it ended before the safety stop.
+        Whether the safety stop did not act.
     """
 
     solution: np.ndarray | None
@@ -54,7 +54,7 @@ class MipResult:
     on_time: bool
 
 
-def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> MipResult:
+def solve_mip(model: CountModel, hint: np.ndarray, denominator: int | None, seed: int) -> MipResult:
     """Search for the best solution of a model.
 
     Parameters
@@ -63,8 +63,8 @@ def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> 
         The model.
     hint : ndarray of int, shape (variables,)
         A known solution.
-    unit : int or None
-        By what costs must be multiplied to become whole, if there is such a number.
+    denominator : int or None
+        See `sendplan.planner.flow.cpsat.cost_denominator`.
     seed : int
         Seed of the search.
 
@@ -73,18 +73,18 @@ def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> 
     MipResult
         The same for the same input, unless the safety stop acts.
     """
-    least = 1.0 if unit is None else 1.0 / unit
+    least = 1.0 if denominator is None else 1.0 / denominator
     options = highs_pb2.HighsOptionsProto()
     options.string_options["parallel"] = "off"
     options.int_options["random_seed"] = seed % 2**31
     options.double_options["mip_rel_gap"] = 0.0
-    # With a wider one HiGHS cuts off what is better by less, and still calls the rest its bound.
+    # With a wider one HiGHS cuts off solutions that are better by less, but keeps its bound.
     options.double_options["mip_abs_gap"] = 1e-6
-    problem = mathopt.Model.from_model_proto(written(model, whole=True))
+    problem = mathopt.Model.from_model_proto(model_proto(model, whole=True))
     known = mathopt.SolutionHint(
         variable_values=dict(zip(problem.variables(), hint.astype(float).tolist(), strict=True))
     )
-    patience = PATIENCE * (work_estimates.branching(model.variables) + 5)
+    patience = PATIENCE * (work_estimates.expected_mip(model.variables) + 5)
     try:
         result = mathopt.solve(
             problem,
@@ -95,16 +95,14 @@ def branch(model: CountModel, hint: np.ndarray, unit: int | None, seed: int) -> 
             model_params=mathopt.ModelSolveParameters(solution_hints=[known]),
         )
     except (RuntimeError, ValueError, AttributeError):
-        # See `sendplan.planner.flow.lp`: a solver that gives up.
-        return MipResult(None, -np.inf, work_estimates.branching(model.variables), on_time=True)
+        # The solver gave up, see `sendplan.planner.flow.lp`.
+        return MipResult(None, -np.inf, work_estimates.expected_mip(model.variables), on_time=True)
     solution = None
     if result.has_primal_feasible_solution():
         values = np.array(list(result.variable_values().values()))
         solution = np.round(values).astype(np.int64)
     bound = float(result.termination.objective_bounds.dual_bound) - TOLERANCE * least
     statistics = result.solve_stats
-    work = work_estimates.branched(
-        model.variables, statistics.simplex_iterations, statistics.node_count
-    )
+    work = work_estimates.mip(model.variables, statistics.simplex_iterations, statistics.node_count)
     on_time = result.termination.limit is not mathopt.Limit.TIME
     return MipResult(solution, bound if np.isfinite(bound) else -np.inf, work, on_time)

@@ -1,8 +1,8 @@
-"""Following: a divided flow made whole, day by day, staying near its running sums.
+"""Rounding: a fractional flow as whole emails, day by day, close to its running sums.
 
-On each day a commodity sends what the divided flow has sent by then, rounded, as far as chains are
-there and the resource has room, the most urgent first. What that costs beyond the divided flow
-depends on how early numbers are rounded up, so several ways are tried, resource by resource.
+On each day a commodity sends what the fractional flow has sent by then, rounded, as far as chains
+are there and the resource has room, the most urgent first. The cost of rounding depends on how
+early numbers are rounded up, so several biases are tried, resource by resource.
 """
 
 import numpy as np
@@ -11,39 +11,39 @@ from sendplan.planner.flow.network import FlowNetwork
 from sendplan.planner.model.stages import NONE
 
 BIASES = (0.5, 0.0, 0.3, 0.7, 0.95)
-"""What is added to running sums before they are rounded down."""
+"""Added to running sums before they are rounded down."""
 
 
-def follow(network: FlowNetwork, targets: np.ndarray) -> np.ndarray:
-    """Make a flow whole, in the best of several ways for each resource.
+def round_flow(network: FlowNetwork, targets: np.ndarray) -> np.ndarray:
+    """Round a flow, with the best of several biases for each resource.
 
     Parameters
     ----------
-    commodities : Commodities
-        The flow, settled (`sendplan.planner.flow.apportioning.settled`).
+    network : FlowNetwork
+        The flow (`sendplan.planner.flow.apportioning.separate_resources`).
     targets : ndarray of float, shape (commodities, days)
-        Emails that leave in the divided flow.
+        Emails that leave in the fractional flow.
 
     Returns
     -------
     ndarray of int, shape (commodities, days)
-        Emails that leave; what found no day leaves in the sink.
+        Emails that leave; those without a day leave in the sink.
     """
     resources = len(network.room)
     best, least = np.zeros_like(network.arriving), np.full(resources, np.inf)
     for bias in BIASES:
-        sends = _Walk(network, targets).run(bias)
+        sends = _Rounding(network, targets).run(bias)
         cost = np.zeros(len(network))
         commodity, day = np.nonzero(sends)
         np.add.at(cost, commodity, network.cost[commodity, day] * sends[commodity, day])
-        of_box = np.bincount(network.resource, cost, resources)
-        better = of_box < least
-        least = np.where(better, of_box, least)
+        of_resource = np.bincount(network.resource, cost, resources)
+        better = of_resource < least
+        least = np.where(better, of_resource, least)
         best = np.where(better[network.resource][:, None], sends, best)
     return best
 
 
-class _Walk:
+class _Rounding:
     """One pass over the days."""
 
     def __init__(self, network: FlowNetwork, targets: np.ndarray) -> None:
@@ -80,7 +80,7 @@ class _Walk:
         room: np.ndarray,
         new_room: np.ndarray,
     ) -> np.ndarray:
-        """Return what leaves, taking its room."""
+        """Return the emails that leave, and take their room."""
         network = self.network
         able = np.where(network.sends[:, day], waiting, 0)
         behind = self.upto[:, day] - sent
@@ -96,14 +96,13 @@ class _Walk:
                 continue
             if order is None:
                 order = np.lexsort((going - behind, network.resource))
-            served = self._served(more, order, room, new_room)
-            going += served
+            going += self._served(more, order, room, new_room)
         return going
 
     def _served(
         self, wanted: np.ndarray, order: np.ndarray, room: np.ndarray, new_room: np.ndarray
     ) -> np.ndarray:
-        """Give commodities what they want while there is room, in order within each resource."""
+        """Return how much of `wanted` there is room for, in order within each resource."""
         network = self.network
         first = network.first
         wanted = wanted.copy()
@@ -132,7 +131,7 @@ class _Walk:
         np.add.at(arriving, (after[~now], comes[~now]), going[commodity[~now]])
 
     def _empty(self, waiting: np.ndarray, arriving: np.ndarray, sends: np.ndarray) -> None:
-        """Send into the sink what is left, with all that follows."""
+        """Send into the sink what is left, with all emails behind it."""
         network = self.network
         left = waiting + arriving[:, network.sink]
         for level in network.levels[::-1]:

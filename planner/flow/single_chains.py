@@ -1,8 +1,8 @@
-"""Telling contacts apart: chains that counts cannot stand for get stages of their own.
+"""Single chains: chains that counts cannot stand for, as commodities of their own.
 
-Chains of one contact must not meet on a day, and some windows do not exist on some dates. A chain
-that such a rule concerns is followed by itself, as a stage with one chain, where there are few of
-them; where there are many, the rule is mended when counts have become contacts.
+Counts know no contact. So a chain gets a commodity of its own where its contact, who may get one
+email a day, has another chain, or where it cannot send on some day on which others of its stage
+can. Where there are too many such chains, they stay counted, and placements are repaired.
 """
 
 from dataclasses import dataclass, replace
@@ -10,28 +10,29 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sendplan.planner.model.components import connected
+from sendplan.planner.model.grouping import rank
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
 from sendplan.planner.model.stages import NONE, Stages
 
-MOST_LANES = 1_500
-"""Commodities that the chains told apart in one component may have in all."""
+MAX_COMMODITIES = 1_500
+"""Most commodities of single chains in one component."""
 
 
 @dataclass(frozen=True)
 class SingleChains:
-    """The work with some chains told apart.
+    """An instance in which some chains have stages of their own.
 
     Parameters
     ----------
     instance : Instance
         The same chains and emails, with more stages.
     contact : ndarray of int, shape (stages,)
-        The contact whose days the stage's emails use up, `NONE` for counted ones.
+        Contact of a single chain that shares its contact with others, else `NONE`.
     component : ndarray of int, shape (sequences,)
-        Component of each sequence: those that share mailboxes, or contacts that are told apart.
+        Component of each sequence: one for all that share mailboxes, or contacts of single chains.
     email : ndarray of int, shape (stages,)
-        The email that is a stage's only one, `NONE` for counted ones.
+        Email of a single chain that the stage stands for, else `NONE`.
     """
 
     instance: Instance
@@ -39,78 +40,86 @@ class SingleChains:
     component: np.ndarray
     email: np.ndarray
 
-    def whole(self) -> np.ndarray:
-        """Tell in which components every chain is told apart; shape (components,)."""
+    def all_single(self) -> np.ndarray:
+        """Tell in which components every chain is single; ndarray of bool, shape (components,)."""
         chains, stages = self.instance.chains, self.instance.stages
-        whole = np.ones(int(self.component.max(initial=0)) + 1, dtype=bool)
+        single = np.ones(int(self.component.max(initial=0)) + 1, dtype=bool)
         counted = chains.stage[self.email[chains.stage] == NONE]
-        whole[self.component[stages.sequence[counted]]] = False
-        return whole
+        single[self.component[stages.sequence[counted]]] = False
+        return single
 
 
-def told_apart(instance: Instance, limits: Limits, *, everybody: bool = False) -> SingleChains:
-    """Give stages of their own to the chains that need them, component by component.
+def single_out_chains(
+    instance: Instance, limits: Limits, *, every_chain: bool = False
+) -> SingleChains:
+    """Give chains stages of their own where counts cannot stand for them.
 
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
-    everybody : bool
-        Whether all chains need them.
+        The instance and its limits.
+    every_chain : bool
+        Whether all chains get them.
 
     Returns
     -------
     SingleChains
-        A component with too many such chains is left as it is.
+        Components in which that takes more than `MAX_COMMODITIES` stay as they are.
     """
     chains, stages, pools = instance.chains, instance.stages, instance.fleet.pools
     sequence = stages.sequence[chains.stage]
     mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
     linked = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
-    needs = np.ones(len(chains), dtype=bool) if everybody else _in_need(instance, limits)
+    single = np.ones(len(chains), dtype=bool) if every_chain else _needed(instance, limits)
     size = np.array([len(pool) for pool in pools], dtype=np.int64)
-    network = stages.remaining[chains.stage] * size[sequence]
+    commodities = stages.remaining[chains.stage] * size[sequence]
     while True:
         component = connected(
-            len(pools), [(linked, mailbox), (sequence[needs], chains.contact[needs])]
+            len(pools), [(linked, mailbox), (sequence[single], chains.contact[single])]
         )
-        total = np.bincount(component[sequence], network * needs, int(component.max(initial=0)) + 1)
-        crowded = (total > MOST_LANES)[component[sequence]] & needs
+        total = np.bincount(component[sequence], commodities * single)
+        crowded = (total > MAX_COMMODITIES)[component[sequence]] & single
         if not crowded.any():
             break
-        needs &= ~crowded
-    if not needs.any():
-        nobody = np.full(len(stages.step), NONE)
-        return SingleChains(instance, nobody, component, nobody)
-    return _refined(instance, limits, np.flatnonzero(needs), component)
+        single &= ~crowded
+    if not single.any():
+        none = np.full(len(stages.step), NONE)
+        return SingleChains(instance, none, component, none)
+    return _refined(instance, limits, np.flatnonzero(single), component)
 
 
-def _in_need(instance: Instance, limits: Limits) -> np.ndarray:
-    """Return the chains that share their contact's days, or a day on which they cannot send."""
+def _needed(instance: Instance, limits: Limits) -> np.ndarray:
+    """Tell which chains share their contact, or cannot send on some day on which they might."""
     chains = instance.chains
     days = np.arange(limits.busy.shape[1])
-    several = np.bincount(chains.contact)[chains.contact] > 1
-    needs = several & (limits.shared != NONE)
+    single = _shares_contact(instance, limits)
     unusable = ~np.pad(instance.windows.usable, ((0, 0), (0, 1)), constant_values=True)
     last_unusable = np.where(unusable, days, NONE).max(axis=1)
-    needs |= last_unusable[chains.window] > limits.first_release
+    single |= last_unusable[chains.window] > limits.first_release
     last_busy = np.where(limits.busy, days, NONE).max(axis=1)
     known = limits.shared != NONE
-    needs[known] |= last_busy[limits.shared[known]] > limits.first_release[known]
-    return np.asarray(needs)
+    single[known] |= last_busy[limits.shared[known]] > limits.first_release[known]
+    return np.asarray(single)
+
+
+def _shares_contact(instance: Instance, limits: Limits) -> np.ndarray:
+    contact = instance.chains.contact
+    return np.asarray((np.bincount(contact)[contact] > 1) & (limits.shared != NONE))
 
 
 def _refined(
     instance: Instance, limits: Limits, singles: np.ndarray, component: np.ndarray
 ) -> SingleChains:
+    """Append stages for the emails of single chains, with the days that are open to each."""
     stages, chains = instance.stages, instance.chains
     before = len(stages.step)
     length = stages.remaining[chains.stage[singles]]
     chain = np.repeat(singles, length)
-    number = np.arange(len(chain)) - np.repeat(np.cumsum(length) - length, length)
+    number = rank(chain)
     old = stages.path[chains.stage[chain], number] if len(chain) else chain
     new = before + np.arange(len(chain))
     last = number + 1 == np.repeat(length, length)
+    email = chains.offset[chain] + number
     path = np.full((len(chain), stages.path.shape[1]), NONE)
     for ahead in range(path.shape[1]):
         there = number + ahead < np.repeat(length, length)
@@ -132,12 +141,10 @@ def _refined(
     stage = chains.stage.copy()
     stage[chain[number == 0]] = new[number == 0]
     of_email = instance.emails.stage.copy()
-    of_email[chains.offset[chain] + number] = new
-    contact = np.full(before + len(chain), NONE)
-    several = (np.bincount(chains.contact)[chains.contact] > 1) & (limits.shared != NONE)
-    contact[new] = np.where(several[chain], chains.contact[chain], NONE)
-    email = np.full(before + len(chain), NONE)
-    email[new] = chains.offset[chain] + number
+    of_email[email] = new
+    shares = _shares_contact(instance, limits)[chain]
+    contact = np.append(np.full(before, NONE), np.where(shares, chains.contact[chain], NONE))
+    email_of = np.append(np.full(before, NONE), email)
     return SingleChains(
         replace(
             instance,
@@ -147,5 +154,5 @@ def _refined(
         ),
         contact,
         component,
-        email,
+        email_of,
     )

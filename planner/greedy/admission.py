@@ -30,7 +30,7 @@ def decide(
 
     Parameters
     ----------
-    aggregated instance : Terrain
+    aggregated : AggregatedInstance
         Room and rules.
     demand : Demand
         Chains to place.
@@ -41,7 +41,7 @@ def decide(
     Returns
     -------
     Counts
-        What is not in it found no room up to ``aggregated instance.last``.
+        What is not in it found no room up to ``aggregated.last``.
     """
     return _Simulation(aggregated, demand, targets).run()
 
@@ -151,8 +151,8 @@ class _Simulation:
         ahead -= np.append(ahead, 0)[self.segment][mailbox]
         sent = np.clip(room[mailbox] - ahead, 0, wants)
         room -= np.bincount(mailbox, sent, self.mailboxes).astype(np.int64)
-        who = np.flatnonzero(sent)
-        self._record(self.sent_bound, who, day, sent[who])
+        pair = np.flatnonzero(sent)
+        self._record(self.sent_bound, pair, day, sent[pair])
         self.waiting -= sent
         self.sent += sent
 

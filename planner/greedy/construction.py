@@ -1,9 +1,9 @@
-"""Filling up a placement by look-ahead: relax, decide on counts, give them to contacts, improve."""
+"""The construction heuristic: relax, decide on counts, give them to contacts, reinsert."""
 
 import numpy as np
 
 from sendplan.planner.greedy.admission import decide
-from sendplan.planner.greedy.reinsertion import CostWeights, reinsert
+from sendplan.planner.greedy.reinsertion import reinsert
 from sendplan.planner.greedy.volume_algorithm import Flow, relax
 from sendplan.planner.model.assignment import Placement, ResidualCapacity
 from sendplan.planner.model.components import components, mailbox_components
@@ -11,7 +11,7 @@ from sendplan.planner.model.counts import AggregatedInstance, Counts, Demand, Pa
 from sendplan.planner.model.disaggregation import assign, demand
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
-from sendplan.planner.model.objective import delays, surcharge
+from sendplan.planner.model.objective import DayWeights, delays, surcharge
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 
@@ -24,10 +24,10 @@ CAUTION = 2.6
 Sharing its flow out to mailboxes makes some follow-ups slip that it had on time.
 """
 
-ROUNDS = 2
-"""How often the chains that slip are taken out and reinserted, at most."""
+REINSERTIONS = 2
+"""How often the chains that slip are removed and reinserted, at most."""
 
-MARGIN = 21
+LOOK_BEYOND = 21
 """Days looked at beyond the one on which capacity has caught up with demand."""
 
 
@@ -39,27 +39,27 @@ def construct(
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Changed in place; what it holds already stays.
     parameters : Parameters
-        How is planned.
+        Planning parameters.
     """
     fixed = placement.day != NONE
     pairs = Pairs.build(instance.stages, instance.fleet.pools, limits.urgency)
-    aggregated = _terrain(instance, limits, placement, pairs)
+    aggregated = _aggregated(instance, limits, placement, pairs)
     wanted = demand(instance, limits, placement, pairs)
     if not wanted.bound.any() and not wanted.free.any():
         return
     days = _days(instance, aggregated, wanted)
     counts = _cheaper(instance, aggregated, wanted, parameters, days)
     assign(instance, limits, placement, pairs, counts)
-    for _ in range(ROUNDS):
+    for _ in range(REINSERTIONS):
         if not _improve(instance, limits, placement, fixed, pairs, parameters, days):
             return
 
 
-def _terrain(
+def _aggregated(
     instance: Instance, limits: Limits, placement: Placement, pairs: Pairs
 ) -> AggregatedInstance:
     room = ResidualCapacity.beside(instance, limits, placement)
@@ -88,7 +88,7 @@ def _days(instance: Instance, aggregated: AggregatedInstance, wanted: Demand) ->
     caught_up = min(int(caught_up), aggregated.last)
     ends = trajectories(stages, aggregated.release)[:, caught_up]
     longest = np.where(stages.path != NONE, ends, 0).max(initial=0)
-    return min(int(longest) + MARGIN, aggregated.last + 2)
+    return min(int(longest) + LOOK_BEYOND, aggregated.last + 2)
 
 
 def _pooled(
@@ -98,15 +98,9 @@ def _pooled(
     room = np.zeros((int(component.max(initial=0)) + 1, aggregated.room.shape[1]))
     for place in range(len(room)):
         members = [pools[sequence] for sequence in np.flatnonzero(component == place)]
-        room[place] = aggregated.room[np.unique(np.concatenate(members)).astype(np.int64)].sum(
-            axis=0
-        )
+        mailbox = np.unique(np.concatenate(members)).astype(np.int64)
+        room[place] = aggregated.room[mailbox].sum(axis=0)
     return room
-
-
-def _prices(instance: Instance, parameters: Parameters) -> CostWeights:
-    priority = instance.problem.sequences["priority"].to_numpy()[instance.stages.sequence]
-    return CostWeights(priority, parameters.slip_weight)
 
 
 def _cheaper(
@@ -117,7 +111,6 @@ def _cheaper(
     days: int,
 ) -> Counts:
     """Decide with and without targets, and keep what costs less, component by component."""
-    prices = _prices(instance, parameters)
     component = mailbox_components(instance.fleet.pools)
     stages, pairs = instance.stages, aggregated.pairs
     arriving = wanted.free.copy()
@@ -133,18 +126,15 @@ def _cheaper(
         stages.ready,
         capacity,
         component[stages.sequence],
-        prices.priority,
-        CAUTION * prices.slip_weight,
+        DayWeights.of(instance, CAUTION * parameters.slip_weight),
     )
-    guided = decide(aggregated, wanted, relax(flow, PASSES).sends)
+    guided = decide(aggregated, wanted, relax(flow, PASSES))
     plain = decide(aggregated, wanted)
     of_pair = component[stages.sequence[pairs.stage]]
+    weights = DayWeights.of(instance, parameters.slip_weight)
+    left_out = surcharge(weights.lateness, parameters)
     costs = [
-        np.bincount(
-            of_pair,
-            _cost(aggregated, counts, prices, surcharge(prices.priority, parameters)),
-            len(capacity),
-        )
+        np.bincount(of_pair, _cost(aggregated, counts, weights, left_out), len(capacity))
         for counts in (plain, guided)
     ]
     better = (costs[1] < costs[0])[of_pair][:, None]
@@ -154,7 +144,7 @@ def _cheaper(
 
 
 def _cost(
-    aggregated: AggregatedInstance, counts: Counts, prices: CostWeights, left_out: np.ndarray
+    aggregated: AggregatedInstance, counts: Counts, weights: DayWeights, left_out: np.ndarray
 ) -> np.ndarray:
     """Return the cost of each pair's emails, up to a constant of the demand.
 
@@ -163,15 +153,16 @@ def _cost(
     stages, pairs = aggregated.stages, aggregated.pairs
     sends = counts.bound + counts.free
     day = np.arange(sends.shape[1])
-    slip = prices.priority * np.where(stages.is_first, 0.0, prices.slip_weight)
-    weight = (prices.priority + slip)[pairs.stage]
+    weight = (weights.lateness + weights.slip)[pairs.stage]
     # Relative to leaving everything out, so that an email that was not placed costs nothing less.
     cost = weight * (sends * (day - aggregated.last - 1)).sum(axis=1)
     cost -= left_out[pairs.stage] * sends.sum(axis=1)
     after = stages.following[pairs.stage]
     goes_on = after != NONE
     ready = stages.ready[after[goes_on]] - aggregated.last - 1
-    cost[goes_on] -= slip[after[goes_on]] * (sends[goes_on] * np.minimum(ready, 0)).sum(axis=1)
+    cost[goes_on] -= weights.slip[after[goes_on]] * (sends[goes_on] * np.minimum(ready, 0)).sum(
+        axis=1
+    )
     return np.asarray(cost)
 
 
@@ -195,15 +186,10 @@ def _improve(
         return False
     other = placement.copy()
     other.cut(instance, new)
-    aggregated = _terrain(instance, limits, other, pairs)
+    aggregated = _aggregated(instance, limits, other, pairs)
     wanted = demand(instance, limits, other, pairs)
-    assign(
-        instance,
-        limits,
-        other,
-        pairs,
-        reinsert(aggregated, wanted, _prices(instance, parameters), days),
-    )
+    weights = DayWeights.of(instance, parameters.slip_weight)
+    assign(instance, limits, other, pairs, reinsert(aggregated, wanted, weights, days))
     after = delays(instance, other, limits.last, parameters)
     saved = np.bincount(component[emails.chain], delay.cost - after.cost)
     better = saved > 1e-9 * delay.cost.sum()

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sendplan.planner.model.grouping import next_true
+from sendplan.planner.model.objective import DayWeights
 from sendplan.planner.model.stages import NONE, Stages
-
-_NEVER = 1e12
-"""Cost of sending on a day on which a stage must not."""
 
 SMALLEST_SHARE = 0.02
 """Least weight of the newest way in the average."""
 
-PATIENCE = 5
+STALLED_PASSES = 5
 """Passes without a better bound before the step is shortened."""
 
 
@@ -40,10 +39,8 @@ class Flow:
         Emails that may leave; the last day takes everything.
     component : ndarray of int, shape (stages,)
         Component of each stage.
-    priority : ndarray of float, shape (stages,)
-        Cost of a day of lateness.
-    slip_weight : float
-        Cost of a day of slip, in days of lateness.
+    weights : DayWeights
+        Cost of a day.
     """
 
     stages: Stages
@@ -52,24 +49,10 @@ class Flow:
     ready: np.ndarray
     capacity: np.ndarray
     component: np.ndarray
-    priority: np.ndarray
-    slip_weight: float
+    weights: DayWeights
 
 
-@dataclass(frozen=True)
-class Relaxation:
-    """What the passes found.
-
-    Parameters
-    ----------
-    sends : ndarray of float, shape (stages, days)
-        Emails by stage and day; keeps order and ready days exactly, capacity nearly.
-    """
-
-    sends: np.ndarray
-
-
-def relax(flow: Flow, passes: int) -> Relaxation:
+def relax(flow: Flow, passes: int) -> np.ndarray:
     """Improve prices for a number of passes.
 
     Parameters
@@ -81,8 +64,8 @@ def relax(flow: Flow, passes: int) -> Relaxation:
 
     Returns
     -------
-    Relaxation
-        The same for the same input.
+    ndarray of float, shape (stages, days)
+        Emails by stage and day; keeps order and ready days exactly, capacity nearly.
     """
     return _VolumeAlgorithm(flow).run(passes)
 
@@ -94,19 +77,19 @@ class _VolumeAlgorithm:
         self.flow = flow
         stages = flow.stages
         self.days = flow.arriving.shape[1]
-        slip = flow.priority * np.where(stages.is_first, 0.0, flow.slip_weight)
-        day = np.arange(self.days)
         may_send = stages.sends[:, : self.days].copy()
         may_send[:, -1] = True
-        self.cost = np.where(may_send, (flow.priority + slip)[:, None] * day, _NEVER)
+        self.cost = flow.weights.by_day(may_send)
         self.release = np.minimum(flow.release[:, : self.days], self.days - 1)
-        self.credit = slip[:, None] * np.minimum(flow.ready[:, : self.days], self.days - 1)
+        self.credit = flow.weights.slip[:, None] * np.minimum(
+            flow.ready[:, : self.days], self.days - 1
+        )
         levels = range(1, int(stages.remaining.max(initial=0)) + 1)
         self.levels = [np.flatnonzero(stages.remaining == left) for left in levels]
         self.members = np.zeros((len(flow.capacity), len(stages.step)))
         self.members[flow.component, np.arange(len(stages.step))] = 1.0
 
-    def run(self, passes: int) -> Relaxation:
+    def run(self, passes: int) -> np.ndarray:
         flow = self.flow
         components = len(flow.capacity)
         prices = np.zeros(flow.capacity.shape)
@@ -127,7 +110,7 @@ class _VolumeAlgorithm:
             best_prices = np.where(better[:, None], prices, best_prices)
             failures = np.where(better, 0, failures + 1)
             step = np.where(better, np.minimum(step * 1.1, 1.5), step)
-            tired = failures >= PATIENCE
+            tired = failures >= STALLED_PASSES
             step = np.where(tired, np.maximum(step * 0.66, 0.01), step)
             failures = np.where(tired, 0, failures)
             excess = load - flow.capacity
@@ -135,7 +118,7 @@ class _VolumeAlgorithm:
             length = np.maximum((np.where(counts, excess, 0) ** 2).sum(axis=1), 1e-9)
             prices = best_prices + (step * above / length)[:, None] * excess
             prices = np.maximum(prices, 0)
-        return Relaxation(sends)
+        return sends
 
     def _distance(self) -> np.ndarray:
         """Guess how far the best bound lies above that of free capacity.
@@ -145,14 +128,14 @@ class _VolumeAlgorithm:
         flow = self.flow
         alone = np.zeros(flow.capacity.shape)
         _, way = self._go(alone)
-        demand = self.members @ (way * flow.priority[:, None])
+        demand = self.members @ (way * flow.weights.lateness[:, None])
         queue = np.cumsum(demand - flow.capacity, axis=1)
         queue -= np.minimum(np.minimum.accumulate(queue, axis=1), 0)
         return np.asarray(np.maximum(queue[:, :-1].sum(axis=1), 1.0))
 
     def _go(self, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Let every chain go its cheapest way; return the bound and emails by stage and day."""
-        flow, days = self.flow, self.days
+        flow = self.flow
         following = flow.stages.following
         cost = self.cost + prices[flow.component]
         onward = np.zeros_like(cost)
@@ -166,8 +149,7 @@ class _VolumeAlgorithm:
             )
             cheapest = np.minimum.accumulate(of_level[:, ::-1], axis=1)[:, ::-1]
             onward[level] = cheapest
-            here = np.where(of_level <= cheapest, np.arange(days), days - 1)
-            chosen[level] = np.minimum.accumulate(here[:, ::-1], axis=1)[:, ::-1]
+            chosen[level] = next_true(of_level <= cheapest)
         waiting = flow.arriving.astype(float)
         way = np.zeros_like(waiting)
         for level in self.levels[::-1]:

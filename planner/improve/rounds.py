@@ -1,15 +1,13 @@
-"""The improvement: relax, share out, make whole, refine, prove, until the gap is closed.
+"""The rounds of a search: relax, apportion, round, refine and prove, until the gap is closed.
 
-1. A subproblem's relaxation, resources that are loaded alike taken as one, bounds what every plan
-costs,
-   and says how many chains each resource should start.
-2. With those shared out, resources are apart. Each one's own relaxation is followed day by day in
-   whole emails, and then refined by CP-SAT.
-3. A subproblem that is small enough is solved at one go, resources and all.
+1. The relaxation of a subproblem, with resources of like load aggregated, bounds the cost of every
+   plan and gives the number of chains that each resource should start.
+2. With those chains apportioned, resources share nothing. The relaxation of each one alone is
+   rounded day by day, and then refined by CP-SAT.
+3. A subproblem that is small enough is solved as a whole.
 
-The steps are tasks for a task pool, gathered in order. How much they may do is counted in work, not
-in time, and decided between rounds of tasks; so the result is the same whoever works, and however
-many do.
+The steps are tasks of a task pool, gathered in order. Their limits are of work, not of time, and
+are set between rounds of tasks; so the result does not depend on the executor.
 """
 
 import numpy as np
@@ -17,17 +15,17 @@ import numpy as np
 from sendplan.planner.improve.subproblem_state import (
     DisaggregatedPlan,
     SubproblemState,
-    whole_costs,
+    raised_to_multiple,
 )
 from sendplan.planner.improve.task_pool import SearchProgress, TaskPool
 from sendplan.planner.improve.tasks import (
-    AT_ONE_GO,
+    CPSAT_VARIABLES,
     proof_work,
     prove,
     refine,
     relax,
     relaxation_work,
-    round_off,
+    round_resources,
     rounding_work,
     size,
 )
@@ -36,40 +34,40 @@ from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import Termination
 
 FOR_RELAXATIONS = 0.25
-"""Part of what work is left that relaxations may take."""
+"""Share of the work left that relaxations may take."""
 
 FINER = 4
-"""By how much the number of groups grows from round to round."""
+"""Factor of the number of groups from round to round."""
 
 LONGER = 4.0
-"""How many times as much work a resource gets the next time."""
+"""Factor of the work limit of a resource from one refinement to the next."""
 
 LONGEST = 20.0
-"""Seconds of work after which a resource is left as it is."""
+"""Most seconds of work of one refinement."""
 
 
 def improve(
     states: list[SubproblemState],
-    unit: int | None,
+    denominator: int | None,
     parameters: Parameters,
     task_pool: TaskPool,
-    rival: float = np.inf,
+    cutoff: float = np.inf,
 ) -> Termination:
-    """Improve the subproblems' plans and bounds, in place.
+    """Improve the plans and bounds of subproblems, in place.
 
     Parameters
     ----------
-    subproblems : list of SubproblemState
-        With the cost of a known plan, and a bound.
-    unit : int or None
-        See `sendplan.planner.flow.cpsat.unit_of`.
+    states : list of SubproblemState
+        Each with the cost of a known plan, and a bound.
+    denominator : int or None
+        See `sendplan.planner.flow.cpsat.cost_denominator`.
     parameters : Parameters
-        Limits.
-    task pool : Crew
-        Who works.
-    rival : float
-        Cost of another plan of all subproblems: the search may end where that is good enough, but
-        takes no other notice of it.
+        Planning parameters.
+    task_pool : TaskPool
+        Runs the tasks.
+    cutoff : float
+        Cost of another plan of all subproblems: the search may end once that plan is good enough,
+        but does not use it otherwise.
 
     Returns
     -------
@@ -77,24 +75,24 @@ def improve(
         Why it ended.
     """
     try:
-        return _Search(states, unit, parameters, task_pool, rival).run()
+        return _Search(states, denominator, parameters, task_pool, cutoff).run()
     except KeyboardInterrupt:
         return Termination.INTERRUPTED
 
 
 class _Search:
-    """Rounds of tasks, and the work that is left for them."""
+    """Rounds of tasks within the work limit."""
 
     def __init__(
         self,
         states: list[SubproblemState],
-        unit: int | None,
+        denominator: int | None,
         parameters: Parameters,
         task_pool: TaskPool,
-        rival: float,
+        cutoff: float,
     ) -> None:
-        self.rival = rival
-        self.states, self.unit, self.task_pool = states, unit, task_pool
+        self.cutoff = cutoff
+        self.states, self.denominator, self.task_pool = states, denominator, task_pool
         self.parameters = parameters
         self.work = 0.0
         self.short = False
@@ -119,26 +117,26 @@ class _Search:
         if self.late:
             return Termination.WALL_CLOCK
         if self._close_enough() and not any(
-            # What can be proven at one go soon is proven, close as it may be.
-            not state.tried and not state.closed and size(state.network) <= AT_ONE_GO
+            # Small subproblems are solved to optimality, whatever their gap.
+            not state.tried and not state.closed and size(state.network) <= CPSAT_VARIABLES
             for state in self.states
         ):
             return Termination.GAP
         return Termination.TIME_LIMIT if self.left <= 0 else None
 
     def _close_enough(self) -> bool:
-        """Tell whether the gap is as small as wanted; asked for by name, CP-SAT has none."""
+        """Tell whether the gap is small enough; method cpsat accepts none."""
         wanted = self.parameters.gap if self.parameters.method == "auto" else 0.0
         return relative_gap(self.cost, self.bound) <= wanted
 
     @property
     def cost(self) -> float:
-        """Return the cost of the best plan known."""
-        return min(sum(state.cost for state in self.states), self.rival)
+        """Cost of the best plan known."""
+        return min(sum(state.cost for state in self.states), self.cutoff)
 
     @property
     def bound(self) -> float:
-        """Return what every plan costs at least."""
+        """Lower bound on the cost of every plan."""
         return sum(state.bound for state in self.states)
 
     def _report(self, phase: str) -> None:
@@ -146,7 +144,7 @@ class _Search:
         self.task_pool.callback.report(progress)
 
     def _round(self, *, finer: bool = False) -> bool:
-        """Relax subproblems, round and refine the result; tell whether any was affordable."""
+        """Relax subproblems, round and refine the result; tell whether there was work for any."""
         chosen = self._affordable([state for state in self.states if (state.groups > 0) == finer])
         if not chosen:
             return False
@@ -157,17 +155,17 @@ class _Search:
                 continue
             self.work += result.work
             state.groups = groups
-            state.bounded(result.bound, self.unit)
+            state.raise_bound(result.bound, self.denominator)
             if result.network is not None:
                 drafts.append(DisaggregatedPlan(state, result.network))
         self._report("relaxed")
-        self._follow(drafts)
+        self._round_off(drafts)
         if sum(proof_work(state.network) for state in self.states if not state.closed) > self.left:
             self._refine(drafts)
         return True
 
     def _affordable(self, waiting: list[SubproblemState]) -> list[tuple[SubproblemState, int]]:
-        """Choose subproblems to relax, and how finely, those first whose gaps are widest."""
+        """Choose subproblems to relax, and the number of groups, by decreasing gap."""
         waiting = [
             state
             for state in waiting
@@ -179,11 +177,11 @@ class _Search:
         spent = 0.0
         for state in waiting:
             resources = len(state.network.room)
-            fair = FOR_RELAXATIONS * self.left * size(state.network) / total
+            most = FOR_RELAXATIONS * self.left * size(state.network) / total
             groups = min(max(1, FINER * state.groups), resources)
             while (
                 groups < resources
-                and relaxation_work(state.network, min(2 * groups, resources)) <= fair
+                and relaxation_work(state.network, min(2 * groups, resources)) <= most
             ):
                 groups = min(2 * groups, resources)
             needs = relaxation_work(state.network, groups) + rounding_work(state.network)
@@ -194,22 +192,23 @@ class _Search:
             spent += needs
         return chosen
 
-    def _follow(self, drafts: list[DisaggregatedPlan]) -> None:
+    def _round_off(self, drafts: list[DisaggregatedPlan]) -> None:
+        """Relax and round the resources of drafts."""
         tasks = [(draft, resources) for draft in drafts for resources in draft.chunks()]
         results = self.task_pool.run(
-            round_off, [(draft.network.at(resources),) for draft, resources in tasks]
+            round_resources, [(draft.network.restricted(resources),) for draft, resources in tasks]
         )
         for (draft, resources), result in zip(tasks, results, strict=True):
             if result is not None:
                 self.work += result.work
-                draft.bound[resources] = whole_costs(result.bound, self.unit)
-                draft.enter(resources, result.sends)
+                draft.bound[resources] = raised_to_multiple(result.bound, self.denominator)
+                draft.set_sends(resources, result.sends)
         for draft in drafts:
-            draft.hand_in()
-        self._report("made whole")
+            draft.submit()
+        self._report("rounded")
 
     def _refine(self, drafts: list[DisaggregatedPlan]) -> None:
-        """Refine resources, those that may gain most first, each time by more work."""
+        """Refine resources, those with most to gain first, with more work each time."""
         drafts = [draft for draft in drafts if draft.complete]
         while self.left > 0 and self.task_pool.stopped is None and not self._close_enough():
             resources = self._worthwhile(drafts)
@@ -218,7 +217,7 @@ class _Search:
             results = self.task_pool.run(
                 refine,
                 [
-                    (*draft.alone(resource), self.unit, limit, self.parameters.seed)
+                    (*draft.single(resource), self.denominator, limit, self.parameters.seed)
                     for draft, resource, limit in resources
                 ],
             )
@@ -228,25 +227,25 @@ class _Search:
                 self.work += result.work
                 draft.limit[resource] = limit * LONGER
                 draft.ended[resource] = result.ended
-                draft.enter(np.array([resource]), result.sends)
+                draft.set_sends(np.array([resource]), result.sends)
             for draft in drafts:
-                draft.hand_in()
+                draft.submit()
             self._report("refined")
 
     def _worthwhile(
         self, drafts: list[DisaggregatedPlan]
     ) -> list[tuple[DisaggregatedPlan, int, float]]:
-        """Choose resources to refine within what work is left, and how much each may take."""
+        """Choose resources to refine within the work left, and the work limit of each."""
         found = [
             (draft.limit[resource], -draft.slack[resource], place, resource)
             for place, draft in enumerate(drafts)
-            if not draft.part.closed
+            if not draft.state.closed
             for resource in np.flatnonzero(~draft.ended & (draft.limit <= LONGEST))
         ]
         chosen: list[tuple[DisaggregatedPlan, int, float]] = []
         left = self.left
         for limit, _, place, resource in sorted(found):
-            # One that is given less may find that too little to begin with, again and again.
+            # With less it might find that too little to begin with, again and again.
             if limit > left:
                 self.short = True
                 break
@@ -255,9 +254,9 @@ class _Search:
         return chosen
 
     def _prove(self) -> bool:
-        """Solve subproblems at one go, as far as that can be afforded; tell whether any could."""
+        """Solve subproblems as a whole; tell whether there was work left for any."""
         waiting = [state for state in self.states if not state.closed]
-        # Again only with much more work than the last time.
+        # A second time only with much more work.
         each = self.left / max(len(waiting), 1)
         waiting = [state for state in waiting if LONGER * state.tried <= each]
         waiting.sort(key=lambda state: state.bound - state.cost)
@@ -276,17 +275,17 @@ class _Search:
         results = self.task_pool.run(
             prove,
             [
-                (state.network, state.sends, self.unit, limit, self.parameters.seed)
+                (state.network, state.sends, self.denominator, limit, self.parameters.seed)
                 for state in chosen
             ],
         )
         for state, result in zip(chosen, results, strict=True):
-            state.tried = limit if size(state.network) <= AT_ONE_GO else np.inf
+            state.tried = limit if size(state.network) <= CPSAT_VARIABLES else np.inf
             if result is None:
                 continue
             self.work += result.work
             self.late |= not result.on_time
-            state.take(result.sends)
-            state.bounded(result.bound, self.unit)
+            state.offer(result.sends)
+            state.raise_bound(result.bound, self.denominator)
         self._report("proved")
         return True

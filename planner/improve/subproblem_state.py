@@ -1,46 +1,45 @@
-"""Parts: what is known of each component of a problem while its plan is being improved."""
+"""What is known of each subproblem while its plan is improved."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from sendplan.planner.flow.network import FlowNetwork
-from sendplan.planner.improve.tasks import pooled_bound
 
 ROUNDING = 1e-9
-"""What is lost at most, relative to the cost, to the arithmetic of real numbers."""
+"""Largest relative error of real arithmetic in a cost."""
 
 FIRST_LIMIT = 0.3
-"""Seconds of work that a resource gets at first."""
+"""Seconds of work of the first refinement of a resource."""
 
-ABREAST = 10
-"""Resources that are followed in one task."""
+CHUNK = 10
+"""Resources that are rounded in one task."""
 
 
 @dataclass
 class SubproblemState:
-    """A subproblem, and the best that is known of it.
+    """A subproblem and the best that is known of it.
 
     Parameters
     ----------
-    commodities : Commodities
+    network : FlowNetwork
         The subproblem.
     cost : float
         Cost of the best plan known.
     sends : ndarray of int, shape (commodities, days)
         Emails that leave in it.
     bound : float
-        What every plan costs at least.
+        Lower bound on the cost of every plan.
     improved : bool
-        Whether that plan was found here.
-    rough : ndarray of int, shape (commodities, days), or None
-        A plan that would be better, but has two emails of a contact on one day.
-    rough_cost : float
-        What it costs.
+        Whether the plan was found by the search.
+    clashing : ndarray of int, shape (commodities, days), or None
+        The best plan in which two emails of a contact leave on one day, to be repaired.
+    clashing_cost : float
+        Its cost.
     groups : int
-        As how many resources the relaxation has taken the subproblem's.
+        Number of resources of the last relaxation; 0 before the first.
     tried : float
-        Seconds of work that it was given to be solved at one go.
+        Seconds of work of the last attempt to solve it as a whole.
     """
 
     network: FlowNetwork
@@ -48,75 +47,71 @@ class SubproblemState:
     sends: np.ndarray
     bound: float = -np.inf
     improved: bool = False
-    rough: np.ndarray | None = None
-    rough_cost: float = np.inf
+    clashing: np.ndarray | None = None
+    clashing_cost: float = np.inf
     groups: int = 0
     tried: float = 0.0
 
-    def take(self, sends: np.ndarray) -> None:
-        """Keep a plan if it is better; one in which contacts meet is kept apart, to be mended."""
+    def offer(self, sends: np.ndarray) -> None:
+        """Keep a plan if it is better; one in which emails of a contact clash is kept apart."""
         value = self.network.value(sends)
         if value >= self.cost - ROUNDING * max(abs(value), 1.0):
             return
-        if self.network.meet(sends):
-            if value < self.rough_cost:
-                self.rough, self.rough_cost = sends, value
+        if self.network.has_clash(sends):
+            if value < self.clashing_cost:
+                self.clashing, self.clashing_cost = sends, value
         else:
             self.sends, self.cost, self.improved = sends, value, True
 
-    def bounded(self, bound: float, unit: int | None) -> None:
-        """Keep a bound if it is better; costs are whole multiples of the unit's subproblem."""
-        if not np.isfinite(bound):
-            return
-        self.bound = max(self.bound, float(whole_costs(np.array(bound), unit)))
+    def raise_bound(self, bound: float, denominator: int | None) -> None:
+        """Keep a lower bound if it is better, see `raised_to_multiple`."""
+        if np.isfinite(bound):
+            raised = raised_to_multiple(np.array(bound), denominator)
+            self.bound = max(self.bound, float(raised))
 
     @property
     def closed(self) -> bool:
-        """Return whether nothing can be better."""
+        """Whether the plan is proven to be the best."""
         return self.bound >= self.cost - ROUNDING * max(abs(self.cost), 1.0)
 
 
-def whole_costs(bound: np.ndarray, unit: int | None) -> np.ndarray:
-    """Raise bounds to the next possible cost: all are whole multiples of 1 / unit."""
+def raised_to_multiple(bound: np.ndarray, denominator: int | None) -> np.ndarray:
+    """Raise bounds to the next possible cost: every cost is a multiple of 1 / denominator."""
     bound = bound - ROUNDING * np.abs(bound)
-    return bound if unit is None else np.ceil(bound * unit - 1e-4) / unit
-
-
-def add_pooled_bounds(states: list[SubproblemState], unit: int | None) -> None:
-    """Give every subproblem the bound that is soonest had."""
-    for state in states:
-        state.bounded(pooled_bound(state.network), unit)
+    return bound if denominator is None else np.ceil(bound * denominator - 1e-4) / denominator
 
 
 class DisaggregatedPlan:
-    """A plan of a subproblem in the making, resource by resource.
+    """A plan of a subproblem whose resources share nothing, in the making.
 
-    Every resource has a bound, given its chains, and a limit for the work of its next refinement.
+    Every resource has a bound, given its chains, and a work limit for its next refinement.
     """
 
     def __init__(self, state: SubproblemState, network: FlowNetwork) -> None:
-        self.part, self.network = state, network
+        self.state, self.network = state, network
         resources = len(network.room)
         self.sends = np.zeros_like(network.arriving)
-        self.entered = np.zeros(resources, dtype=bool)
+        self.known = np.zeros(resources, dtype=bool)
         self.ended = np.zeros(resources, dtype=bool)
         self.bound = np.full(resources, -np.inf)
         self.slack = np.zeros(resources)
         self.limit = np.full(resources, FIRST_LIMIT)
 
     def chunks(self) -> list[np.ndarray]:
-        """Return the resources, a task's worth at a time."""
+        """Return the resources in chunks of one task each."""
         resources = np.arange(len(self.network.room))
-        return [resources[begin : begin + ABREAST] for begin in range(0, len(resources), ABREAST)]
+        return [resources[begin : begin + CHUNK] for begin in range(0, len(resources), CHUNK)]
 
-    def alone(self, resource: int) -> tuple[FlowNetwork, np.ndarray]:
-        """Return one resource's commodities and emails."""
-        return self.network.at(np.array([resource])), self.sends[self.network.resource == resource]
+    def single(self, resource: int) -> tuple[FlowNetwork, np.ndarray]:
+        """Return the network and the emails of one resource."""
+        return self.network.restricted(np.array([resource])), self.sends[
+            self.network.resource == resource
+        ]
 
-    def enter(self, resources: np.ndarray, sends: np.ndarray) -> None:
-        """Take over what leaves some resources."""
+    def set_sends(self, resources: np.ndarray, sends: np.ndarray) -> None:
+        """Set the emails of some resources."""
         self.sends[np.isin(self.network.resource, resources)] = sends
-        self.entered[resources] = True
+        self.known[resources] = True
         for resource in resources:
             commodity = self.network.resource == resource
             cost = float((self.network.cost[commodity] * self.sends[commodity]).sum())
@@ -125,10 +120,10 @@ class DisaggregatedPlan:
 
     @property
     def complete(self) -> bool:
-        """Return whether every resource has been made whole."""
-        return bool(self.entered.all())
+        """Whether the emails of every resource are known."""
+        return bool(self.known.all())
 
-    def hand_in(self) -> None:
-        """Offer the plan to the subproblem."""
+    def submit(self) -> None:
+        """Offer the plan to its subproblem once it is complete."""
         if self.complete:
-            self.part.take(self.sends.copy())
+            self.state.offer(self.sends.copy())

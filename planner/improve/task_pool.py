@@ -1,4 +1,4 @@
-"""The task pool: who works on subproblems of a problem side by side, and who may call it off."""
+"""The task pool: tasks side by side, with a progress callback that may stop them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -12,21 +12,21 @@ from sendplan.planner.schema.vocabulary import Termination
 Result = TypeVar("Result")
 
 POLL = 0.2
-"""Seconds after which a waiting task pool looks up."""
+"""Seconds between two calls of the progress callback while tasks run."""
 
 
 @dataclass(frozen=True)
 class SearchProgress:
-    """How far a plan has come.
+    """Progress of a search.
 
     Parameters
     ----------
     cost : float
         Cost of the best plan so far.
     lower_bound : float
-        What every plan costs at least.
+        Lower bound on the cost of every plan.
     phase : str
-        What has just been done.
+        The step that has just ended.
     work : float
         Seconds of work spent, see `sendplan.planner.flow.work_estimates`.
     """
@@ -38,40 +38,40 @@ class SearchProgress:
 
     @property
     def gap(self) -> float:
-        """Return by which part of its cost the plan may be above the best one."""
+        """Relative gap between the cost and the lower bound."""
         return relative_gap(self.cost, self.lower_bound)
 
 
 class ProgressCallback(Protocol):
-    """Somebody who looks on."""
+    """What a search calls while it runs."""
 
     def report(self, progress: SearchProgress) -> None:
-        """Be told how far the plan has come."""
+        """Take note of the progress."""
 
     def stop(self) -> Termination | None:
-        """Say whether, and why, the plan so far is to be taken as it is."""
+        """Return why the search is to end with the plan so far; None to go on."""
 
 
 class SilentCallback:
-    """A watch that watches nothing."""
+    """A callback that never stops a search."""
 
     def report(self, progress: SearchProgress) -> None:
-        """Be told, and do nothing."""
+        """Ignore the progress."""
 
     def stop(self) -> Termination | None:
-        """Let the work go on."""
+        """Go on."""
         return None
 
 
 class TaskPool:
-    """Runs tasks on an executor, and stops where somebody says so.
+    """Tasks on an executor, until the callback or Ctrl-C stops them.
 
     Parameters
     ----------
     executor : Executor
         Threads, processes or machines; tasks are pure functions of values that can be pickled.
     callback : ProgressCallback
-        Asked every so often; Ctrl-C has the same effect.
+        Asked every `POLL` seconds while tasks run.
     """
 
     def __init__(self, executor: Executor, callback: ProgressCallback) -> None:
@@ -81,21 +81,21 @@ class TaskPool:
 
     @classmethod
     @contextmanager
-    def called(
+    def open(
         cls, executor: Executor | None, workers: int, callback: ProgressCallback, prefix: str = ""
     ) -> Iterator["TaskPool"]:
-        """Call together who works, and send them home afterwards.
+        """Open a pool, and shut its threads down afterwards.
 
         Parameters
         ----------
         executor : Executor or None
-            Who works; None for threads of our own.
+            What runs the tasks; None for threads of the pool's own.
         workers : int
-            How many threads.
+            Number of these threads.
         callback : ProgressCallback
-            Who looks on.
+            Told of the progress.
         prefix : str
-            How the names of these threads begin.
+            Prefix of the names of these threads.
         """
         pool = executor or ThreadPoolExecutor(workers, prefix)
         try:
@@ -112,15 +112,15 @@ class TaskPool:
         Parameters
         ----------
         task : callable
-            What to do.
+            A pure function.
         arguments : sequence of tuples
-            For each run.
+            Arguments of each run.
 
         Returns
         -------
         list
-            Results in the order of the arguments; None for runs that had not ended when the work
-            was called off.
+            Results in the order of the arguments; None for runs that had not ended when the pool
+            was stopped.
         """
         if self.stopped is not None:
             return [None] * len(arguments)
@@ -137,9 +137,7 @@ class TaskPool:
             self.stopped = Termination.INTERRUPTED
         for future in futures:
             future.cancel()
-        ended = [future.done() and not future.cancelled() for future in futures]
-        results: list[Result | None] = [None] * len(arguments)
-        for place, (future, done) in enumerate(zip(futures, ended, strict=True)):
-            if done:
-                results[place] = future.result()
-        return results
+        return [
+            future.result() if future.done() and not future.cancelled() else None
+            for future in futures
+        ] + [None] * (len(arguments) - len(futures))

@@ -1,42 +1,48 @@
-"""The tasks of an improvement: pure functions of commodities, each fit to run anywhere."""
+"""The tasks of a search: pure functions of flow networks, which any executor can run."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from sendplan.planner.flow import work_estimates
-from sendplan.planner.flow.apportioning import alike, settled, shares
-from sendplan.planner.flow.count_model import CountModel, count_model
-from sendplan.planner.flow.cpsat import solve_whole
-from sendplan.planner.flow.lagrangian import DualPrices, lagrangian
-from sendplan.planner.flow.lp import LpMethod, solve_linear
-from sendplan.planner.flow.mip import branch
+from sendplan.planner.flow.apportioning import apportion, group_by_load, separate_resources
+from sendplan.planner.flow.count_model import CountModel, build_count_model
+from sendplan.planner.flow.cpsat import solve_cpsat
+from sendplan.planner.flow.lagrangian import DualPrices, lagrangian_bound
+from sendplan.planner.flow.lp import LpMethod, solve_relaxation
+from sendplan.planner.flow.mip import solve_mip
 from sendplan.planner.flow.network import FlowNetwork
-from sendplan.planner.flow.rounding import follow
+from sendplan.planner.flow.rounding import round_flow
 
 SMALL = 1_600
-"""Variables up to which CP-SAT takes a resource at one go."""
+"""Variables up to which CP-SAT refines a resource as a whole."""
 
 WIDTHS = (14, 28, 42, 63, 91)
-"""Days that are freed at once, from pass to pass."""
+"""Days of a neighbourhood, from pass to pass."""
 
 OVERHANG = 10
-"""Days beyond those in which what waits may change too."""
+"""Days behind a neighbourhood in which the waiting emails are free, too."""
 
 SHORTEST = 0.05
-"""Deterministic time that a neighbourhood gets at least."""
+"""Least deterministic time of a neighbourhood."""
+
+CPSAT_VARIABLES = 8_000
+"""Variables up to which CP-SAT solves a subproblem as a whole."""
+
+MIP_VARIABLES = 30_000
+"""Variables up to which HiGHS does."""
 
 
 @dataclass(frozen=True)
 class RelaxationResult:
-    """A relaxation of a subproblem.
+    """A relaxed subproblem.
 
     Parameters
     ----------
     bound : float
-        What every plan of the subproblem costs at least.
-    commodities : Commodities or None
-        The subproblem with its resources apart, every chain at one; None if the solver gave up.
+        Lower bound on the cost of every plan of the subproblem.
+    network : FlowNetwork or None
+        The subproblem with every chain bound to a resource; None if the solver gave up.
     work : float
         Seconds of work.
     """
@@ -46,58 +52,61 @@ class RelaxationResult:
     work: float
 
 
-def pooled_bound(network: FlowNetwork) -> float:
-    """Return the bound that taking all resources as one gives: weaker, and soon had."""
-    pooled = network.grouped(np.zeros(len(network.room), dtype=np.int64))
-    relax = solve_linear(count_model(pooled), LpMethod.CORNER)
-    return lagrangian(pooled, DualPrices.free(pooled) if relax is None else relax.prices)
+def pooled_lp_bound(network: FlowNetwork) -> float:
+    """Return the bound from one LP over all resources pooled: weak but cheap."""
+    pooled = network.aggregated(np.zeros(len(network.room), dtype=np.int64))
+    solution = solve_relaxation(build_count_model(pooled), LpMethod.SIMPLEX)
+    return lagrangian_bound(
+        pooled, DualPrices.zero(pooled) if solution is None else solution.prices
+    )
 
 
 def relaxation_work(network: FlowNetwork, groups: int) -> float:
     """Return the work of `relax`."""
-    return work_estimates.interior(
+    return work_estimates.interior_point(
         size(network) * min(groups, len(network.room)) // len(network.room)
     )
 
 
 def relax(network: FlowNetwork, groups: int) -> RelaxationResult:
-    """Bound a subproblem, and share its chains out as the relaxation does.
+    """Bound a subproblem, and bind its chains to resources as the relaxation does.
 
     Parameters
     ----------
-    commodities : Commodities
+    network : FlowNetwork
         A subproblem.
     groups : int
-        As how many resources its resources are taken: the more, the tighter, and the more work.
+        Number of resources in the relaxation: with more it is tighter and takes more work.
     """
-    group_of = alike(network, groups)
-    grouped = network.grouped(group_of)
-    model = count_model(grouped)
-    solution = solve_linear(model, LpMethod.INTERIOR)
-    work = work_estimates.interior(model.variables)
+    group_of = group_by_load(network, groups)
+    aggregated = network.aggregated(group_of)
+    model = build_count_model(aggregated)
+    solution = solve_relaxation(model, LpMethod.INTERIOR_POINT)
+    work = work_estimates.interior_point(model.variables)
     if solution is None:
         return RelaxationResult(-np.inf, None, work)
-    bound = lagrangian(grouped, solution.prices)
-    share = shares(network, group_of, grouped, solution.starting)
-    return RelaxationResult(bound, settled(network, share), work)
+    shares = apportion(network, group_of, aggregated, solution.starting)
+    return RelaxationResult(
+        lagrangian_bound(aggregated, solution.prices), separate_resources(network, shares), work
+    )
 
 
 def rounding_work(network: FlowNetwork) -> float:
-    """Return the work of `round_off` on all resources of a subproblem."""
+    """Return the work of `round_resources` on all resources of a subproblem."""
     resources = len(network.room)
-    return resources * work_estimates.corner(size(network) // resources)
+    return resources * work_estimates.simplex(size(network) // resources)
 
 
 @dataclass(frozen=True)
 class RoundingResult:
-    """Resources made whole.
+    """Resources with whole emails.
 
     Parameters
     ----------
     sends : ndarray of int, shape (commodities, days)
         Emails that leave.
     bound : ndarray of float, shape (resources,)
-        What the emails of each resource cost at least, its chains being what they are.
+        Lower bound on the cost of each resource, given its chains.
     work : float
         Seconds of work.
     """
@@ -107,40 +116,40 @@ class RoundingResult:
     work: float
 
 
-def round_off(network: FlowNetwork) -> RoundingResult:
-    """Relax each of some resources by itself, and make that whole.
+def round_resources(network: FlowNetwork) -> RoundingResult:
+    """Relax some resources, each by itself, and round the result.
 
     Parameters
     ----------
-    commodities : Commodities
-        Resources that are apart.
+    network : FlowNetwork
+        The resources, which share nothing.
     """
     targets, work = np.zeros(network.cost.shape), 0.0
     bound = np.full(len(network.room), -np.inf)
     for resource in range(len(network.room)):
-        alone = network.at(np.array([resource]))
-        model = count_model(alone)
+        alone = network.restricted(np.array([resource]))
+        model = build_count_model(alone)
         if not model.variables:
             bound[resource] = 0.0
             continue
-        solution = solve_linear(model, LpMethod.CORNER)
-        work += work_estimates.corner(model.variables)
+        solution = solve_relaxation(model, LpMethod.SIMPLEX)
+        work += work_estimates.simplex(model.variables)
         if solution is not None:
             targets[network.resource == resource] = solution.bound
-            bound[resource] = lagrangian(alone, solution.prices)
-    return RoundingResult(follow(network, targets), bound, work)
+            bound[resource] = lagrangian_bound(alone, solution.prices)
+    return RoundingResult(round_flow(network, targets), bound, work)
 
 
 @dataclass(frozen=True)
 class RefinementResult:
-    """A resource made better.
+    """A refined resource.
 
     Parameters
     ----------
     sends : ndarray of int, shape (commodities, days)
         Emails that leave.
     ended : bool
-        Whether there is nothing left to try.
+        Whether further refinement finds nothing.
     work : float
         Seconds of work.
     """
@@ -151,39 +160,44 @@ class RefinementResult:
 
 
 def refine(
-    network: FlowNetwork, sends: np.ndarray, unit: int | None, limit: float, seed: int
+    network: FlowNetwork, sends: np.ndarray, denominator: int | None, limit: float, seed: int
 ) -> RefinementResult:
-    """Improve one resource by CP-SAT: at one go if it is small, else some weeks at a time.
+    """Improve one resource by CP-SAT: as a whole if it is small, else some weeks at a time.
 
     Parameters
     ----------
-    commodities : Commodities
-        A resource by itself.
+    network : FlowNetwork
+        The resource alone.
     sends : ndarray of int, shape (commodities, days)
-        What leaves so far.
-    unit : int or None
-        See `sendplan.planner.flow.cpsat.unit_of`.
+        Emails that leave so far.
+    denominator : int or None
+        See `sendplan.planner.flow.cpsat.cost_denominator`.
     limit : float
-        Seconds of work to spend at most.
+        Most seconds of work.
     seed : int
         Seed of the search.
     """
-    model = count_model(network)
+    model = build_count_model(network)
     most = int(network.arriving.sum())
     solution = model.solution(sends)
     if model.variables <= SMALL:
-        spare = work_estimates.deterministic(limit - work_estimates.whole(0, model.variables))
-        solved = solve_whole(model, solution, most, unit, spare, seed)
-        work = work_estimates.whole(solved.work, model.variables)
+        spare = work_estimates.deterministic_time(limit - work_estimates.cpsat(0, model.variables))
+        solved = solve_cpsat(model, solution, most, denominator, spare, seed)
+        work = work_estimates.cpsat(solved.work, model.variables)
         return RefinementResult(model.sends(solved.solution), solved.optimal, work)
-    solution, ended, work = _window_by_window(model, solution, most, unit, limit, seed)
+    solution, ended, work = _window_by_window(model, solution, most, denominator, limit, seed)
     return RefinementResult(model.sends(solution), ended, work)
 
 
 def _window_by_window(
-    model: CountModel, solution: np.ndarray, most: int, unit: int | None, limit: float, seed: int
+    model: CountModel,
+    solution: np.ndarray,
+    most: int,
+    denominator: int | None,
+    limit: float,
+    seed: int,
 ) -> tuple[np.ndarray, bool, float]:
-    """Free the emails of some weeks at a time, wider from pass to pass."""
+    """Improve the emails of some weeks at a time, of more weeks from pass to pass."""
     work = 0.0
     sends = np.arange(model.variables) < model.sending
     for width in WIDTHS:
@@ -192,43 +206,36 @@ def _window_by_window(
             before = float(model.cost @ solution)
             for begin in range(1, model.network.sink, width // 2):
                 until = begin + width + np.where(sends, 0, OVERHANG)
-                around = model.around(solution, (model.day >= begin) & (model.day < until))
+                around = model.neighbourhood(solution, (model.day >= begin) & (model.day < until))
                 size = len(around.variable)
                 if not size:
                     continue
-                if work + work_estimates.whole(SHORTEST, size) > limit:
+                if work + work_estimates.cpsat(SHORTEST, size) > limit:
                     return solution, False, work
-                spare = work_estimates.deterministic(limit - work) / 4
+                spare = work_estimates.deterministic_time(limit - work) / 4
                 hint = solution[around.variable]
-                solved = solve_whole(around, hint, most, unit, max(spare, SHORTEST), seed)
-                work += work_estimates.whole(solved.work, size)
+                solved = solve_cpsat(around, hint, most, denominator, max(spare, SHORTEST), seed)
+                work += work_estimates.cpsat(solved.work, size)
                 solution = solution.copy()
                 solution[around.variable] = solved.solution
             improved = float(model.cost @ solution) < before * (1 - 5e-4)
     return solution, True, work
 
 
-AT_ONE_GO = 8_000
-"""Variables up to which CP-SAT is asked for the best plan of a whole subproblem."""
-
-WITHIN_REACH = 30_000
-"""Variables up to which HiGHS is."""
-
-
 @dataclass(frozen=True)
 class ProofResult:
-    """A subproblem solved at one go.
+    """A subproblem solved as a whole.
 
     Parameters
     ----------
     sends : ndarray of int, shape (commodities, days)
         Emails that leave.
     bound : float
-        What every plan of the subproblem costs at least.
+        Lower bound on the cost of every plan of the subproblem.
     work : float
         Seconds of work.
     on_time : bool
-        Whether it ended before a safety stop.
+        Whether no safety stop acted.
     """
 
     sends: np.ndarray
@@ -238,44 +245,44 @@ class ProofResult:
 
 
 def proof_work(network: FlowNetwork) -> float:
-    """Return the work that `prove` is likely to take; infinite where it is not worth trying."""
+    """Return the expected work of `prove`; infinite where the subproblem is too large."""
     variables = size(network)
-    if variables <= AT_ONE_GO:
-        return work_estimates.whole(SHORTEST, variables)
-    return work_estimates.branching(variables) if variables <= WITHIN_REACH else np.inf
+    if variables <= CPSAT_VARIABLES:
+        return work_estimates.cpsat(SHORTEST, variables)
+    return work_estimates.expected_mip(variables) if variables <= MIP_VARIABLES else np.inf
 
 
 def size(network: FlowNetwork) -> int:
-    """Return about how many variables the count model has."""
+    """Return the approximate number of variables of the count model."""
     return 2 * sum(int(table.sum()) for table in network.open_days)
 
 
 def prove(
-    network: FlowNetwork, sends: np.ndarray, unit: int | None, limit: float, seed: int
+    network: FlowNetwork, sends: np.ndarray, denominator: int | None, limit: float, seed: int
 ) -> ProofResult:
-    """Look for the best plan of a whole subproblem, and for the proof that it is the best.
+    """Search for the best plan of a whole subproblem and the proof that it is the best.
 
     Parameters
     ----------
-    commodities : Commodities
+    network : FlowNetwork
         A subproblem.
     sends : ndarray of int, shape (commodities, days)
-        What leaves in a known plan.
-    unit, limit, seed
+        Emails that leave in a known plan.
+    denominator, limit, seed
         See `refine`.
     """
-    model = count_model(network)
-    of_bound = network.of_bound(sends)
-    hint = model.solution(of_bound, sends - of_bound)
-    if size(network) > AT_ONE_GO:
-        found = branch(model, hint, unit, seed)
+    model = build_count_model(network)
+    bound = network.bound_sends(sends)
+    hint = model.solution(bound, sends - bound)
+    if size(network) > CPSAT_VARIABLES:
+        found = solve_mip(model, hint, denominator, seed)
         best = sends if found.solution is None else model.sends(found.solution)
         return ProofResult(best, found.bound + network.constant, found.work, found.on_time)
     most = int(network.arriving.sum() + network.waiting.sum())
-    spare = work_estimates.deterministic(limit - work_estimates.whole(0, model.variables))
-    solved = solve_whole(model, hint, most, unit, spare, seed)
+    spare = work_estimates.deterministic_time(limit - work_estimates.cpsat(0, model.variables))
+    solved = solve_cpsat(model, hint, most, denominator, spare, seed)
     return ProofResult(
         model.sends(solved.solution),
         solved.bound + network.constant,
-        work_estimates.whole(solved.work, model.variables),
+        work_estimates.cpsat(solved.work, model.variables),
     )

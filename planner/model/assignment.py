@@ -53,7 +53,7 @@ class Placement:
         Parameters
         ----------
         instance : Instance
-            The work.
+            The instance.
         email : ndarray of int
             Emails to take out.
         """
@@ -108,24 +108,28 @@ class ResidualCapacity:
         self.busy[limits.shared[chain[known]], day[known]] = True
 
 
-def first_days(instance: Instance, limits: Limits, placement: Placement) -> np.ndarray:
-    """Return the first day on which each chain's next unplaced email may leave.
+def unfinished(
+    instance: Instance, limits: Limits, placement: Placement
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the chains with emails left to place, and where each goes on.
 
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         What stands already; emails of a chain are placed from its beginning.
 
     Returns
     -------
-    ndarray of int, shape (chains,)
-        Day indices; of no meaning for chains that are placed whole.
+    chain, email, day : ndarray of int
+        The chains, the next email of each, and the first day on which that may leave.
     """
     placed = placement.placed(instance)
-    result = limits.first_release.copy()
-    going = np.flatnonzero((placed > 0) & (placed < np.diff(instance.chains.offset)))
-    email = instance.chains.offset[going] + placed[going]
-    result[going] = limits.release[instance.emails.stage[email], placement.day[email - 1]]
-    return result
+    chain = np.flatnonzero(placed < np.diff(instance.chains.offset))
+    email = instance.chains.offset[chain] + placed[chain]
+    day = limits.first_release[chain]
+    begun = placed[chain] > 0
+    behind = email[begun]
+    day[begun] = limits.release[instance.emails.stage[behind], placement.day[behind - 1]]
+    return chain, email, day

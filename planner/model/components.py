@@ -1,17 +1,21 @@
-"""Components: parts of the work that share nothing."""
+"""Components: groups of sequences that share no mailbox, or no contact either."""
 
 import numpy as np
 
 from sendplan.planner.model.instance import Instance
 
 
-def mailbox_components(pools: list[np.ndarray]) -> np.ndarray:
+def mailbox_components(
+    pools: list[np.ndarray], *shared: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
     """Find the groups of sequences that share mailboxes.
 
     Parameters
     ----------
     pools : list of ndarray of int
         The mailboxes of each sequence.
+    *shared : (ndarray of int, ndarray of int)
+        Sequences and anything else that ties them together, pair by pair.
 
     Returns
     -------
@@ -20,56 +24,23 @@ def mailbox_components(pools: list[np.ndarray]) -> np.ndarray:
     """
     mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
     sequence = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
-    return connected(len(pools), [(sequence, mailbox)])
-
-
-def components(instance: Instance) -> np.ndarray:
-    """Tell apart the parts of the work that share no mailbox and no contact.
-
-    Parameters
-    ----------
-    instance : Instance
-        The work.
-
-    Returns
-    -------
-    ndarray of int, shape (chains,)
-        Number of each chain's component.
-    """
-    sequence = (
-        instance.stages.sequence[instance.chains.stage]
-        if len(instance.chains)
-        else instance.chains.stage
-    )
-    return np.asarray(sequence_components(instance)[sequence])
+    return connected(len(pools), [(sequence, mailbox), *shared])
 
 
 def sequence_components(instance: Instance) -> np.ndarray:
-    """Find the groups of sequences that share mailboxes or contacts.
+    """Find the groups of sequences that share mailboxes or contacts; shape (sequences,)."""
+    sequence = instance.stages.sequence[instance.chains.stage]
+    return mailbox_components(instance.fleet.pools, (sequence, instance.chains.contact))
 
-    Parameters
-    ----------
-    instance : Instance
-        The work.
 
-    Returns
-    -------
-    ndarray of int, shape (sequences,)
-        Number of each sequence's component, from 0.
-    """
-    sequence = (
-        instance.stages.sequence[instance.chains.stage]
-        if len(instance.chains)
-        else instance.chains.stage
-    )
-    pools = instance.fleet.pools
-    mailbox = np.concatenate([*pools, np.zeros(0, dtype=np.int64)]).astype(np.int64)
-    linked = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
-    return connected(len(pools), [(linked, mailbox), (sequence, instance.chains.contact)])
+def components(instance: Instance) -> np.ndarray:
+    """Return each chain's component (`sequence_components`); shape (chains,)."""
+    sequence = instance.stages.sequence[instance.chains.stage]
+    return np.asarray(sequence_components(instance)[sequence])
 
 
 def connected(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Find the connected parts of nodes that share hubs.
+    """Find the connected components of nodes that share hubs.
 
     Parameters
     ----------
@@ -81,7 +52,7 @@ def connected(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndar
     Returns
     -------
     ndarray of int, shape (count,)
-        Number of each node's part, from 0.
+        Number of each node's component, from 0.
     """
     label = np.arange(count)
     while True:

@@ -6,7 +6,7 @@ up to every day no more leave than have become ready, each gets a day on or afte
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, first_days
+from sendplan.planner.model.assignment import Placement, unfinished
 from sendplan.planner.model.counts import Counts, Demand, Pairs
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
@@ -19,7 +19,7 @@ def demand(instance: Instance, limits: Limits, placement: Placement, pairs: Pair
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         What stands already.
     pairs : Pairs
@@ -31,8 +31,8 @@ def demand(instance: Instance, limits: Limits, placement: Placement, pairs: Pair
         Chains by stage, mailbox and first possible day.
     """
     size = instance.problem.horizon.size
-    chain, stage = _unfinished(instance, placement)
-    day = first_days(instance, limits, placement)[chain]
+    chain, email, day = unfinished(instance, limits, placement)
+    stage = instance.emails.stage[email]
     mailbox = placement.mailbox[chain]
     given = mailbox != NONE
     bound = np.zeros((len(pairs.stage), size), dtype=np.int64)
@@ -50,7 +50,7 @@ def assign(
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         What stood when the demand was counted; changed in place.
     pairs : Pairs
@@ -58,30 +58,27 @@ def assign(
     counts : Counts
         The decision.
     """
-    stages, chains = instance.stages, instance.chains
-    chain, stage = _unfinished(instance, placement)
-    day = first_days(instance, limits, placement)[chain]
-    email = chains.offset[chain] + placement.placed(instance)[chain]
+    stages = instance.stages
+    chain, email, day = unfinished(instance, limits, placement)
+    stage = instance.emails.stage[email]
     alive = np.ones(len(chain), dtype=bool)
-    tables = (_by_stage(pairs, counts.free, len(stages.step)), _by_pair(counts.bound))
+    tables = (
+        _Places(counts.free, pairs.stage, pairs.mailbox, len(stages.step)),
+        _Places(counts.bound, np.arange(len(pairs.stage)), pairs.mailbox, len(pairs.stage)),
+    )
     for remaining in range(int(stages.remaining.max(initial=0)), 0, -1):
         here = np.flatnonzero(alive & (stages.remaining[stage] == remaining))
         free = placement.mailbox[chain[here]] == NONE
-        for group, table in zip((here[free], here[~free]), tables, strict=True):
-            if not len(group):
-                continue
-            at = stage[group]
-            queue = at
-            if table.mailbox is None:
-                queue = pairs.number[at, placement.mailbox[chain[group]]]
-            order = np.lexsort((day[group], queue))
-            group, queue = group[order], queue[order]
-            place, found = table.places(queue)
+        number = pairs.number[stage, placement.mailbox[chain]]
+        for group, queue, table in zip(
+            (here[free], here[~free]), (stage, number), tables, strict=True
+        ):
+            group = group[np.lexsort((day[group], queue[group]))]
+            place, found = table.places(queue[group])
             alive[group[~found]] = False
             group, place = group[found], place[found]
             placement.day[email[group]] = table.day[place]
-            if table.mailbox is not None:
-                placement.mailbox[chain[group]] = table.mailbox[place]
+            placement.mailbox[chain[group]] = table.mailbox[place]
             following = stages.following[stage[group]]
             alive[group[following == NONE]] = False
             group, following = group[following != NONE], following[following != NONE]
@@ -91,38 +88,30 @@ def assign(
 
 
 class _Places:
-    """Places by queue, each queue's in order of days."""
+    """The places that counts by pair and day have for each queue, in order of days.
 
-    def __init__(self, begins: np.ndarray, day: np.ndarray, mailbox: np.ndarray | None) -> None:
-        self.begins, self.day, self.mailbox = begins, day, mailbox
+    Parameters
+    ----------
+    count : ndarray of int, shape (pairs, days)
+        Emails that leave.
+    queue, mailbox : ndarray of int, shape (pairs,)
+        Queue and mailbox of each pair.
+    queues : int
+        Number of queues.
+    """
+
+    def __init__(
+        self, count: np.ndarray, queue: np.ndarray, mailbox: np.ndarray, queues: int
+    ) -> None:
+        pair, day = np.nonzero(count)
+        order = np.lexsort((mailbox[pair], day, queue[pair]))
+        pair, day = pair[order], day[order]
+        times = count[pair, day]
+        size = np.bincount(queue[pair], times, queues).astype(np.int64)
+        self.begins = np.append(0, np.cumsum(size))
+        self.day, self.mailbox = np.repeat(day, times), np.repeat(mailbox[pair], times)
 
     def places(self, queue: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the place of each of sorted queuers, and whether there is one."""
-        first = np.searchsorted(queue, queue)
-        place = self.begins[queue] + np.arange(len(queue)) - first
+        """Return the place of each entry of sorted queues, and whether there is one."""
+        place = self.begins[queue] + np.arange(len(queue)) - np.searchsorted(queue, queue)
         return place, place < self.begins[queue + 1]
-
-
-def _by_pair(count: np.ndarray) -> _Places:
-    pair, day = np.nonzero(count)
-    times = count[pair, day]
-    begins = np.append(0, np.cumsum(np.bincount(pair, times, len(count)).astype(np.int64)))
-    return _Places(begins, np.repeat(day, times), None)
-
-
-def _by_stage(pairs: Pairs, count: np.ndarray, stages: int) -> _Places:
-    pair, day = np.nonzero(count)
-    order = np.lexsort((pairs.mailbox[pair], day, pairs.stage[pair]))
-    pair, day = pair[order], day[order]
-    times = count[pair, day]
-    stage = pairs.stage[pair]
-    begins = np.append(0, np.cumsum(np.bincount(stage, times, stages).astype(np.int64)))
-    return _Places(begins, np.repeat(day, times), np.repeat(pairs.mailbox[pair], times))
-
-
-def _unfinished(instance: Instance, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
-    """Return the chains with emails left to place, and the stage at which each stands."""
-    placed = placement.placed(instance)
-    chain = np.flatnonzero(placed < np.diff(instance.chains.offset))
-    email = instance.chains.offset[chain] + placed[chain]
-    return chain, instance.emails.stage[email]

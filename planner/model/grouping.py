@@ -1,4 +1,4 @@
-"""Keys: rows of whole numbers as one number each, and places among equal ones."""
+"""Keys of rows, ranks within groups, and the next true column."""
 
 from collections.abc import Iterable
 
@@ -44,3 +44,21 @@ def rank(key: np.ndarray) -> np.ndarray:
     lengths = np.diff(np.append(starts, len(key)))
     number[order] = np.arange(len(key)) - np.repeat(starts, lengths)
     return number
+
+
+def next_true(flags: np.ndarray) -> np.ndarray:
+    """Return, by row and column, the first true column from there on.
+
+    Parameters
+    ----------
+    flags : ndarray of bool, shape (rows, columns)
+        Such as the days on which something is open.
+
+    Returns
+    -------
+    ndarray of int, shape (rows, columns)
+        Column indices; the last column where none is true.
+    """
+    last = flags.shape[1] - 1
+    column = np.where(flags, np.arange(last + 1), last)
+    return np.asarray(np.minimum.accumulate(column[:, ::-1], axis=1)[:, ::-1])

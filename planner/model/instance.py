@@ -1,15 +1,15 @@
-"""The work to plan, as arrays: chains, their emails, and all that bounds them.
+"""The instance to plan, as arrays: chains, their emails, and all that bounds them.
 
 All days are indices of the problem's `Horizon`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from sendplan.planner.model.mailbox_capacity import UNLIMITED, MailboxCapacity, fleet_of
-from sendplan.planner.model.stages import NONE, Stages, calendars_of, stages_of
+from sendplan.planner.model.stages import NONE, Stages, calendars_of, first_steps, stages_of
 from sendplan.planner.model.windows import Windows, windows_of
 from sendplan.planner.problem.enrollment_state import EnrollmentState, enrollment_state
 from sendplan.planner.problem.problem import Problem
@@ -44,7 +44,7 @@ class Chains:
     contact : ndarray of int, shape (chains,)
         Number of the contact; contacts in several enrollments share it.
     not_before : ndarray of int64, shape (chains,)
-        Microsecond after which an email that is in flight lets the next one leave.
+        Microsecond from which an email in flight, or a refusal for now, lets the next one leave.
     offset : ndarray of int, shape (chains + 1,)
         Where each chain's emails begin in arrays over emails.
     """
@@ -104,9 +104,9 @@ class Instance:
     Parameters
     ----------
     problem : Problem
-        What was asked.
+        The problem.
     stages, chains, emails, windows, fleet
-        The work, see there.
+        Its arrays, see there.
     new_used, new_limit : ndarray of int, shape (sequences, days) and (sequences,)
         First emails that have left or are in flight, and the most allowed a day.
     contact_days : DataFrame
@@ -125,6 +125,11 @@ class Instance:
     new_limit: np.ndarray
     contact_days: pd.DataFrame
     blocked: pd.DataFrame
+
+    @property
+    def priority(self) -> np.ndarray:
+        """Priority of each stage's sequence; ndarray of float, shape (stages,)."""
+        return np.asarray(self.problem.sequences["priority"].to_numpy()[self.stages.sequence])
 
     def sends(self) -> np.ndarray:
         """Tell on which days a mailbox's sequences may send; bool, of shape (mailboxes, days)."""
@@ -164,9 +169,17 @@ def build_instance(problem: Problem) -> Instance:
     )
 
     free = np.equal(reason, np.array(None, dtype=object))
-    blocked = _blocked(stages, stage_of[~free], order[~free], reason[~free])
+    within = np.where(free, stages.ready_by(stage_of, ready, problem.horizon.last), 0)
+    reason[free] = Reason.BEYOND_HORIZON
+    blocked = _blocked(stages, stage_of, order, within, reason)
+    free = within > 0
+    cut = free & (within < stages.remaining[stage_of])
+    if cut.any():
+        remaining = state.remaining.copy()
+        remaining[order[cut]] = first_steps(remaining[order[cut]], within[cut])
+        placeable = replace(state, remaining=remaining)
+        stage_of, stages = stages_of(problem, placeable, sequence, order, calendars)
     kept = order[free]
-    length = stages.remaining[stage_of[free]] if len(kept) else np.zeros(0, dtype=np.int64)
     contact = _contacts(problem)
     chains = Chains(
         enrollment=kept,
@@ -175,8 +188,8 @@ def build_instance(problem: Problem) -> Instance:
         mailbox=mailbox[free],
         window=window_of[free],
         contact=contact[kept],
-        not_before=state.in_flight_at[kept] + 1,
-        offset=np.append(0, np.cumsum(length)),
+        not_before=np.maximum(state.in_flight_at[kept] + 1, state.retry_at[kept]),
+        offset=np.append(0, np.cumsum(stages.remaining[stage_of[free]])),
     )
     return Instance(
         problem=problem,
@@ -242,10 +255,16 @@ def _threads(
     status = np.append(mailboxes["status"].to_numpy(), np.array([None], dtype=object))
     keeps = (place >= 0) & linked[sequence[order], place] & (status[place] != MailboxStatus.REMOVED)
     has_pool = np.array([len(pool) > 0 for pool in fleet.pools], dtype=bool)
+    sends = np.append((fleet.capacity > 0).any(axis=1), False)
+    pool_sends = np.array([sends[pool].any() for pool in fleet.pools], dtype=bool)
+    starts_none = (problem.sequences["max_new_per_day"] == 0).to_numpy()
 
     reason = np.full(len(order), None, dtype=object)
     if len(order):
-        reason[~keeps & ~has_pool[sequence[order]]] = Reason.NO_ACTIVE_MAILBOX
+        of_order = sequence[order]
+        reason[~np.where(keeps, sends[place], pool_sends[of_order])] = Reason.NO_CAPACITY
+        reason[starts_none[of_order] & ~state.received_any[order]] = Reason.NO_NEW_CONTACTS
+        reason[~keeps & ~has_pool[of_order]] = Reason.NO_ACTIVE_MAILBOX
     reason[keeps & (status[place] == MailboxStatus.PAUSED)] = Reason.MAILBOX_PAUSED
     reason[state.uncertain[order]] = Reason.BEHIND_UNCERTAIN
     return np.where(keeps, place, NONE), reason
@@ -266,11 +285,7 @@ def _first_ready(
     horizon = problem.horizon
     earliest = windows.first_day[window_of] + horizon.origin
     enrolled_at = problem.enrollments["enrolled_at"].to_numpy()[order]
-    zone_code, zones = pd.factorize(state.zones[order])
-    enrolled = np.empty(len(order), dtype=np.int64)
-    for code, zone in enumerate(zones):
-        here = zone_code == code
-        enrolled[here] = dates.local_days(enrolled_at[here], zone)
+    enrolled = dates.local_days(enrolled_at, state.zones[order])
     index = np.clip(enrolled - horizon.origin, 0, horizon.last)
     # Before the horizon it makes no difference whether the window had closed.
     enrolled += enrolled_at >= windows.closes[window_of, index]
@@ -278,8 +293,7 @@ def _first_ready(
     previous = state.previous_day[order]
     later = state.received_any[order]
     previous = np.where(previous == NULL, enrolled, previous)
-    waits = problem.live_steps["wait_days"].to_numpy()
-    wait = waits[stages.step[stage_of]] if len(order) else np.zeros(0, dtype=np.int64)
+    wait = problem.live_steps["wait_days"].to_numpy()[stages.step[stage_of]]
     ready = np.empty(len(order), dtype=np.int64)
     place_of = sequence[order]
     units = problem.sequences["wait_unit"].to_numpy()
@@ -293,14 +307,21 @@ def _first_ready(
 
 
 def _blocked(
-    stages: Stages, stage: np.ndarray, enrollment: np.ndarray, reason: np.ndarray
+    stages: Stages,
+    stage: np.ndarray,
+    enrollment: np.ndarray,
+    within: np.ndarray,
+    reason: np.ndarray,
 ) -> pd.DataFrame:
-    path = stages.path[stage]
-    row, column = np.nonzero(path != NONE)
+    """Return the emails that follow the first `within` of each chain."""
+    some = np.flatnonzero(within < stages.remaining[stage]) if len(stage) else stage
+    path = stages.path[stage[some]]
+    row, column = np.nonzero((path != NONE) & (np.arange(path.shape[1]) >= within[some, None]))
+    enrollment, reason = enrollment[some], reason[some]
     return pd.DataFrame(
         {
             "enrollment": enrollment[row],
-            "step": stages.step[path[row, column]] if len(row) else row,
+            "step": stages.step[path[row, column]],
             "reason": reason[row],
         }
     )
@@ -320,7 +341,7 @@ def _emails(problem: Problem, chains: Chains, stages: Stages) -> Emails:
     length = np.diff(chains.offset)
     chain = np.repeat(np.arange(len(chains)), length)
     order = np.arange(len(chain)) - np.repeat(chains.offset[:-1], length)
-    stage = stages.path[chains.stage[chain], order] if len(chain) else chain
+    stage = stages.path[chains.stage[chain], order]
     ideal = np.empty(len(chain), dtype=np.int64)
     ideal[chains.offset[:-1]] = chains.ready
     for number in range(1, int(length.max(initial=0))):
@@ -333,7 +354,7 @@ def _emails(problem: Problem, chains: Chains, stages: Stages) -> Emails:
         stage=stage,
         order=order,
         ideal=ideal,
-        priority=priority[stages.sequence[stage]] if len(chain) else np.zeros(0),
+        priority=priority[stages.sequence[stage]],
         existing_mailbox=mailbox,
         existing_day=np.where((day >= 0) & (day <= horizon.last), day, NONE),
         existing_at=at,
@@ -367,13 +388,9 @@ def _existing(
 
 
 def _new_used(problem: Problem, state: EnrollmentState, sequence: np.ndarray) -> np.ndarray:
-    horizon = problem.horizon
     rows = state.rows[state.rows["first"].to_numpy()]
-    day = rows["day"].to_numpy() - horizon.origin
-    within = (day >= 0) & (day <= horizon.last)
-    used = np.zeros((len(problem.sequences), horizon.last + 1), dtype=np.int64)
-    np.add.at(used, (sequence[rows["enrollment"].to_numpy()[within]], day[within]), 1)
-    return used
+    of_row = sequence[rows["enrollment"].to_numpy()]
+    return problem.horizon.totals(len(problem.sequences), of_row, rows["day"].to_numpy())
 
 
 def _contact_days(problem: Problem, state: EnrollmentState, contact: np.ndarray) -> pd.DataFrame:
@@ -383,12 +400,9 @@ def _contact_days(problem: Problem, state: EnrollmentState, contact: np.ndarray)
     known = pd.Index(problem.enrollments["contact_id"]).duplicated()
     one_each = pd.Index(problem.enrollments["contact_id"].to_numpy()[~known])
     place = one_each.get_indexer(elsewhere["contact_id"])
-    who = np.append(
-        contact[rows["enrollment"].to_numpy()],
-        contact[~known][place[place >= 0]],
-    )
+    of_day = np.append(contact[rows["enrollment"].to_numpy()], contact[~known][place[place >= 0]])
     day = np.append(rows["day"], elsewhere["send_day"].to_numpy()[place >= 0]) - horizon.origin
     within = (day >= 0) & (day <= horizon.last)
-    return pd.DataFrame({"contact": who[within], "day": day[within]}).drop_duplicates(
+    return pd.DataFrame({"contact": of_day[within], "day": day[within]}).drop_duplicates(
         ignore_index=True
     )

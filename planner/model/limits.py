@@ -29,7 +29,7 @@ class Limits:
     release : ndarray of int, shape (stages, days)
         First day on which a stage's email may leave, by the day of the email before it.
     urgency : ndarray of float, shape (stages,)
-        What waiting one more day weighs: who is to go first where there is no room for all.
+        What waiting one more day weighs: the heaviest go first where room is short.
     first_release : ndarray of int, shape (chains,)
         First day on which each chain's next email may leave.
     busy : ndarray of bool, shape (shared contacts, days)
@@ -50,14 +50,14 @@ class Limits:
 
 
 def limits_of(instance: Instance, parameters: Parameters) -> Limits:
-    """Work out what a plan with these parameters may use.
+    """Work out the limits of plans with these parameters.
 
     Parameters
     ----------
     instance : Instance
-        The work to plan.
+        The instance.
     parameters : Parameters
-        How to plan.
+        Planning parameters.
 
     Returns
     -------
@@ -83,11 +83,10 @@ def limits_of(instance: Instance, parameters: Parameters) -> Limits:
     if parameters.one_a_day:
         tomorrow = np.minimum(np.arange(horizon.size) + 1, horizon.beyond)
         release = np.maximum(release, next_day[:, tomorrow])
-    priority = instance.problem.sequences["priority"].to_numpy()[stages.sequence]
     # A follow-up that waits costs a day of slip, whichever it is; of two, the one whose chain ends
     # sooner goes first, since it leaves the queue for good.
     waiting = parameters.slip_weight * (1 + 1 / stages.remaining)
-    urgency = priority * np.where(stages.is_first, stages.remaining, waiting)
+    urgency = instance.priority * np.where(stages.is_first, stages.remaining, waiting)
 
     busy, shared = _shared_contacts(instance, parameters)
     first = chains.ready.copy()
@@ -130,7 +129,7 @@ def horizon_end(limits: Limits, parameters: Parameters, day: np.ndarray) -> int:
     Parameters
     ----------
     limits, parameters
-        What may be used, and how is planned.
+        Limits and planning parameters.
     day : ndarray of int, shape (emails,)
         Days of the emails, `NONE` where there is none.
     """

@@ -1,4 +1,4 @@
-"""The fleet: mailboxes, what they may send, and what of it is used."""
+"""Mailboxes: what they may send, and what of it is used."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import MailboxStatus
 
 UNLIMITED = np.iinfo(np.int32).max // 4
-"""More room than anybody can use, yet safe to add and subtract."""
+"""More room than any plan can use, yet safe to add and subtract."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +68,12 @@ def fleet_of(problem: Problem, state: EnrollmentState) -> MailboxCapacity:
     limit = np.where(ramps, ramp_start + growth, UNLIMITED)
     capacity = np.minimum(mailboxes["daily_capacity"].to_numpy()[:, None], limit)
 
-    index = pd.Index(mailboxes["id"])
-    used = np.zeros(capacity.shape, dtype=np.int64)
-    rows = state.rows
-    for mailbox, day, count in (
-        (index.get_indexer(rows["mailbox_id"]), rows["day"].to_numpy(), 1),
-        (
-            index.get_indexer(problem.used["mailbox_id"]),
-            problem.used["send_day"].to_numpy(),
-            problem.used["used"].to_numpy(),
-        ),
-    ):
-        place = day - horizon.origin
-        within = (mailbox >= 0) & (place >= 0) & (place <= horizon.last)
-        amount = np.broadcast_to(count, mailbox.shape)[within]
-        np.add.at(used, (mailbox[within], place[within]), amount)
+    index, count = pd.Index(mailboxes["id"]), len(mailboxes)
+    rows, given = state.rows, problem.used
+    row_mailbox = index.get_indexer(rows["mailbox_id"])
+    used = horizon.totals(count, row_mailbox, rows["day"].to_numpy())
+    of_given = index.get_indexer(given["mailbox_id"])
+    used += horizon.totals(count, of_given, given["send_day"].to_numpy(), given["used"].to_numpy())
 
     active = (mailboxes["status"] == MailboxStatus.ACTIVE).to_numpy()
     links = problem.sequence_mailboxes.drop_duplicates()
@@ -92,17 +83,13 @@ def fleet_of(problem: Problem, state: EnrollmentState) -> MailboxCapacity:
         np.sort(link_mailbox[(link_sequence == place) & active[link_mailbox]])
         for place in range(len(problem.sequences))
     ]
-    row_mailbox = index.get_indexer(rows["mailbox_id"])
     gap = mailboxes["min_gap_seconds"].to_numpy()
     near = rows["time"].to_numpy() > (horizon.origin - 1) * DAY - gap.max(initial=0) * SECOND
     taken = [np.zeros(0, dtype=np.int64)] * len(mailboxes)
     for place in np.unique(row_mailbox[near & (row_mailbox >= 0)]):
         if gap[place] > 0:
             taken[place] = np.sort(rows["time"].to_numpy()[near & (row_mailbox == place)])
-    planned = np.zeros_like(used)
     slots = problem.scheduled_emails[has_slot(problem)]
-    box = index.get_indexer(slots["mailbox_id"])
-    place = slots["send_day"].to_numpy() - horizon.origin
-    within = (box >= 0) & (place >= 0) & (place <= horizon.last)
-    np.add.at(planned, (box[within], place[within]), 1)
+    of_slot = index.get_indexer(slots["mailbox_id"])
+    planned = horizon.totals(count, of_slot, slots["send_day"].to_numpy())
     return MailboxCapacity(np.minimum(capacity, UNLIMITED), used, gap, pools, taken, planned)

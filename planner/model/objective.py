@@ -11,6 +11,43 @@ from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS
 
+NEVER = 1e12
+"""Cost of a day that cannot be used."""
+
+
+@dataclass(frozen=True)
+class DayWeights:
+    """What a day costs, by stage.
+
+    Parameters
+    ----------
+    lateness, slip : ndarray of float, shape (stages,)
+        Cost of a day behind the ideal timeline, and of a day behind the ready day (0 for first
+        emails).
+    """
+
+    lateness: np.ndarray
+    slip: np.ndarray
+
+    @classmethod
+    def of(cls, instance: Instance, slip_weight: float) -> "DayWeights":
+        """Return the weights of an instance's stages."""
+        follow_up = np.where(instance.stages.is_first, 0.0, slip_weight)
+        return cls(instance.priority, instance.priority * follow_up)
+
+    def by_day(self, sends: np.ndarray) -> np.ndarray:
+        """Return the cost of an email by stage and day, measured from day 0.
+
+        The credit of its ready day, slip × ready, is left to the caller.
+
+        Parameters
+        ----------
+        sends : ndarray of bool, shape (stages, days)
+            Days that may be used; others cost `NEVER`.
+        """
+        weight = (self.lateness + self.slip)[:, None]
+        return np.where(sends, weight * np.arange(sends.shape[1]), NEVER)
+
 
 @dataclass(frozen=True)
 class Delays:
@@ -37,10 +74,8 @@ def moved(instance: Instance, placement: Placement) -> np.ndarray:
 
     Parameters
     ----------
-    instance : Instance
-        The work.
-    placement : Placement
-        Days and mailboxes.
+    instance, placement
+        The instance, and the days and mailboxes of its emails.
 
     Returns
     -------
@@ -67,7 +102,7 @@ def surcharge(priority: np.ndarray, parameters: Parameters) -> np.ndarray:
     priority : ndarray of float
         Priority of each email, or stage.
     parameters : Parameters
-        How is planned.
+        Planning parameters.
 
     Returns
     -------
@@ -85,29 +120,25 @@ def delays(instance: Instance, placement: Placement, end: int, parameters: Param
     Parameters
     ----------
     instance : Instance
-        The work.
+        The instance.
     placement : Placement
         Days; an email without one counts as if it left the day after `end`.
     end : int
         The horizon's last day.
     parameters : Parameters
-        How is planned.
+        Planning parameters.
 
     Returns
     -------
     Delays
         By email.
     """
-    emails, stages = instance.emails, instance.stages
+    emails = instance.emails
     left_out = placement.day == NONE
     day = np.where(left_out, end + 1, placement.day)
-    before = np.roll(day, 1)
-    ready = instance.chains.ready[emails.chain]
-    behind = emails.order > 0
-    ready[behind] = stages.ready[emails.stage[behind], before[behind]]
-    follow_up = ~stages.is_first[emails.stage] if len(emails) else left_out
     lateness = np.maximum(day - emails.ideal, 0)
-    slip = np.where(follow_up, np.maximum(day - ready, 0), 0)
+    follow_up = ~instance.stages.is_first[emails.stage]
+    slip = slip_of(instance, day)
     return Delays(
         lateness=lateness,
         slip=slip,
@@ -115,3 +146,20 @@ def delays(instance: Instance, placement: Placement, end: int, parameters: Param
         cost=emails.priority * (lateness + parameters.slip_weight * slip)
         + np.where(left_out, surcharge(emails.priority, parameters), 0.0),
     )
+
+
+def slip_of(instance: Instance, day: np.ndarray) -> np.ndarray:
+    """Return the days of slip of every email, 0 for first ones; shape (emails,).
+
+    Parameters
+    ----------
+    instance : Instance
+        The instance.
+    day : ndarray of int, shape (emails,)
+        Days of the emails.
+    """
+    emails, stages = instance.emails, instance.stages
+    ready = instance.chains.ready[emails.chain]
+    behind = emails.order > 0
+    ready[behind] = stages.ready[emails.stage[behind], np.roll(day, 1)[behind]]
+    return np.where(stages.is_first[emails.stage], 0, np.maximum(day - ready, 0))

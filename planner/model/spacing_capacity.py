@@ -53,8 +53,7 @@ def gap_room(instance: Instance) -> SpacingCapacity:
     sequence_of = np.full(len(windows.opens), NONE)
     sequence_of[chains.window] = instance.stages.sequence[chains.stage]
     waiting = np.bincount(chains.window, np.diff(chains.offset), len(sequence_of))
-    opens = -(-np.maximum(windows.opens, instance.problem.now) // SECOND)
-    closes = -(-windows.closes // SECOND) - 1
+    opens, closes = windows.seconds(instance.problem.now)
     for mailbox in with_gap:
         serves = np.array([mailbox in pool for pool in fleet.pools], dtype=bool)
         rows = np.flatnonzero((sequence_of != NONE) & serves[sequence_of])

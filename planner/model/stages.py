@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sendplan.planner.model.grouping import next_true
 from sendplan.planner.problem.enrollment_state import EnrollmentState
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import DAY, SendingDays
@@ -51,9 +52,50 @@ class Stages:
 
     def next_sending_day(self) -> np.ndarray:
         """Return, by stage and day, the first sending day on or after it; shape like `sends`."""
-        days = self.sends.shape[1]
-        place = np.where(self.sends, np.arange(days), days - 1)
-        return np.asarray(np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1])
+        return next_true(self.sends)
+
+    def ready_by(self, stage: np.ndarray, ready: np.ndarray, last: int) -> np.ndarray:
+        """Count the emails that are ready by a day, were each to leave on its ready day.
+
+        Parameters
+        ----------
+        stage, ready : ndarray of int, shape (chains,)
+            Where chains stand, and when their next email is ready.
+        last : int
+            The day.
+
+        Returns
+        -------
+        ndarray of int, shape (chains,)
+            Emails of each chain, from its next one on.
+        """
+        count = (ready <= last).astype(np.int64)
+        for column in range(1, self.path.shape[1]):
+            following = self.path[stage, column]
+            ready = self.ready[following, ready]
+            count += (following != NONE) & (ready <= last)
+        return count
+
+
+def first_steps(remaining: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Keep the first steps of tails.
+
+    Parameters
+    ----------
+    remaining : ndarray of int64, shape (chains,)
+        Steps still to be sent, as bits.
+    count : ndarray of int, shape (chains,)
+        How many of them to keep.
+
+    Returns
+    -------
+    ndarray of int64, shape (chains,)
+        Those steps, as bits.
+    """
+    rest = remaining
+    for taken in range(int(count.max(initial=0))):
+        rest = np.where(taken < count, rest & (rest - 1), rest)
+    return np.asarray(remaining & ~rest)
 
 
 def calendars_of(problem: Problem, state: EnrollmentState, order: np.ndarray) -> list[SendingDays]:
@@ -61,7 +103,7 @@ def calendars_of(problem: Problem, state: EnrollmentState, order: np.ndarray) ->
     horizon = problem.horizon
     previous = state.previous_day[order]
     enrolled = problem.enrollments["enrolled_at"].to_numpy()[order] // DAY - 1
-    # Where nobody knows when the step before left, the wait runs from the enrolment.
+    # Where the day of the step before is unknown, the wait runs from the enrolment.
     begun = np.where(state.received_any[order], enrolled, horizon.origin)
     oldest = np.where(previous != NULL, previous, begun)
     first = int(min(oldest.min(initial=horizon.origin), horizon.origin))
@@ -96,7 +138,7 @@ def stages_of(
     sequence : ndarray of int, shape (enrollments,)
         Place of each enrollment's sequence.
     order : ndarray of int
-        Places of the enrollments that are to be planned.
+        Places of the enrollments to plan.
     calendars : list of SendingDays
         By sequence.
 
@@ -118,26 +160,19 @@ def stages_of(
         }
     )
     codes, distinct = pd.factorize(pd.MultiIndex.from_frame(keys), sort=True)
-    found: dict[tuple[int, bool, int], int] = {}
-    tails: list[tuple[int, bool, int]] = []
-
-    def stage_at(place: int, later: bool, mask: int) -> int:
-        key = (place, later, mask)
-        if key not in found:
-            found[key] = len(tails)
-            tails.append(key)
-        return found[key]
-
-    for place, later, mask in distinct:
-        stage_at(int(place), bool(later), int(mask))
+    tails = [(int(place), bool(later), int(mask)) for place, later, mask in distinct]
+    number = {tail: stage for stage, tail in enumerate(tails)}
     following: list[int] = []
     for place, _later, mask in tails:  # grows while it is walked: each tail adds the next one
-        rest = mask & (mask - 1)
-        following.append(stage_at(place, True, rest) if rest else NONE)
+        rest = (place, True, mask & (mask - 1))
+        if rest[2] and rest not in number:
+            number[rest] = len(tails)
+            tails.append(rest)
+        following.append(number[rest] if rest[2] else NONE)
 
     count = len(tails)
-    lowest = [(mask & -mask).bit_length() - 1 for _, _, mask in tails]
-    step = np.array([begins[tails[s][0]] + lowest[s] for s in range(count)], dtype=np.int64)
+    lowest = [begins[place] + (mask & -mask).bit_length() - 1 for place, _, mask in tails]
+    step = np.array(lowest, dtype=np.int64)
     remaining = np.array([mask.bit_count() for _, _, mask in tails], dtype=np.int64)
     path = np.full((count, int(remaining.max(initial=1))), NONE)
     path[:, 0] = np.arange(count)

@@ -8,7 +8,7 @@ import pandas as pd
 from sendplan.planner.problem.enrollment_state import EnrollmentState
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
-from sendplan.planner.schema.dates import SECOND
+from sendplan.planner.schema.dates import SECOND, ceil_seconds
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,15 @@ class Windows:
     usable: np.ndarray
     first_day: np.ndarray
 
+    def seconds(self, now: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first and last whole second of each window from `now` (microseconds) on."""
+        return ceil_seconds(np.maximum(self.opens, now)), ceil_seconds(self.closes) - 1
+
 
 def windows_of(
     problem: Problem, state: EnrollmentState, sequence: np.ndarray, order: np.ndarray
 ) -> tuple[np.ndarray, Windows]:
-    """Work out the windows of the enrollments to be planned.
+    """Work out the windows of the enrollments to plan.
 
     Parameters
     ----------
@@ -45,7 +49,7 @@ def windows_of(
     sequence : ndarray of int, shape (enrollments,)
         Place of each enrollment's sequence.
     order : ndarray of int
-        Places of the enrollments that are to be planned.
+        Places of the enrollments to plan.
 
     Returns
     -------
@@ -77,5 +81,5 @@ def windows_of(
         closes[row] = at(zone, int(ends[place]))
         today = int(dates.local_days(np.array([problem.now]), zone)[0]) - horizon.origin
         first_day[row] = today + (problem.now >= closes[row, today])
-    earliest = -(-np.maximum(opens, problem.now) // SECOND) * SECOND
+    earliest = ceil_seconds(np.maximum(opens, problem.now)) * SECOND
     return window_of, Windows(opens, closes, earliest < closes, first_day)

@@ -35,14 +35,14 @@ class Candidate:
 def completed(
     instance: Instance, limits: Limits, placement: Placement, fixed: np.ndarray | None = None
 ) -> Candidate:
-    """Mend what counts cannot see, place what they have left out, give times.
+    """Repair what counts cannot see, place what they have left out, give times.
 
-    The minutes come before any comparison: min_gap_seconds may still move emails.
+    Send times come before any comparison: min_gap_seconds may still move emails.
 
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Changed in place.
     fixed : ndarray of bool, shape (emails,), optional
@@ -76,7 +76,7 @@ def cheaper(
     Parameters
     ----------
     instance, limits, parameters
-        The work, what may be used, and how is planned.
+        The instance, its limits and the planning parameters.
     known, other : Candidate
         What is compared: cost, and `change_weight` for each email moved; of two that are equal the
         one that moves fewer emails, else the known one.

@@ -7,6 +7,7 @@ it; the other is taken out, with what follows it in its chain, and inserted anew
 import numpy as np
 
 from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.grouping import rank
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
 from sendplan.planner.model.stages import NONE
@@ -20,7 +21,7 @@ def clashes(
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Days and mailboxes.
     fixed : ndarray of bool, shape (emails,), optional
@@ -41,7 +42,7 @@ def clashes(
     history = limits.busy[contact, day]
     key = contact * limits.busy.shape[1] + day
     yields = np.zeros(len(email), dtype=bool) if fixed is None else ~fixed[email]
-    order = np.lexsort((email, -limits.urgency[instance.emails.stage[email]], yields, key))
+    order = np.lexsort((email, -limits.urgency[instance.emails.stage[email]], yields))
     repeated = np.zeros(len(email), dtype=bool)
-    repeated[order[1:]] = key[order][1:] == key[order][:-1]
+    repeated[order] = rank(key[order]) > 0
     return np.union1d(unusable, email[history | repeated])

@@ -1,8 +1,8 @@
-"""Exchange: contacts of one cohort change places, so that none gets two emails on a day.
+"""Day swaps: contacts of one cohort change places, so that none gets two emails on a day.
 
-Counts say how many leave, not who. Where two emails of a contact meet, the one that yields takes
-the place of another chain that stands at the same stage and mailbox, with all the places that
-follow, and the other takes its own: no count changes, and neither does the cost.
+Counts say how many leave, not to which contacts. Where two emails of a contact meet, the one that
+yields takes the place of another chain that stands at the same stage and mailbox, with all the
+places that follow, and the other takes its own: no count changes, and neither does the cost.
 """
 
 import numpy as np
@@ -25,9 +25,9 @@ def swap_days(
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
-        Changed in place; what finds nobody to change with stays where it is.
+        Changed in place; an email without a partner stays where it is.
     fixed : ndarray of bool, shape (emails,), or None
         Emails that keep their place.
     """
@@ -58,7 +58,7 @@ def _mates(
 
 
 class _Places:
-    """The places of each queue in order of days, and who has them."""
+    """The places of each queue in order of days, and the emails that hold them."""
 
     def __init__(
         self, instance: Instance, limits: Limits, placement: Placement, fixed: np.ndarray | None
@@ -86,9 +86,13 @@ class _Places:
         self.place[self.holder] = np.arange(len(self.holder))
         self.busy = limits.busy.astype(np.int16)
         placed = np.flatnonzero(placement.day != NONE)
-        row = limits.shared[emails.chain[placed]]
+        self._count(placed, placement.day[placed], 1)
+
+    def _count(self, email: np.ndarray, day: np.ndarray, number: int) -> None:
+        """Add emails to the days of their shared contacts."""
+        row = self.limits.shared[self.instance.emails.chain[email]]
         known = row != NONE
-        np.add.at(self.busy, (row[known], placement.day[placed[known]]), 1)
+        np.add.at(self.busy, (row[known], day[known]), number)
 
     def change(self, yielding: np.ndarray) -> bool:
         """Change the places of as many as can; tell whether any could."""
@@ -104,7 +108,7 @@ class _Places:
         return any_changed
 
     def _with_neighbour(self, email: np.ndarray, distance: int, *, behind: bool) -> np.ndarray:
-        """Change with the one so many places behind or before; tell which could."""
+        """Change with the email `distance` places behind or before; tell which could."""
         queue = self.queue[email]
         key = queue * self.days + self.placement.day[email]
         if behind:
@@ -171,16 +175,13 @@ class _Places:
             mine, theirs = one[within] + step, other[within] + step
             days = placement.day[mine], placement.day[theirs]
             for each, new, old in ((mine, days[1], days[0]), (theirs, days[0], days[1])):
-                row = self.limits.shared[emails.chain[each]]
-                known = row != NONE
-                np.subtract.at(self.busy, (row[known], old[known]), 1)
-                np.add.at(self.busy, (row[known], new[known]), 1)
+                self._count(each, old, -1)
+                self._count(each, new, 1)
                 placement.day[each] = new
             place = self.place[mine], self.place[theirs]
             self.place[mine], self.place[theirs] = place[1], place[0]
             self.holder[place[0]], self.holder[place[1]] = theirs, mine
-            queue = self.queue[mine].copy()
-            self.queue[mine], self.queue[theirs] = self.queue[theirs], queue
-        boxes = placement.mailbox[chain].copy()
-        placement.mailbox[chain] = placement.mailbox[partner]
-        placement.mailbox[partner] = boxes
+            queue = self.queue[mine], self.queue[theirs]
+            self.queue[mine], self.queue[theirs] = queue[1], queue[0]
+        mailbox = placement.mailbox[chain], placement.mailbox[partner]
+        placement.mailbox[chain], placement.mailbox[partner] = mailbox[1], mailbox[0]

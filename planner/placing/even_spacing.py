@@ -54,7 +54,9 @@ class Jobs:
         best = self.times(least)
         if best is None:
             return None
-        low, high = least, max(self._upper_bound(), least)
+        rows = (np.array([column]) for column in (self.opens, self.closes, self.counts))
+        longest = min(int(_upper_bounds(*rows)[0]), max(self.closes) - min(self.opens))
+        low, high = least, max(longest, least)
         while low < high:
             middle = (low + high + 1) // 2
             found = self.times(middle)
@@ -83,15 +85,6 @@ class Jobs:
             left[chosen] -= 1
             now += gap
         return times
-
-    def _upper_bound(self) -> int:
-        bound = max(self.closes) - min(self.opens)
-        for opens in set(self.opens):
-            for closes in set(self.closes):
-                inside = self._inside(opens, closes)
-                if inside > 1:
-                    bound = min(bound, (closes - opens) // (inside - 1))
-        return bound
 
     def _inside(self, opens: int, closes: int) -> int:
         return sum(
@@ -139,16 +132,9 @@ class _Regions:
         if end - start < 2:
             return
         # Integer times: (1, 5) and (4, 8) overlap; (1, 5) and (5, 8) leave second 5 free.
-        keep = [
-            (s, e) for s, e in zip(self.starts, self.ends, strict=True) if e <= start or s >= end
-        ]
-        for s, e in zip(self.starts, self.ends, strict=True):
-            if not (e <= start or s >= end):
-                start, end = min(start, s), max(end, e)
-        keep.append((start, end))
-        keep.sort()
-        self.starts = [s for s, _ in keep]
-        self.ends = [e for _, e in keep]
+        first, last = bisect_right(self.ends, start), bisect_left(self.starts, end)
+        self.starts[first:last] = [min([start, *self.starts[first:last]])]
+        self.ends[first:last] = [max([end, *self.ends[first:last]])]
 
     def push_later(self, time: int) -> int:
         """Return the first allowed second at or after `time`."""
@@ -202,12 +188,9 @@ def spread(
     closes = np.where(empty, -1, closes)
     gap = _upper_bounds(opens, closes, counts)
     number, time, feasible = _earliest_deadline_first(opens, closes, counts, gap)
-    group, position = np.nonzero(number >= 0)
-    window, moment = number[group, position], time[group, position]
-    hard = ~feasible
-    keep = ~hard[group]
-    parts = [(group[keep], window[keep], moment[keep])]
-    for row in np.flatnonzero(hard):
+    group, position = np.nonzero((number >= 0) & feasible[:, None])
+    found_at = [(group, number[group, position], time[group, position])]
+    for row in np.flatnonzero(~feasible):
         used = np.flatnonzero(counts[row])
         jobs = Jobs(
             opens[row, used].tolist(), closes[row, used].tolist(), counts[row, used].tolist()
@@ -215,8 +198,8 @@ def spread(
         found = jobs.widest_gap()
         assert found is not None, "a gap of 0 is always possible"
         for which, times in zip(used, found[1], strict=True):
-            parts.append((np.full(len(times), row), np.full(len(times), which), np.array(times)))
-    group, window, moment = (np.concatenate(column) for column in zip(*parts, strict=True))
+            found_at.append((np.full(len(times), row), np.full(len(times), which), np.array(times)))
+    group, window, moment = (np.concatenate(column) for column in zip(*found_at, strict=True))
     order = np.lexsort((moment, window, group))
     return group[order], window[order], moment[order]
 

@@ -1,13 +1,13 @@
 """First fit: emails that have no day yet, each on the first one that every rule allows.
 
-It mends what counts cannot see (rules on single contacts) and fills a horizon that is too short
+It repairs what counts cannot see (rules on single contacts) and fills a horizon that is too short
 for all.
 """
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, ResidualCapacity, first_days
-from sendplan.planner.model.grouping import rank
+from sendplan.planner.model.assignment import Placement, ResidualCapacity, unfinished
+from sendplan.planner.model.grouping import next_true, rank
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
 from sendplan.planner.model.stages import NONE
@@ -25,16 +25,13 @@ def insert(
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Changed in place.
     room : ResidualCapacity
         The room beside `placement`; changed in place.
     """
-    placed = placement.placed(instance)
-    chain = np.flatnonzero(placed < np.diff(instance.chains.offset))
-    day = first_days(instance, limits, placement)[chain]
-    email = instance.chains.offset[chain] + placed[chain]
+    chain, email, day = unfinished(instance, limits, placement)
     while len(chain):
         day = _first_open_day(instance, limits, placement, room, chain, email, day)
         fits = day <= limits.last
@@ -45,17 +42,16 @@ def insert(
         won, mailbox = winners(
             instance, limits, placement, room, chain[order], email[order], day[order]
         )
-        who = order[won]
-        placement.mailbox[chain[who]] = mailbox
-        placement.day[email[who]] = day[who]
-        room.take(instance, limits, placement, email[who])
-        more = email[who] + 1 < instance.chains.offset[chain[who] + 1]
-        ended = who[~more]
-        going = who[more]
+        placed = order[won]
+        placement.mailbox[chain[placed]] = mailbox
+        placement.day[email[placed]] = day[placed]
+        room.take(instance, limits, placement, email[placed])
+        more = email[placed] + 1 < instance.chains.offset[chain[placed] + 1]
+        going = placed[more]
         day[going] = limits.release[instance.emails.stage[email[going] + 1], day[going]]
         email[going] += 1
         keep = np.ones(len(chain), dtype=bool)
-        keep[ended] = False
+        keep[placed[~more]] = False
         chain, email, day = chain[keep], email[keep], day[keep]
 
 
@@ -74,7 +70,7 @@ def _first_open_day(
     sequence = stages.sequence[stage]
     window = instance.chains.window[chain]
     has_room, source = _open_days(instance, room, placement.mailbox[chain], sequence, window)
-    next_room = _next_true(has_room)
+    next_room = next_true(has_room)
     next_day = stages.next_sending_day()
     day = day.copy()
     moving = np.arange(len(chain))
@@ -125,12 +121,6 @@ def _open_room(room: ResidualCapacity, pool: np.ndarray | list[int], window: int
     return np.where(room.closed[pool, window], 0, room.mailbox[pool])
 
 
-def _next_true(flags: np.ndarray) -> np.ndarray:
-    days = flags.shape[1]
-    place = np.where(flags, np.arange(days), days - 1)
-    return np.asarray(np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1])
-
-
 def winners(
     instance: Instance,
     limits: Limits,
@@ -140,25 +130,25 @@ def winners(
     email: np.ndarray,
     day: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose who gets the room there is; candidates come in order of precedence.
+    """Choose the candidates that get the room there is; they come in order of precedence.
 
     Every filter ranks by that same order, so the first candidate always wins something.
 
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Mailboxes of the chains that have one.
     room : ResidualCapacity
         The room there is.
     chain, email, day : ndarray of int, shape (candidates,)
-        Who wants to send which email on which day; each would have room if it were alone.
+        The candidates; each would have room if it were alone.
 
     Returns
     -------
     won, mailbox : ndarray of int
-        Places of the winners among the candidates, and their mailboxes.
+        Indices of the winners among the candidates, and their mailboxes.
     """
     size = room.mailbox.shape[1]
     stage = instance.emails.stage[email]

@@ -1,4 +1,4 @@
-"""Minutes: when on its day each email leaves.
+"""Send times: when on its day each email leaves.
 
 Mailbox-days with one window are spread evenly, all at once; those whose windows differ are spread
 as widely as possible (`sendplan.planner.placing.even_spacing`). Where min_gap_seconds is broken
@@ -15,7 +15,7 @@ from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.even_spacing import Jobs, spread
-from sendplan.planner.schema.dates import SECOND
+from sendplan.planner.schema.dates import SECOND, ceil_seconds
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,15 @@ def timetable(instance: Instance, placement: Placement) -> Timetable:
 
     Parameters
     ----------
-    instance : Instance
-        The work.
-    placement : Placement
-        Days and mailboxes.
+    instance, placement
+        The instance, and the days and mailboxes of its emails.
 
     Returns
     -------
     Timetable
         Times that keep every window and gap.
     """
-    return _Board(instance, placement).timetable()
+    return _Schedule(instance, placement).timetable()
 
 
 def evenly_spread(
@@ -72,10 +70,10 @@ def evenly_spread(
         Whole seconds, rounded down, and never before the window.
     """
     share = (closes - opens) * number // count
-    return np.asarray(np.maximum((opens + share) // SECOND, -(-opens // SECOND)))
+    return np.asarray(np.maximum((opens + share) // SECOND, ceil_seconds(opens)))
 
 
-class _Board:
+class _Schedule:
     """Emails in the order in which each mailbox-day sends them."""
 
     def __init__(self, instance: Instance, placement: Placement) -> None:
@@ -101,10 +99,11 @@ class _Board:
         self.time = np.full(len(email), NONE, dtype=np.int64)
 
     def timetable(self) -> Timetable:
-        uniform = self._uniform()
-        alike = uniform[self.group]
-        self._spread_evenly(np.flatnonzero(alike))
-        self._spread_widely(np.flatnonzero(~alike))
+        uniform = self._uniform()[self.group]
+        self._spread_evenly(np.flatnonzero(uniform))
+        if not uniform.all():
+            opens, closes, counts, order = self._by_window(np.flatnonzero(~uniform))
+            self.time[order] = spread(opens, closes, counts)[2]
         self._keep_today()
         self._keep_gaps()
         self._keep_step_order()
@@ -114,30 +113,20 @@ class _Board:
 
     def _uniform(self) -> np.ndarray:
         """Tell which mailbox-days have one window only."""
-        if not len(self.begins):
-            return np.zeros(0, dtype=bool)
-        same = np.ones(len(self.begins), dtype=bool)
-        for bound in (self.opens, self.closes):
-            same &= np.minimum.reduceat(bound, self.begins) == np.maximum.reduceat(
-                bound, self.begins
-            )
-        return same
+        uniform = np.ones(len(self.begins), dtype=bool)
+        for moment in (self.opens, self.closes):
+            differs = moment != moment[self.begins][self.group]
+            uniform[self.group[differs]] = False
+        return uniform
 
     def _spread_evenly(self, row: np.ndarray) -> None:
         number = row - self.begins[self.group[row]]
         lengths = self.lengths[self.group[row]]
         self.time[row] = evenly_spread(self.opens[row], self.closes[row], number, lengths)
 
-    def _spread_widely(self, row: np.ndarray) -> None:
-        if not len(row):
-            return
-        opens, closes, counts, order = self._by_window(row)
-        self.time[order] = spread(opens, closes, counts)[2]
-
     def _by_window(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return windows and counts by mailbox-day, and the rows sorted by day and window."""
-        first = -(-self.opens[row] // SECOND)
-        last = -(-self.closes[row] // SECOND) - 1
+        first, last = ceil_seconds(self.opens[row]), ceil_seconds(self.closes[row]) - 1
         order = np.lexsort((row, last, first, self.group[row]))
         group, first, last = self.group[row][order], first[order], last[order]
         new_group = np.append(True, group[1:] != group[:-1])
@@ -157,14 +146,14 @@ class _Board:
         rows = np.flatnonzero(gap[self.mailbox] > 0)
         for mailbox in np.unique(self.mailbox[rows]):
             own = rows[self.mailbox[rows] == mailbox]
-            taken = self.instance.fleet.taken[mailbox] // SECOND
+            taken = self.instance.fleet.taken[mailbox]
             # A sent email may have left within a second: keep the gap from its end.
-            taken = np.concatenate([taken, -(-self.instance.fleet.taken[mailbox] // SECOND)])
+            taken = np.concatenate([taken // SECOND, ceil_seconds(taken)])
             moments = np.concatenate([self.time[own], taken])
             ours = np.arange(len(moments)) < len(own)
             order = np.argsort(moments, kind="stable")
             close = np.diff(moments[order]) < gap[mailbox]
-            # Two emails that have left already are nobody's to move.
+            # Emails that have left already do not move.
             if (close & (ours[order][1:] | ours[order][:-1])).any():
                 self._keep_gap(own, int(gap[mailbox]), taken)
 
@@ -176,15 +165,9 @@ class _Board:
             low = int((self.opens[rows] // SECOND).min()) - gap
             high = int((self.closes[rows] // SECOND).max()) + gap
             near = fixed[(fixed > low) & (fixed < high)]
-            if self._breaks_gap(rows, near, gap):
+            if _breaks_gap(self.time[rows], near, gap):
                 self._place_apart(rows, near, gap)
             fixed = np.concatenate([fixed, self.time[rows][self.time[rows] != NONE]])
-
-    def _breaks_gap(self, rows: np.ndarray, near: np.ndarray, gap: int) -> bool:
-        moments = np.sort(self.time[rows])
-        if (np.diff(moments) < gap).any():
-            return True
-        return bool(len(near)) and bool((np.abs(moments[:, None] - near) < gap).any())
 
     def _place_apart(self, rows: np.ndarray, near: np.ndarray, gap: int) -> None:
         forbidden = [(int(moment) - gap, int(moment) + gap) for moment in near]
@@ -197,12 +180,9 @@ class _Board:
                 return
             # The second email of a chain on one day can only be in the way of its first.
             twice = rows[pd.Series(self.chain[rows]).duplicated(keep=False).to_numpy()]
-            if len(twice):
-                out = twice[[self.email[twice].argmax()]]
-            else:
-                out = _too_many(jobs, order, gap)
-                if not len(out):
-                    out = np.array([_least_missed(jobs, order, gap)])
+            out = twice[[self.email[twice].argmax()]] if len(twice) else _too_many(jobs, order, gap)
+            if not len(out):
+                out = np.array([_least_missed(jobs, order, gap)])
             self.time[out] = NONE
             rows = rows[~np.isin(rows, out)]
 
@@ -210,13 +190,9 @@ class _Board:
         """Where a chain sends twice on a day, let the earlier step have the earlier time."""
         size = self.instance.problem.horizon.size
         key = self.chain * size + self.day
-        order = np.lexsort((self.email, key))
-        order = order[self.time[order] != NONE]
-        twice = key[order][1:] == key[order][:-1]
-        double = np.zeros(len(order), dtype=bool)
-        double[1:] |= twice
-        double[:-1] |= twice
-        by_step = order[double]
+        placed = np.flatnonzero(self.time != NONE)
+        placed = placed[pd.Series(key[placed]).duplicated(keep=False).to_numpy()]
+        by_step = placed[np.lexsort((self.email[placed], key[placed]))]
         by_time = by_step[np.lexsort((self.time[by_step], key[by_step]))]
         self.time[by_step] = self.time[by_time]
 
@@ -241,15 +217,18 @@ class _Board:
             mailbox, day = self.mailbox[rows][0], self.day[rows][0]
             planned = self.instance.fleet.planned[mailbox, day]
             keep[group] = stays[rows].all() and planned == self.lengths[group]
-            if keep[group] and self.instance.fleet.gap[mailbox] > 0:
-                gap, taken = self.instance.fleet.gap[mailbox], self.instance.fleet.taken[mailbox]
-                moments = np.sort(existing_at[rows])
-                keep[group] = not (np.diff(moments) < gap).any() and not (
-                    len(taken) > 0
-                    and (np.abs(moments[:, None] * SECOND - taken) < gap * SECOND).any()
-                )
+            gap, taken = self.instance.fleet.gap[mailbox], self.instance.fleet.taken[mailbox]
+            if keep[group] and gap > 0:
+                moments = existing_at[rows] * SECOND
+                keep[group] = not _breaks_gap(moments, taken, gap * SECOND)
         stay = keep[self.group]
         self.time[stay] = existing_at[stay]
+
+
+def _breaks_gap(moments: np.ndarray, taken: np.ndarray, gap: int) -> bool:
+    """Tell whether two moments, or a moment and one already taken, are closer than `gap`."""
+    within = (np.diff(np.sort(moments)) < gap).any()
+    return bool(within or (np.abs(moments[:, None] - taken) < gap).any())
 
 
 def _too_many(jobs: Jobs, order: np.ndarray, gap: int) -> np.ndarray:
@@ -269,17 +248,11 @@ def _least_missed(jobs: Jobs, order: np.ndarray, gap: int) -> int:
     """Choose the email to give up: the last one that makes room for all others, else the last."""
     last_of_window = order[np.cumsum(jobs.counts) - 1]
     for out, window in sorted(zip(last_of_window, range(len(jobs.counts)), strict=True))[::-1]:
-        rest = [
-            (opens, closes, count - (place == window))
-            for place, (opens, closes, count) in enumerate(
-                zip(jobs.opens, jobs.closes, jobs.counts, strict=True)
-            )
-            if count > (place == window)
-        ]
-        if not rest:
-            return int(out)
-        opens, closes, counts = (list(column) for column in zip(*rest, strict=True))
-        fewer = Jobs(opens=opens, closes=closes, counts=counts, forbidden=jobs.forbidden)
-        if fewer.times(gap) is not None:
+        counts = [count - (place == window) for place, count in enumerate(jobs.counts)]
+        kept = [place for place, count in enumerate(counts) if count]
+        opens, closes, counts = (
+            [column[place] for place in kept] for column in (jobs.opens, jobs.closes, counts)
+        )
+        if not kept or Jobs(opens, closes, counts, jobs.forbidden).times(gap) is not None:
             return int(out)
     return int(last_of_window.max())

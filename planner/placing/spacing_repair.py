@@ -15,7 +15,7 @@ from sendplan.planner.model.limits import Limits
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.placing.first_fit import insert
 from sendplan.planner.placing.send_times import Timetable, timetable
-from sendplan.planner.schema.dates import SECOND
+from sendplan.planner.schema.dates import SECOND, ceil_seconds
 
 
 def fit(instance: Instance, limits: Limits, placement: Placement) -> np.ndarray:
@@ -24,7 +24,7 @@ def fit(instance: Instance, limits: Limits, placement: Placement) -> np.ndarray:
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Changed in place where emails had to move.
 
@@ -83,15 +83,14 @@ def _without_second(instance: Instance, placement: Placement, times: Timetable) 
     windows, fleet = instance.windows, instance.fleet
     days = instance.problem.horizon.size
     closed = np.zeros((len(fleet.gap), len(windows.opens), days), dtype=bool)
-    first = -(-np.maximum(windows.opens, instance.problem.now) // SECOND)
-    last = -(-windows.closes // SECOND) - 1
+    first, last = windows.seconds(instance.problem.now)
     sender = placement.mailbox[instance.emails.chain]
     for mailbox in np.flatnonzero(fleet.gap > 0):
         gap = fleet.gap[mailbox]
         taken = fleet.taken[mailbox]
         own = times.at[(placement.day != NONE) & (sender == mailbox)]
         # A moment within a second keeps others away from both its ends.
-        moments = np.sort(np.concatenate([own, taken // SECOND, -(-taken // SECOND)]))
+        moments = np.sort(np.concatenate([own, taken // SECOND, ceil_seconds(taken)]))
         free_from = moments + gap
         following = np.append(moments[1:], np.iinfo(np.int64).max // 2)
         good = free_from[following - free_from >= gap]

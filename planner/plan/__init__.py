@@ -1,6 +1,6 @@
 """The plan: slots as frames, what has none and why, cost, bound, and the checker.
 
 In comes a placement with its times; out comes a `Plan`. The checker starts from the frames and the
-slots again and shares no code with the methods; `reading` turns slots back into a placement, and
-`batches` says which of its changes are written together.
+slots and shares no code with the methods; `reading` turns slots back into a placement, and
+`batches` divides its changes.
 """

@@ -1,4 +1,4 @@
-"""The outcome: a placement and its minutes as a `Plan` of frames."""
+"""Assembly: a placement and its minutes as a `Plan` of frames."""
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,14 @@ from sendplan.planner.schema.vocabulary import PlanStatus, Reason, Termination
 
 
 def _usable_room(instance: Instance, end: int) -> np.ndarray:
-    """Return each mailbox's room from today to `end`, on days that its sequences may send."""
+    """Return the capacity of each mailbox from today to `end`, on days that its sequences send."""
     today = 1
     days = slice(today, end + 1)
     room = np.maximum(instance.fleet.capacity - instance.fleet.used, 0)[:, days]
     return np.asarray((room * instance.sends()[:, days]).sum(axis=1))
 
 
-def outcome(
+def assemble(
     instance: Instance,
     limits: Limits,
     parameters: Parameters,
@@ -34,24 +34,24 @@ def outcome(
     stopped: Termination | None,
     untenable: int,
 ) -> Plan:
-    """Turn a placement into frames.
+    """Return a placement as a plan.
 
     Parameters
     ----------
     instance, limits, parameters
-        The work, what may be used, and how was planned.
+        The instance, its limits and the planning parameters.
     placement : Placement
         Days and mailboxes.
     at : ndarray of int64, shape (emails,)
         Second at which each email leaves.
     method : str
-        The method that made it.
+        The method of the placement.
     lower_bound : float or None
-        What every plan costs at least.
+        Lower bound on the cost of every plan.
     stopped : Termination or None
-        Why nothing better was looked for.
+        Why the search ended.
     untenable : int
-        Emails whose existing slot could not stay.
+        Emails whose existing slot breaks a rule.
 
     Returns
     -------

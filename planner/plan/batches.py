@@ -1,7 +1,7 @@
-"""Batches: the changes of a plan, divided so that each part can be written by itself.
+"""Batches: the changes of a plan, divided so that each batch can be written by itself.
 
-What is stored between two batches keeps every hard rule that it kept before, as no two batches
-touch the same mailbox, sequence or contact.
+No two batches touch the same mailbox, sequence or contact, so that the slots stored between two
+batches keep every hard rule that they kept before.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def component_batches(problem: Problem, changes: pd.DataFrame, size: int) -> lis
     Parameters
     ----------
     problem : Problem
-        What was planned.
+        The problem.
     changes : DataFrame
         The rows to insert or change, with the int64 columns enrollment_id and old_mailbox_id,
         the mailbox as stored, or `NULL`. The mailbox as planned is one of the sequence's.
@@ -51,19 +51,20 @@ def component_batches(problem: Problem, changes: pd.DataFrame, size: int) -> lis
 
 
 def _groups(problem: Problem, changes: pd.DataFrame) -> np.ndarray:
-    """Return the number of each row's group: what shares mailboxes or contacts is one."""
+    """Return the group of each row; rows that share mailboxes or contacts are in one."""
     sequence_ids = pd.Index(problem.sequences["id"])
-    people, links, boxes = problem.enrollments, problem.sequence_mailboxes, problem.mailboxes
-    sequence = sequence_ids.get_indexer(people["sequence_id"])
-    person = pd.Index(people["id"]).get_indexer(changes["enrollment_id"])
-    # A removed mailbox is shared no more, but by those whose emails leave it.
-    removed = boxes["id"][boxes["status"] == MailboxStatus.REMOVED]
+    enrollments, mailboxes = problem.enrollments, problem.mailboxes
+    links = problem.sequence_mailboxes
+    sequence = sequence_ids.get_indexer(enrollments["sequence_id"])
+    enrollment = pd.Index(enrollments["id"]).get_indexer(changes["enrollment_id"])
+    # A removed mailbox is shared only by the emails that leave it.
+    removed = mailboxes["id"][mailboxes["status"] == MailboxStatus.REMOVED]
     links = links[~links["mailbox_id"].isin(removed)]
     linked = sequence_ids.get_indexer(links["sequence_id"])
-    moving = sequence[person]
+    moving = sequence[enrollment]
     shared = [
         (np.append(linked, moving), np.append(links["mailbox_id"], changes["old_mailbox_id"])),
-        (sequence, people["contact_id"].to_numpy()),
+        (sequence, enrollments["contact_id"].to_numpy()),
     ]
     edges = [(node[key != NULL], pd.factorize(key[key != NULL])[0]) for node, key in shared]
     return np.asarray(connected(len(sequence_ids), edges)[moving])

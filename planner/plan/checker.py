@@ -1,8 +1,8 @@
-"""The checker: every hard rule, looked at on the finished plan, without any solver.
+"""The checker: every hard rule, checked on the finished plan without a solver.
 
-Written apart from the methods: it starts from the frames and the slots, and shares with them only
-the calendar and the reading of history (`dates`, `enrollment_state`). Each rule is one function
-that returns what breaks it; `violations` is their table of contents.
+It starts from the frames and the slots, and shares with the methods only the calendar and the
+reading of history (`dates`, `enrollment_state`). Each rule is one function that returns its
+breaches; `violations` is their table of contents.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def violations(problem: Problem, sends: pd.DataFrame, *, one_a_day: bool = True)
     Parameters
     ----------
     problem : Problem
-        What was to be planned, as of its moment.
+        The problem, as of its moment.
     sends : DataFrame
         Slots with the columns of ``Plan.sends``; position may be left out.
     one_a_day : bool
@@ -44,7 +44,8 @@ def violations(problem: Problem, sends: pd.DataFrame, *, one_a_day: bool = True)
     DataFrame
         One row for each breach: rule, the slot, and a sentence that says what is wrong; empty
         for a sound plan. Rules: ``unknown``, ``twice``, ``idle``, ``capacity``, ``gap``,
-        ``order``, ``ready``, ``window``, ``past``, ``pool``, ``thread``, ``contact``, ``new``.
+        ``order``, ``retry``, ``ready``, ``window``, ``past``, ``pool``, ``thread``, ``contact``,
+        ``new``.
 
     Raises
     ------
@@ -79,7 +80,7 @@ _NOTHING = pd.DataFrame()
 
 @dataclass(frozen=True)
 class _Case:
-    """The slots beside what they are checked against.
+    """The slots and what they are checked against.
 
     `slots` carries, besides the columns of sends, the places ``enrollment``, ``step``,
     ``sequence`` and ``mailbox`` in the problem's frames, ``day`` and ``at`` as integers, and is
@@ -160,10 +161,10 @@ def _idle(case: _Case) -> Iterator[pd.DataFrame]:
     """Hard rules Not planned, Nothing left out, Behind a row in flight: only what is due."""
     problem, state, slots = case.problem, case.state, case.slots
     enrollment = slots["enrollment"].to_numpy()
-    people = problem.enrollments
+    enrollments = problem.enrollments
     for mask, detail in (
-        (people["status"] != EnrollmentStatus.ACTIVE, "the enrollment is not active"),
-        (people["suppressed_at"] != NULL, "the contact is suppressed"),
+        (enrollments["status"] != EnrollmentStatus.ACTIVE, "the enrollment is not active"),
+        (enrollments["suppressed_at"] != NULL, "the contact is suppressed"),
         (state.failed, "an earlier email of the enrollment failed"),
         (state.uncertain, "the fate of an earlier email is uncertain"),
     ):
@@ -186,7 +187,7 @@ def _idle(case: _Case) -> Iterator[pd.DataFrame]:
 def _capacity(case: _Case) -> Iterator[pd.DataFrame]:
     """Hard rule Capacity: emails of a mailbox with one send_day, those that left included."""
     problem, slots = case.problem, case.slots
-    boxes = problem.mailboxes
+    mailboxes = problem.mailboxes
     rows = case.state.rows
     used = (
         pd.concat(
@@ -201,20 +202,20 @@ def _capacity(case: _Case) -> Iterator[pd.DataFrame]:
     key = pd.MultiIndex.from_frame(slots[["mailbox_id", "day"]])
     before = used.reindex(key).fillna(0).to_numpy()
     number = slots.groupby(["mailbox_id", "day"]).cumcount().to_numpy() + 1
-    box = boxes.iloc[slots["mailbox"].to_numpy()]
-    limit = box["daily_capacity"].to_numpy().copy()
-    ramps = ((box["ramp_from"] != NULL) & (box["ramp_start"] != NULL)).to_numpy()
-    step = box["ramp_increment"].where(box["ramp_increment"] != NULL, 0).to_numpy()
-    since = np.maximum(slots["day"].to_numpy() - box["ramp_from"].to_numpy(), 0)
-    ramp = box["ramp_start"].to_numpy() + step * np.where(ramps, since, 0)
+    mailbox = mailboxes.iloc[slots["mailbox"].to_numpy()]
+    limit = mailbox["daily_capacity"].to_numpy().copy()
+    ramps = ((mailbox["ramp_from"] != NULL) & (mailbox["ramp_start"] != NULL)).to_numpy()
+    step = mailbox["ramp_increment"].where(mailbox["ramp_increment"] != NULL, 0).to_numpy()
+    since = np.maximum(slots["day"].to_numpy() - mailbox["ramp_from"].to_numpy(), 0)
+    ramp = mailbox["ramp_start"].to_numpy() + step * np.where(ramps, since, 0)
     limit[ramps] = np.minimum(limit, ramp)[ramps]
     yield case.broken("capacity", before + number > limit, "the mailbox-day is over capacity")
 
 
 def _gap(case: _Case) -> Iterator[pd.DataFrame]:
     """Hard rule Capacity: two emails of a mailbox are never closer than min_gap_seconds."""
-    boxes = case.problem.mailboxes
-    spaced = boxes["id"].to_numpy()[boxes["min_gap_seconds"].to_numpy() > 0]
+    mailboxes = case.problem.mailboxes
+    spaced = mailboxes["id"].to_numpy()[mailboxes["min_gap_seconds"].to_numpy() > 0]
     rows = case.state.rows
     moments = pd.concat(
         [
@@ -224,11 +225,11 @@ def _gap(case: _Case) -> Iterator[pd.DataFrame]:
         ignore_index=True,
     )
     moments = moments[moments["mailbox_id"].isin(spaced)].sort_values(["mailbox_id", "at"])
-    gap = boxes.set_index("id")["min_gap_seconds"].reindex(moments["mailbox_id"]).to_numpy()
-    at, box = moments["at"].to_numpy(), moments["mailbox_id"].to_numpy()
+    gap = mailboxes.set_index("id")["min_gap_seconds"].reindex(moments["mailbox_id"]).to_numpy()
+    at, mailbox = moments["at"].to_numpy(), moments["mailbox_id"].to_numpy()
     slot = moments["slot"].to_numpy()
-    close = (box[1:] == box[:-1]) & (at[1:] - at[:-1] < gap[1:] * SECOND)
-    # Two emails that have left already are nobody's to move.
+    close = (mailbox[1:] == mailbox[:-1]) & (at[1:] - at[:-1] < gap[1:] * SECOND)
+    # Between two emails that have left nothing can be changed.
     close &= (slot[1:] >= 0) | (slot[:-1] >= 0)
     broken = np.zeros(len(case.slots), dtype=bool)
     broken[np.where(slot[1:] >= 0, slot[1:], slot[:-1])[close]] = True
@@ -242,10 +243,12 @@ def _order(case: _Case) -> Iterator[pd.DataFrame]:
     day, at, leads = slots["day"].to_numpy(), slots["at"].to_numpy(), case.leads
     before_at = np.where(leads, state.in_flight_at[enrollment], np.roll(at, 1))
     yield case.broken("order", at < before_at, "it leaves before the step before it")
+    early = leads & (at < state.retry_at[enrollment])
+    yield case.broken("retry", early, "it leaves before it may be tried again")
 
-    people = case.problem.enrollments
+    enrollments = case.problem.enrollments
     previous = np.where(leads, state.previous_day[enrollment], np.roll(day, 1))
-    enrolled_at = people["enrolled_at"].to_numpy()[enrollment]
+    enrolled_at = enrollments["enrolled_at"].to_numpy()[enrollment]
     enrolled = _local_days(case.zone, enrolled_at)
     closed = enrolled_at >= _instants(case, enrolled, "end_time")
     follows = ~leads | state.received_any[enrollment]
@@ -305,13 +308,13 @@ def _linked(case: _Case, mailbox_id: pd.Series | np.ndarray) -> np.ndarray:
 def _thread(case: _Case) -> Iterator[pd.DataFrame]:
     """Hard rule One sender: one mailbox a thread; only a removed or unlinked one is replaced."""
     slots, state = case.slots, case.state
-    box = slots["mailbox_id"].to_numpy()
-    changes = ~case.leads & (box != np.roll(box, 1))
+    mailbox = slots["mailbox_id"].to_numpy()
+    changes = ~case.leads & (mailbox != np.roll(mailbox, 1))
     yield case.broken("thread", changes, "the thread changes its mailbox")
     bound = state.mailbox_id[slots["enrollment"].to_numpy()]
-    boxes = case.problem.mailboxes.set_index("id")["status"]
-    stays = (boxes.reindex(bound).to_numpy() != MailboxStatus.REMOVED) & _linked(case, bound)
-    other = (bound != NULL) & stays & (box != bound)
+    mailboxes = case.problem.mailboxes.set_index("id")["status"]
+    stays = (mailboxes.reindex(bound).to_numpy() != MailboxStatus.REMOVED) & _linked(case, bound)
+    other = (bound != NULL) & stays & (mailbox != bound)
     yield case.broken("thread", other, "the thread is bound to another mailbox")
 
 

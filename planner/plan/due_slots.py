@@ -1,7 +1,8 @@
-"""Due rows: emails that a dispatcher is about to take are left to it."""
+"""Due slots: emails that a dispatcher is about to take are left to it."""
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from sendplan.planner.plan.checker import violations
@@ -9,19 +10,22 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.vocabulary import EmailStatus
 
+KEY = ["enrollment_id", "step_id"]
 
-def held(problem: Problem, since: int, until: int, *, one_a_day: bool = True) -> Problem:
-    """Fix the emails whose time has just come or is about to.
+
+def hold_due(problem: Problem, since: int, until: int, *, one_a_day: bool = True) -> Problem:
+    """Fix the emails whose time has just come or is about to come.
 
     They count as claimed: their chains are planned from there, and their rows are left alone. A
-    slot that breaks a rule by now (its mailbox was removed, its window moved) is not held.
+    slot that breaks a rule by now (its mailbox was removed, its window moved) is not held, nor is
+    any behind it in its chain: the chain is planned anew from there.
 
     Parameters
     ----------
     problem : Problem
         With existing slots.
     since, until : int
-        Microseconds since 1970-01-01 UTC: slots after the one and up to the other are held.
+        Microseconds since 1970-01-01 UTC: slots after `since` and up to `until` are fixed.
     one_a_day : bool
         Whether a contact may get one email a day at most.
 
@@ -38,9 +42,14 @@ def held(problem: Problem, since: int, until: int, *, one_a_day: bool = True) ->
         return problem
     slots = slots_of(rows.iloc[due])
     before = replace(problem, now=int(at[due].min()))
-    broken = violations(before, slots, one_a_day=one_a_day)
-    key = ["enrollment_id", "step_id"]
-    bad = pd.MultiIndex.from_frame(slots[key]).isin(pd.MultiIndex.from_frame(broken[key]))
+    sound = np.ones(len(due), dtype=bool)
+    while sound.any():
+        # Without a slot that breaks a rule, those behind it in its chain break the order of steps.
+        broken = violations(before, slots[sound], one_a_day=one_a_day)
+        if not len(broken):
+            break
+        bad = pd.MultiIndex.from_frame(broken[KEY])
+        sound &= ~pd.MultiIndex.from_frame(slots[KEY]).isin(bad)
     status = rows["status"].to_numpy().copy()
-    status[due[~bad]] = str(EmailStatus.CLAIMED)
+    status[due[sound]] = str(EmailStatus.CLAIMED)
     return replace(problem, scheduled_emails=rows.assign(status=status))

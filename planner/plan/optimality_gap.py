@@ -1,4 +1,4 @@
-"""The gap: how far from the best a plan may be, and what that means in words."""
+"""The optimality gap: how far from the best a plan may be, and what that means in words."""
 
 from sendplan.planner.schema.vocabulary import Termination
 
@@ -16,9 +16,9 @@ def verdict(cost: float, lower_bound: float | None, stopped: str | None) -> str:
     cost : float
         Cost of the plan.
     lower_bound : float or None
-        What every plan costs at least.
+        Lower bound on the cost of every plan.
     stopped : str or None
-        Why nothing better was looked for, a word of `Termination`.
+        Why the search ended, a word of `Termination`.
 
     Returns
     -------
@@ -31,19 +31,16 @@ def verdict(cost: float, lower_bound: float | None, stopped: str | None) -> str:
         return "Proven to be the best possible: no plan costs less."
     gap = relative_gap(cost, lower_bound)
     percent = f"{gap:.1%}" if gap >= 0.001 else f"{gap:.2%}" if gap >= 0.0001 else "0.01%"
-    text = (
-        f"Within {percent} of the best possible: no plan can cost less than {lower_bound:,.0f},"
-        " whoever makes it."
-    )
+    text = f"Within {percent} of the best possible: no plan can cost less than {lower_bound:,.0f}."
     return f"{text} {_WHY[stopped]}" if stopped in _WHY else text
 
 
 _WHY: dict[str | None, str] = {
-    None: "The greedy looks for nothing better; method auto does.",
-    Termination.GAP: "That is as close as was asked for.",
-    Termination.EXHAUSTED: "Everything that could be tried has been.",
+    None: "Method greedy does not search for a better one; method auto does.",
+    Termination.GAP: "That is within the gap asked for.",
+    Termination.EXHAUSTED: "The search has tried everything.",
     Termination.TIME_LIMIT: "The time limit is spent; with a longer one it may come closer.",
-    Termination.WALL_CLOCK: "The wall clock stopped it as a safety measure, so another run may end"
-    " elsewhere; the machine was too busy for its time limit.",
+    Termination.WALL_CLOCK: "A safety stop by the wall clock ended it, so another run may differ;"
+    " the machine was too busy for its time limit.",
     Termination.INTERRUPTED: "It was interrupted.",
 }

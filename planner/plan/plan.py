@@ -1,4 +1,4 @@
-"""The plan: every email's slot, what has none and why, and what it costs."""
+"""The plan: the slot of every email, emails without one and why, and the cost."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.plan.optimality_gap import relative_gap, verdict
-from sendplan.planner.plan.summary import Summary, with_use
+from sendplan.planner.plan.summary import Summary, add_use
 from sendplan.planner.schema.vocabulary import BLOCKED
 
 SENDS = ("enrollment_id", "step_id", "position", "mailbox_id", "send_day", "send_at")
@@ -32,23 +32,23 @@ class Plan:
         For every email that is not blocked: enrollment_id, step_id, sequence_id, lateness and
         slip in days, late and cost.
     method : str
-        The method that made it.
+        The method of the plan.
     status : str
         ``"optimal"``, ``"feasible"`` or ``"empty"``.
     lower_bound : float or None
         Proven bound on the cost of any plan; None when none was computed.
     stopped : str or None
-        Why nothing better was looked for, a word of `Termination`; None for the greedy.
+        Why the search ended, a word of `Termination`; None for method greedy.
     horizon_end : date
         The last day of the horizon.
     as_of : Timestamp
         The moment of planning.
     moved : int
-        Emails whose day or mailbox differs from the slot that they had.
+        Emails with another day or mailbox than in their existing slot.
     unavoidable : int
-        Of these, emails whose slot broke a rule by itself; no plan could have kept it.
+        Of these, emails whose existing slot breaks a rule; no plan could keep it.
     capacity : DataFrame
-        Room of the mailboxes over the plan's days: mailbox_id, email, planned and capacity.
+        Capacity of the mailboxes over the days of the plan: mailbox_id, email, planned, capacity.
     names : Series
         Name of each sequence, by id.
     """
@@ -74,7 +74,7 @@ class Plan:
 
     @property
     def gap(self) -> float | None:
-        """Share of the cost that a better plan could save at most; None without a bound."""
+        """Relative gap between cost and lower bound; None without a bound."""
         return None if self.lower_bound is None else relative_gap(self.cost, self.lower_bound)
 
     @property
@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def blocked(self) -> int:
-        """Emails that no plan could place."""
+        """Emails that no plan can place."""
         return int(self.unplaced["reason"].isin(BLOCKED).sum())
 
     @property
@@ -103,15 +103,15 @@ class Plan:
         return int(self.delays["slip"].sum())
 
     def summary(self) -> Summary:
-        """Return the figures that a person asks for; print it, or take its frames."""
+        """Return totals and tables; print the summary, or take its frames."""
         return self._summary
 
     @cached_property
     def _summary(self) -> Summary:
-        return summarise(self)
+        return _summary_of(self)
 
     def diff(self, other: "Plan") -> pd.DataFrame:
-        """Compare with a plan made later or otherwise.
+        """Compare with another plan of the same emails.
 
         Parameters
         ----------
@@ -150,19 +150,7 @@ class Plan:
         return changed.astype(ids)[order + rest].reset_index(drop=True)
 
 
-def summarise(plan: Plan) -> Summary:
-    """Work out a plan's figures.
-
-    Parameters
-    ----------
-    plan : Plan
-        The plan.
-
-    Returns
-    -------
-    Summary
-        Totals and tables.
-    """
+def _summary_of(plan: Plan) -> Summary:
     delays = plan.delays
     sends = plan.sends.merge(
         delays[["enrollment_id", "step_id", "sequence_id"]], on=["enrollment_id", "step_id"]
@@ -183,7 +171,7 @@ def summarise(plan: Plan) -> Summary:
     sequences.insert(0, "name", plan.names.reindex(sequences.index))
     days = plan.sends.groupby("mailbox_id")["send_day"].nunique()
     in_use = plan.capacity["mailbox_id"].map(days).fillna(0).astype("int64")
-    mailboxes = with_use(plan.capacity.assign(days=in_use))
+    mailboxes = add_use(plan.capacity.assign(days=in_use))
     unplaced = plan.unplaced.groupby("reason").size().rename("emails").reset_index()
     totals = {
         "method": plan.method,

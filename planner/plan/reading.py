@@ -1,4 +1,4 @@
-"""A plan's slots read back as a placement, so that it can be questioned."""
+"""The slots of a plan read back as a placement."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from sendplan.planner.schema.readers import microseconds
 
 @dataclass(frozen=True)
 class ReadPlan:
-    """Where a plan puts the emails of some work.
+    """A plan as a placement.
 
     Parameters
     ----------
@@ -31,19 +31,19 @@ class ReadPlan:
 def email_numbers(
     instance: Instance, enrollment_id: np.ndarray | pd.Series, step_id: np.ndarray | pd.Series
 ) -> np.ndarray:
-    """Find emails of some work by their ids.
+    """Find emails of an instance by their ids.
 
     Parameters
     ----------
     instance : Instance
-        The work.
+        The instance.
     enrollment_id, step_id : array of int, shape (rows,)
         Pairs of ids.
 
     Returns
     -------
     ndarray of int, shape (rows,)
-        Places in ``instance.emails``, `NONE` where an email is not among them.
+        Indices in ``instance.emails``, `NONE` where an email is not among them.
     """
     problem, emails, chains = instance.problem, instance.emails, instance.chains
     enrollment = pd.Index(problem.enrollments["id"]).get_indexer(enrollment_id)
@@ -54,27 +54,27 @@ def email_numbers(
     return np.asarray(pd.Index(key).get_indexer(wanted))
 
 
-def planned(instance: Instance, sends: pd.DataFrame) -> ReadPlan:
+def read_plan(instance: Instance, sends: pd.DataFrame) -> ReadPlan:
     """Read slots as a placement.
 
     Parameters
     ----------
     instance : Instance
-        The work that was planned.
+        The instance that was planned.
     sends : DataFrame
         ``Plan.sends``.
 
     Raises
     ------
     ValueError
-        If a slot belongs to no email of the work: the plan is of another problem.
+        If a slot belongs to no email of the instance: the plan is of another problem.
     """
     email = email_numbers(instance, sends["enrollment_id"], sends["step_id"])
     lost = email == NONE
     if lost.any():
         row = sends[lost].iloc[0]
         raise ValueError(
-            f"{int(lost.sum())} slots of the plan are not among the emails to be planned, such as"
+            f"{int(lost.sum())} slots of the plan are not among the emails to plan, such as"
             f" enrollment {row['enrollment_id']}, step {row['step_id']}; pass the problem that the"
             " plan was made for"
         )

@@ -1,4 +1,4 @@
-"""The stored plan: the existing slots as a `Plan`, with what they cost by now."""
+"""The stored plan: the existing slots as a `Plan`, with their present cost."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import build_instance
 from sendplan.planner.model.limits import limits_of
 from sendplan.planner.model.stages import NONE
-from sendplan.planner.plan.assembly import outcome
+from sendplan.planner.plan.assembly import assemble
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
@@ -15,14 +15,14 @@ from sendplan.planner.schema.dates import SECOND
 
 
 def stored_plan(problem: Problem, parameters: Parameters) -> Plan:
-    """Read the plan that a problem's existing slots are, without planning anything.
+    """Return the existing slots of a problem as a plan, without planning.
 
     Parameters
     ----------
     problem : Problem
         With existing slots.
     parameters : Parameters
-        How costs are counted.
+        Weights of the cost.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def stored_plan(problem: Problem, parameters: Parameters) -> Plan:
     limits = limits_of(instance, parameters)
     found = incumbent(instance, limits)
     placement = Placement.empty(instance) if found is None else found.placement
-    return outcome(
+    return assemble(
         instance,
         limits,
         parameters,

@@ -1,4 +1,4 @@
-"""A plan in figures that a person understands."""
+"""The summary: a plan in figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SUMMED = (
     "moved",
     "unavoidable",
 )
-"""Headline figures of several plans that add up."""
+"""Totals that add up over several plans."""
 
 STOPS = (
     Termination.INTERRUPTED,
@@ -29,21 +29,21 @@ STOPS = (
     Termination.GAP,
     Termination.OPTIMAL,
 )
-"""Of several reasons to look for nothing better, the first of these is told."""
+"""Reasons why a search ended; of several plans the first of these counts."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a plan amounts to.
+    """Figures of a plan.
 
     Parameters
     ----------
     totals : dict
-        Headline figures under the keys of ``plan --json``.
+        Totals under the keys of ``plan --json``.
     as_of : Timestamp
         The moment of planning.
     stopped : str or None
-        Why nothing better was looked for, a word of `Termination`; None for the greedy.
+        Why the search ended, a word of `Termination`; None for method greedy.
     sequences : DataFrame
         By sequence: name, contacts, emails, finish_day, late_follow_ups, cost.
     mailboxes : DataFrame
@@ -76,8 +76,8 @@ class Summary:
         return "\n\n".join(parts)
 
 
-def joined(summaries: Sequence[Summary]) -> Summary:
-    """Bring the summaries of plans together that share no sequence, mailbox or contact.
+def merge_summaries(summaries: Sequence[Summary]) -> Summary:
+    """Merge the summaries of plans that share no sequence, mailbox or contact.
 
     Parameters
     ----------
@@ -87,14 +87,14 @@ def joined(summaries: Sequence[Summary]) -> Summary:
     Returns
     -------
     Summary
-        Of all as one plan, but for the room of mailboxes: by default each plan has a horizon of its
-        own, and their room is that of its days.
+        Of all as one plan, except the capacity of mailboxes: it covers the horizon of each plan,
+        which by default differ.
     """
     parts = [summary.totals for summary in summaries]
     totals = dict(parts[0])
     for name in SUMMED:
         totals[name] = sum(part[name] for part in parts)
-    # A plan of nothing costs nothing, and has no bound.
+    # An empty plan has no bound.
     bounds = [part["lower_bound"] for part in parts if part["status"] != PlanStatus.EMPTY]
     bound = sum(bounds) if bounds and None not in bounds else None
     finishes = [part["finish_day"] for part in parts if part["finish_day"] is not None]
@@ -133,14 +133,14 @@ def _status(statuses: set[str]) -> str:
 
 
 def _mailboxes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Bring together what is said of each mailbox; where it has no sequence, it has no room."""
+    """Merge the rows of each mailbox; without a sequence it has no capacity."""
     by_mailbox = rows.groupby("mailbox_id", sort=True)
     found = by_mailbox[["planned", "capacity", "days"]].sum()
     found.insert(0, "email", by_mailbox["email"].first())
-    return with_use(found.reset_index())
+    return add_use(found.reset_index())
 
 
-def with_use(mailboxes: pd.DataFrame) -> pd.DataFrame:
+def add_use(mailboxes: pd.DataFrame) -> pd.DataFrame:
     """Add to a table of mailboxes the share of their capacity that is planned.
 
     Parameters

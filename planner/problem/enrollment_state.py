@@ -32,6 +32,9 @@ class EnrollmentState:
         Day of the newest email, from which the next step's wait runs; `NULL` if none.
     in_flight_at : ndarray of int64, shape (enrollments,)
         Planned time of the email in flight, in microseconds; 0 if none.
+    retry_at : ndarray of int64, shape (enrollments,)
+        Moment before which an email that was not accepted is not tried again, in microseconds;
+        0 if none.
     mailbox_id : ndarray of int64, shape (enrollments,)
         The thread's sender so far; `NULL` if none.
     uncertain, failed : ndarray of bool, shape (enrollments,)
@@ -47,6 +50,7 @@ class EnrollmentState:
     received_any: np.ndarray
     previous_day: np.ndarray
     in_flight_at: np.ndarray
+    retry_at: np.ndarray
     mailbox_id: np.ndarray
     uncertain: np.ndarray
     failed: np.ndarray
@@ -64,77 +68,42 @@ def enrollment_state(problem: Problem) -> EnrollmentState:
     Returns
     -------
     EnrollmentState
-        Aligned with ``problem.enrollments``. Worked out once for each problem, as whoever plans it,
-        checks the plan and stores it asks for the same; its arrays cannot be written to.
+        Aligned with ``problem.enrollments``; worked out once for each problem, and read-only.
     """
-    found = _worked_out.get(problem)
+    found = _known.get(problem)
     if found is None:
-        found = _worked_out[problem] = _progress(problem)
+        found = _known[problem] = _worked_out(problem)
         for values in vars(found).values():
             if isinstance(values, np.ndarray):
                 values.flags.writeable = False
     return found
 
 
-_worked_out: WeakKeyDictionary[Problem, EnrollmentState] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Problem, EnrollmentState] = WeakKeyDictionary()
 
 
-def _progress(problem: Problem) -> EnrollmentState:
-    enrollments = problem.enrollments
-    count = len(enrollments)
-    sequence = pd.Index(problem.sequences["id"]).get_indexer(enrollments["sequence_id"])
-    default_zones = problem.sequences["timezone"].to_numpy()[sequence]
-    own = enrollments["contact_timezone"].to_numpy()
-    zones = np.where(pd.isna(own), default_zones, own)
-
-    steps = problem.live_steps
-    ordinal_of_step = steps.groupby("sequence_id").cumcount().to_numpy()
-    steps_in_sequence = (
-        steps.groupby("sequence_id").size().reindex(problem.sequences["id"], fill_value=0)
-    ).to_numpy()
-
+def _worked_out(problem: Problem) -> EnrollmentState:
+    people = problem.enrollments
+    count = len(people)
+    sequence = pd.Index(problem.sequences["id"]).get_indexer(people["sequence_id"])
+    own = people["contact_timezone"].to_numpy()
+    zones = np.where(pd.isna(own), problem.sequences["timezone"].to_numpy()[sequence], own)
     rows = _occupying_rows(problem, zones)
     known = rows[(rows["enrollment"] >= 0).to_numpy()]
     place = known["enrollment"].to_numpy()
+    in_flight = known["status"].isin(IN_FLIGHT).to_numpy()
+    uncertain = (known["status"] == EmailStatus.UNCERTAIN).to_numpy()
+    settled = ~in_flight & ~uncertain
 
-    step_of_row = pd.Index(steps["id"]).get_indexer(known["step_id"])
-    live = step_of_row >= 0
-    own_sequence = enrollments["sequence_id"].to_numpy()[place]
-    live[live] = steps["sequence_id"].to_numpy()[step_of_row[live]] == own_sequence[live]
-    ordinal = np.where(live, ordinal_of_step[step_of_row], -1) if len(steps) else step_of_row
-    received = np.zeros(count, dtype=np.int64)
-    np.bitwise_or.at(received, place[live], np.int64(1) << ordinal[live])
+    current = people["current_step_id"].to_numpy()
+    recorded = _marked(count, place[known["step_id"].to_numpy() == current[place]])
+    rowless = (current != NULL) & ~recorded
 
-    current = enrollments["current_step_id"].to_numpy()
-    current_step = pd.Index(steps["id"]).get_indexer(current)
-    is_live = current_step >= 0
-    current_ordinal = np.full(count, -1)
-    if len(steps):
-        current_ordinal[is_live] = ordinal_of_step[current_step[is_live]]
-    current_bit = np.where(is_live, np.int64(1) << np.maximum(current_ordinal, 0), 0)
-    has_row = np.zeros(count, dtype=bool)
-    has_row[place[known["step_id"].to_numpy() == current[place]]] = True
-    told_only = (current != NULL) & ~has_row
-
-    # The point reached is the newest received step; rows come sorted by time, so the last one
-    # written wins. A current step without a row of its own is newer than any sent row.
-    point = np.full(count, -1)
-    settled = ~known["status"].isin([*IN_FLIGHT, EmailStatus.UNCERTAIN]).to_numpy()
-    point[place[live & settled]] = ordinal[live & settled]
-    point[told_only & is_live] = current_ordinal[told_only & is_live]
-    point[place[live & ~settled]] = ordinal[live & ~settled]
-    received |= current_bit
-
-    everything = (np.int64(1) << steps_in_sequence[sequence].astype(np.int64)) - 1
-    passed = (np.int64(1) << (point + 1).astype(np.int64)) - 1
-    remaining = everything & ~passed & ~received
-
-    last_sent_day = enrollments["last_sent_day"].to_numpy()
+    last_sent_day = people["last_sent_day"].to_numpy()
     previous_day = last_sent_day.copy()
     previous_day[place[settled]] = np.maximum(
         known["actual_day"].to_numpy()[settled], last_sent_day[place[settled]]
     )
-    in_flight = known["status"].isin(IN_FLIGHT).to_numpy()
     previous_day[place[in_flight]] = known["day"].to_numpy()[in_flight]
     in_flight_at = np.zeros(count, dtype=np.int64)
     in_flight_at[place[in_flight]] = known["time"].to_numpy()[in_flight]
@@ -142,33 +111,90 @@ def _progress(problem: Problem) -> EnrollmentState:
     mailbox_id = np.full(count, NULL)
     of_row = known["mailbox_id"].to_numpy()
     mailbox_id[place[settled]] = of_row[settled]
-    bound = enrollments["mailbox_id"].to_numpy()
+    bound = people["mailbox_id"].to_numpy()
     mailbox_id = np.where(bound != NULL, bound, mailbox_id)
     held = in_flight & (of_row != NULL)
     mailbox_id[place[held]] = of_row[held]
 
-    uncertain = np.zeros(count, dtype=bool)
-    uncertain[place[(known["status"] == EmailStatus.UNCERTAIN).to_numpy()]] = True
-    failed = np.zeros(count, dtype=bool)
     emails = problem.scheduled_emails
-    failed_ids = emails["enrollment_id"].to_numpy()[
-        (emails["status"] == EmailStatus.FAILED).to_numpy()
-    ]
-    failed[np.isin(enrollments["id"].to_numpy(), failed_ids)] = True
-
-    received_any = (current != NULL) | (last_sent_day != NULL)
-    received_any[place] = True
+    failed = emails["enrollment_id"][(emails["status"] == EmailStatus.FAILED).to_numpy()]
     return EnrollmentState(
         zones=zones,
-        remaining=remaining,
-        received_any=received_any,
+        remaining=_remaining(problem, sequence, known, settled, rowless),
+        received_any=(current != NULL) | (last_sent_day != NULL) | _marked(count, place),
         previous_day=previous_day,
         in_flight_at=in_flight_at,
+        retry_at=_retries(problem),
         mailbox_id=mailbox_id,
-        uncertain=uncertain,
-        failed=failed,
-        rows=_with_first(rows, told_only, last_sent_day),
+        uncertain=_marked(count, place[uncertain]),
+        failed=people["id"].isin(failed).to_numpy(),
+        rows=_with_first(rows, rowless, last_sent_day),
     )
+
+
+def _marked(count: int, place: np.ndarray) -> np.ndarray:
+    """Return flags of enrollments, true at some places."""
+    flags = np.zeros(count, dtype=bool)
+    flags[place] = True
+    return flags
+
+
+def _remaining(
+    problem: Problem,
+    sequence: np.ndarray,
+    known: pd.DataFrame,
+    settled: np.ndarray,
+    rowless: np.ndarray,
+) -> np.ndarray:
+    """Return the steps still to be sent, as bits: neither received nor before the newest received.
+
+    Parameters
+    ----------
+    problem, sequence
+        Steps, and the place of each enrollment's sequence.
+    known : DataFrame
+        Occupying rows of the enrollments, by time.
+    settled : ndarray of bool, shape (rows,)
+        Whether the email of a row has left for certain.
+    rowless : ndarray of bool, shape (enrollments,)
+        Whether the current step has no row of its own.
+    """
+    steps, people = problem.live_steps, problem.enrollments
+    place, index = known["enrollment"].to_numpy(), pd.Index(steps["id"])
+    # The last entry stands for steps that are not live, whose index is -1.
+    ordinal_of = np.append(steps.groupby("sequence_id").cumcount(), -1).astype(np.int64)
+    step = index.get_indexer(known["step_id"])
+    of_sequence = people["sequence_id"].to_numpy()[place]
+    live = np.append(steps["sequence_id"], NULL)[step] == of_sequence
+    ordinal = ordinal_of[step]
+    received = np.zeros(len(people), dtype=np.int64)
+    np.bitwise_or.at(received, place[live], np.int64(1) << ordinal[live])
+    current = ordinal_of[index.get_indexer(people["current_step_id"])]
+    received |= np.where(current >= 0, np.int64(1) << np.maximum(current, 0), 0)
+
+    # The point reached is the newest received step; rows come sorted by time, so the last one
+    # written wins. A current step without a row of its own is newer than any sent row.
+    point = np.full(len(people), -1)
+    point[place[live & settled]] = ordinal[live & settled]
+    point[rowless & (current >= 0)] = current[rowless & (current >= 0)]
+    point[place[live & ~settled]] = ordinal[live & ~settled]
+
+    steps_of = steps.groupby("sequence_id").size().reindex(problem.sequences["id"], fill_value=0)
+    everything = (np.int64(1) << steps_of.to_numpy()[sequence].astype(np.int64)) - 1
+    passed = (np.int64(1) << (point + 1).astype(np.int64)) - 1
+    return np.asarray(everything & ~passed & ~received)
+
+
+def _retries(problem: Problem) -> np.ndarray:
+    """Return the moment before which each enrollment's pending emails are not tried again."""
+    emails = problem.scheduled_emails
+    waits = (emails["status"] == EmailStatus.PENDING) & (emails["retry_at"] != NULL)
+    rows = emails[waits.to_numpy()]
+    place = pd.Index(problem.enrollments["id"]).get_indexer(rows["enrollment_id"])
+    known = place >= 0
+    retry_at = np.zeros(len(problem.enrollments), dtype=np.int64)
+    np.maximum.at(retry_at, place[known], rows["retry_at"].to_numpy()[known])
+    return retry_at
 
 
 def _occupying_rows(problem: Problem, zones: np.ndarray) -> pd.DataFrame:
@@ -180,11 +206,7 @@ def _occupying_rows(problem: Problem, zones: np.ndarray) -> pd.DataFrame:
     time = np.where(sent_at != NULL, sent_at, send_at)
     time = np.where(time != NULL, time, problem.now)
     own_zone = np.where(place >= 0, zones[place] if len(zones) else "UTC", "UTC")
-    actual_day = np.zeros(len(rows), dtype=np.int64)
-    codes, names = pd.factorize(own_zone)
-    for code, zone in enumerate(names):
-        here = codes == code
-        actual_day[here] = local_days(time[here], zone)
+    actual_day = local_days(time, own_zone)
     send_day = rows["send_day"].to_numpy()
     rows = rows.assign(
         enrollment=place,
@@ -195,13 +217,11 @@ def _occupying_rows(problem: Problem, zones: np.ndarray) -> pd.DataFrame:
     return rows.sort_values(["time", "step_id"], kind="stable", ignore_index=True)
 
 
-def _with_first(
-    rows: pd.DataFrame, received_before_rows: np.ndarray, last_sent_day: np.ndarray
-) -> pd.DataFrame:
+def _with_first(rows: pd.DataFrame, rowless: np.ndarray, last_sent_day: np.ndarray) -> pd.DataFrame:
     """Mark the rows that are the first email of their enrollment."""
     place = rows["enrollment"].to_numpy()
     earliest = ~rows.duplicated("enrollment").to_numpy() & (place >= 0)
-    if len(received_before_rows):
+    if len(rowless):
         older = (last_sent_day[place] != NULL) & (last_sent_day[place] < rows["actual_day"])
-        earliest &= ~(received_before_rows[place] | older.to_numpy())
+        earliest &= ~(rowless[place] | older.to_numpy())
     return rows.assign(first=earliest)

@@ -1,4 +1,4 @@
-"""The problem: validated frames and the moment from which they are planned."""
+"""The problem: validated frames and the moment of planning."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
@@ -10,13 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.schema import dates
-from sendplan.planner.schema.contracts import (
-    CONTRACTS,
-    Columns,
-    rows_named,
-    validate,
-    validate_columns,
-)
+from sendplan.planner.schema.contracts import CONTRACTS, Columns, rows_named, validate
 from sendplan.planner.schema.errors import Fault, ProblemError
 from sendplan.planner.schema.known_names import country_faults, zone_faults
 from sendplan.planner.schema.readers import NULL
@@ -49,7 +43,7 @@ class Revision(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What must be planned, and from when on; build one with `from_frames`.
+    """The frames to plan and the moment of planning; build one with `from_frames`.
 
     Parameters
     ----------
@@ -119,7 +113,7 @@ class Problem:
         ValueError
             If `now` carries no time zone.
         """
-        given: dict[str, pd.DataFrame | None] = {
+        tables = {
             "sequences": sequences,
             "steps": steps,
             "mailboxes": mailboxes,
@@ -130,7 +124,7 @@ class Problem:
             "contact_days": contact_days,
             "days_off": days_off,
         }
-        return cls.from_tables(given, now)
+        return cls.from_tables(tables, now)
 
     @classmethod
     def from_tables(
@@ -169,15 +163,11 @@ class Problem:
             if table is None and name in OPTIONAL:
                 table = pd.DataFrame({column: [] for column in CONTRACTS[name]}, dtype=object)
             try:
-                if isinstance(table, Columns):
-                    frames[name] = validate_columns(name, table)
-                else:
-                    frames[name] = validate(name, table)
+                frames[name] = _in_order(name, validate(name, table))
             except ProblemError as error:
                 faults.extend(error.faults)
         if faults:
             raise ProblemError(faults)
-        frames = {name: _in_order(name, frame) for name, frame in frames.items()}
         problem = cls(now=dates.to_microseconds(now), **frames)
         if faults := list(_contradictions(problem)):
             raise ProblemError(faults)
@@ -249,40 +239,45 @@ def _contradictions(problem: Problem) -> Iterator[Fault]:
     """Yield what is wrong between columns and between frames."""
     for name in ("sequences", "steps", "mailboxes", "enrollments"):
         frame: pd.DataFrame = getattr(problem, name)
-        repeated = frame.duplicated("id").to_numpy()
-        if repeated.any():
-            yield Fault(f"{name}.id", "must be unique", "drop one", rows_named(frame, repeated))
+        yield from _broken(
+            frame, frame.duplicated("id"), f"{name}.id", "must be unique", "drop one"
+        )
     yield from _unknown_references(problem)
     yield from _sequence_faults(problem)
     steps = problem.live_steps
-    repeated = steps.duplicated(["sequence_id", "position"]).to_numpy()
-    if repeated.any():
-        yield Fault(
-            "steps.position",
-            "must be unique within a sequence",
-            "number the steps 1, 2, 3 …; a removed step has no position",
-            rows_named(steps, repeated),
-        )
+    yield from _broken(
+        steps,
+        steps.duplicated(["sequence_id", "position"]),
+        "steps.position",
+        "must be unique within a sequence",
+        "number the steps 1, 2, 3 …; a removed step has no position",
+    )
     enrollments = problem.enrollments
-    known = (enrollments["contact_id"] != NULL).to_numpy()
-    repeated = known & enrollments.duplicated(["contact_id", "sequence_id"]).to_numpy()
-    if repeated.any():
-        yield Fault(
-            "enrollments",
-            "a contact is enrolled in a sequence once",
-            "keep one enrollment of each pair",
-            rows_named(enrollments, repeated),
-        )
+    known = enrollments["contact_id"] != NULL
+    yield from _broken(
+        enrollments,
+        known & enrollments.duplicated(["contact_id", "sequence_id"]),
+        "enrollments",
+        "a contact is enrolled in a sequence once",
+        "keep one enrollment of each pair",
+    )
     emails = problem.scheduled_emails
     live = emails[(emails["status"] != EmailStatus.CANCELLED).to_numpy()]
-    repeated = live.duplicated(["enrollment_id", "step_id"]).to_numpy()
-    if repeated.any():
-        yield Fault(
-            "scheduled_emails",
-            "an enrollment has one row a step that is not cancelled",
-            "cancel the others",
-            rows_named(live, repeated),
-        )
+    yield from _broken(
+        live,
+        live.duplicated(["enrollment_id", "step_id"]),
+        "scheduled_emails",
+        "an enrollment has one row a step that is not cancelled",
+        "cancel the others",
+    )
+
+
+def _broken(
+    frame: pd.DataFrame, bad: pd.Series, where: str, rule: str, remedy: str
+) -> Iterator[Fault]:
+    """Yield the fault of the rows that break a rule, if there are any."""
+    if bad.any():
+        yield Fault(where, rule, remedy, rows_named(frame, bad.to_numpy()))
 
 
 REFERENCES = (
@@ -313,14 +308,13 @@ def _unknown_references(problem: Problem) -> Iterator[Fault]:
 
 def _sequence_faults(problem: Problem) -> Iterator[Fault]:
     sequences = problem.sequences
-    upside_down = (sequences["end_time"] <= sequences["start_time"]).to_numpy()
-    if upside_down.any():
-        yield Fault(
-            "sequences.end_time",
-            "must be after start_time",
-            "a window lies within one day; swap or correct the two",
-            rows_named(sequences, upside_down),
-        )
+    yield from _broken(
+        sequences,
+        sequences["end_time"] <= sequences["start_time"],
+        "sequences.end_time",
+        "must be after start_time",
+        "a window lies within one day; swap or correct the two",
+    )
     for name, column in (("sequences", "timezone"), ("enrollments", "contact_timezone")):
         yield from zone_faults(f"{name}.{column}", getattr(problem, name)[column])
     yield from country_faults("sequences.holidays", sequences["holidays"])

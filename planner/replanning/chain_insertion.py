@@ -1,10 +1,10 @@
-"""The board: a placement and the room beside it, from which single chains are taken and put back.
+"""Chain insertion: single chains are removed from a placement and inserted at least cost.
 
-Counts decide for all contacts at once and know nothing of the slots that they had. A change
-concerns few, and nobody else is to move. So the chains that it concerns are taken from the board
-one by one and put back on their cheapest path: start, mailbox and the days of all follow-ups are
-chosen together, by one pass over the days from the last email to the first (a shortest path), in
-which a day other than the existing slot's costs `change_weight` more.
+Counts decide for all contacts at once and ignore their existing slots. A change concerns few
+chains, and no others should move. So these are removed one by one and inserted on their cheapest
+path: start, mailbox and the days of all follow-ups are chosen together, by one pass over the days
+from the last email to the first (a shortest path), in which a day other than the existing slot's
+costs `change_weight` more.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,12 @@ from sendplan.planner.model.assignment import Placement, ResidualCapacity
 from sendplan.planner.model.grouping import numbered
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.objective import NEVER, DayWeights
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.readers import NULL
 
-NEVER = 1e12
-"""Cost of a day that cannot be used."""
-
-MARGIN = 30
+SPARE_DAYS = 30
 """Days looked at beyond the last one that is in use."""
 
 
@@ -51,7 +49,7 @@ class ChainInsertion:
     Parameters
     ----------
     instance, limits, parameters
-        The work, what it may use, and how is planned.
+        The instance, its limits and the planning parameters.
     placement : Placement
         Changed in place.
 
@@ -75,24 +73,22 @@ class ChainInsertion:
         self.room = ResidualCapacity.beside(instance, limits, placement)
         stages, chains, emails = instance.stages, instance.chains, instance.emails
         used = int(max(placement.day.max(initial=1), emails.existing_day.max(initial=1)))
-        self.days = min(limits.last + 1, used + MARGIN)
+        self.days = min(limits.last + 1, used + SPARE_DAYS)
         self.length = np.diff(chains.offset)
         self.first = stages.is_first[chains.stage]
         column = np.arange(int(self.length.max(initial=1)))
         self.within = column < self.length[:, None]
         self.email = np.minimum(chains.offset[:-1, None] + column, len(emails) - 1)
         self.had_day = np.where(self.within, emails.existing_day[self.email], NONE)
-        self.had_box = np.where(self.within, emails.existing_mailbox[self.email], NONE)
+        self.had_mailbox = np.where(self.within, emails.existing_mailbox[self.email], NONE)
         self.had = self.within & (emails.existing_at[self.email] != NULL)
-        priority = instance.problem.sequences["priority"].to_numpy()[stages.sequence]
-        slip = priority * np.where(stages.is_first, 0.0, parameters.slip_weight)
-        sends = stages.sends[:, : self.days]
-        self._cost = np.where(sends, (priority + slip)[:, None] * np.arange(self.days), NEVER)
-        self._credit = slip[:, None] * stages.ready[:, : self.days]
+        weights = DayWeights.of(instance, parameters.slip_weight)
+        self._cost = weights.by_day(stages.sends[:, : self.days])
+        self._credit = weights.slip[:, None] * stages.ready[:, : self.days]
         # An email released beyond the days looked at finds none of them.
         self._release = np.minimum(limits.release[:, : self.days], self.days)
         late = np.where(self.within, emails.priority[self.email] * emails.ideal[self.email], 0.0)
-        self._base = late.sum(axis=1) + slip[chains.stage] * chains.ready
+        self._base = late.sum(axis=1) + weights.slip[chains.stage] * chains.ready
 
     def complete(self) -> np.ndarray:
         """Return which chains have a day for every email; shape (chains,)."""
@@ -122,26 +118,33 @@ class ChainInsertion:
             total += np.where(within[:, column], cost, 0.0)
         moves = self.had[chain] & (
             (day != self.had_day[chain])
-            | (self.placement.mailbox[chain][:, None] != self.had_box[chain])
+            | (self.placement.mailbox[chain][:, None] != self.had_mailbox[chain])
         )
         total += self.change_weight * moves.sum(axis=1) - self._base[chain]
         missing = (within & (day == NONE)).any(axis=1)
         return np.where(missing, NEVER, total)
 
-    def lift(self, chain: np.ndarray) -> None:
-        """Take chains off the board, from their first email on.
+    def lift(self, chain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Remove chains from the placement, from their first email on.
 
         Parameters
         ----------
         chain : ndarray of int
             The chains.
+
+        Returns
+        -------
+        mailbox, days : ndarray of int
+            Where they were, as `put` takes it.
         """
+        mailbox, days = self.placement.mailbox[chain], self.days_of(chain)
         self._use(chain, -1)
         self.placement.day[self.email[chain][self.within[chain]]] = NONE
         self.placement.mailbox[chain] = self.instance.chains.mailbox[chain]
+        return mailbox, days
 
     def put(self, chain: np.ndarray, mailbox: np.ndarray | int, days: np.ndarray) -> None:
-        """Put chains that are off the board back.
+        """Insert chains that are removed.
 
         Parameters
         ----------
@@ -180,11 +183,11 @@ class ChainInsertion:
         return np.asarray(self.instance.fleet.pools[sequence])
 
     def cheapest(self, chain: int) -> ChainPath | None:
-        """Return the cheapest path of a chain that is off the board; None if there is none."""
-        boxes = self.pool(chain)
-        if not len(boxes):
+        """Return the cheapest path of a removed chain; None if there is none."""
+        mailboxes = self.pool(chain)
+        if not len(mailboxes):
             return None
-        steps = self.steps(chain, boxes, self.room.mailbox[boxes, : self.days] > 0)
+        steps = self.steps(chain, mailboxes, self.room.mailbox[mailboxes, : self.days] > 0)
         row = int(steps[0].min(axis=1).argmin())
         value = float(steps[0][row].min())
         if value >= NEVER / 2:
@@ -196,24 +199,24 @@ class ChainInsertion:
             if column:
                 begin = int(self._release[path[column], days[-1]])
             days.append(begin + int(step[row, begin:].argmin()))
-        return ChainPath(value - float(self._base[chain]), int(boxes[row]), np.array(days))
+        return ChainPath(value - float(self._base[chain]), int(mailboxes[row]), np.array(days))
 
-    def steps(self, chain: int, boxes: np.ndarray, is_open: np.ndarray) -> list[np.ndarray]:
+    def steps(self, chain: int, mailboxes: np.ndarray, is_open: np.ndarray) -> list[np.ndarray]:
         """Return what each email and all that follow it cost, by the day on which it leaves.
 
         Parameters
         ----------
         chain : int
-            A chain that is off the board.
-        boxes : ndarray of int, shape (paths,)
+            A removed chain.
+        mailboxes : ndarray of int, shape (paths,)
             The mailboxes that it might leave from.
         is_open : ndarray of bool, shape (paths, days)
             Days on which that mailbox has room.
 
         Returns
         -------
-        list of ndarray of float, shape (ways, days)
-            One for each email; `NEVER` or more where there is no way. `value` is the least of the
+        list of ndarray of float, shape (paths, days)
+            One for each email; `NEVER` or more where there is no path. `value` is the least of the
             first, less a constant of the chain (`constant`).
         """
         days = self.days
@@ -226,7 +229,7 @@ class ChainInsertion:
             usable = usable & ~self.room.busy[contact, :days]
         if not usable.all():
             shut[:, ~usable] = NEVER
-        onward = np.full((len(boxes), days + 1), NEVER)
+        onward = np.full((len(mailboxes), days + 1), NEVER)
         result: list[np.ndarray] = []
         for column in range(len(stage) - 1, -1, -1):
             cost = self._cost[stage[column]] + shut
@@ -234,7 +237,7 @@ class ChainInsertion:
                 cost += self.change_weight
                 at = self.had_day[chain, column]
                 if 0 <= at < days:
-                    cost[boxes == self.had_box[chain, column], at] -= self.change_weight
+                    cost[mailboxes == self.had_mailbox[chain, column], at] -= self.change_weight
             if column + 1 < len(stage):
                 after = stage[column + 1]
                 cost += onward[:, self._release[after]] - self._credit[after]
@@ -252,7 +255,7 @@ class ChainInsertion:
         return float(self._base[chain])
 
     def settle(self, alike: np.ndarray) -> np.ndarray:
-        """Put chains of a kind that are off the board on their cheapest paths, one after another.
+        """Insert removed chains of a kind on their cheapest paths, one after another.
 
         Parameters
         ----------
@@ -262,7 +265,7 @@ class ChainInsertion:
         Returns
         -------
         ndarray of int
-            Those for which there is no way.
+            Those for which there is no path.
         """
         left = alike
         while len(left):
@@ -310,7 +313,7 @@ class ChainInsertion:
                 self.limits.shared[chain],
                 self.placement.mailbox[chain],
                 *self.days_of(chain).T,
-                *self.had_box[chain].T,
+                *self.had_mailbox[chain].T,
                 *self.had_day[chain].T,
             ]
         )

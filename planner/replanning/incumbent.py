@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendplan.planner.model.assignment import Placement, first_days
+from sendplan.planner.model.assignment import Placement
+from sendplan.planner.model.grouping import rank
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
 from sendplan.planner.model.stages import NONE
@@ -35,11 +36,11 @@ def incumbent(instance: Instance, limits: Limits) -> Incumbent | None:
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
 
     Returns
     -------
-    Standing or None
+    Incumbent or None
         None if no email has an existing slot.
     """
     emails, stages, chains = instance.emails, instance.stages, instance.chains
@@ -57,7 +58,7 @@ def incumbent(instance: Instance, limits: Limits) -> Incumbent | None:
     placement.mailbox[elsewhere] = chains.mailbox[elsewhere]
 
     day = placement.day
-    earliest = first_days(instance, limits, Placement.empty(instance))[emails.chain]
+    earliest = limits.first_release[emails.chain]
     behind = emails.order > 0
     previous = np.roll(day, 1)
     # Behind an email without a slot nothing stays, though its own slot may be sound.
@@ -89,11 +90,8 @@ def incumbent(instance: Instance, limits: Limits) -> Incumbent | None:
     ):
         email = np.flatnonzero(counted & (placement.day != NONE))
         # The least urgent give way where room has shrunk.
-        order = np.lexsort((email, -limits.urgency[emails.stage[email]], key[email]))
-        email = email[order]
-        sorted_key = key[email]
-        rank = np.arange(len(email)) - np.searchsorted(sorted_key, sorted_key)
-        excess = email[rank >= room[sorted_key]]
+        email = email[np.lexsort((email, -limits.urgency[emails.stage[email]]))]
+        excess = email[rank(key[email]) >= room[key[email]]]
         untenable += len(excess)
         placement.cut(instance, excess)
     return Incumbent(placement, untenable)

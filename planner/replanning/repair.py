@@ -18,16 +18,16 @@ from sendplan.planner.model.components import components
 from sendplan.planner.model.grouping import numbered
 from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.limits import Limits
+from sendplan.planner.model.objective import NEVER, slip_of
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.replanning.chain_insertion import NEVER, ChainInsertion
+from sendplan.planner.replanning.chain_insertion import ChainInsertion
 
-TRIES = 400
-SHARE = 0.1
-"""How many chains may ask others to yield: so many, and this share of all chains."""
+TRIES, SHARE = 400, 0.1
+"""How many chains may ask others to yield: a number, plus a share of the component's chains."""
 
-ROUNDS = 4
-"""How often those who slip ask again, at most."""
+YIELD_ROUNDS = 4
+"""How often chains that slip ask again, at most."""
 
 REFRESH = 10
 """Places that change hands before what yielding costs is worked out anew."""
@@ -41,7 +41,7 @@ def repair(
     Parameters
     ----------
     instance, limits, parameters
-        The work, what it may use, and how is planned.
+        The instance, its limits and the planning parameters.
     placement : Placement
         The existing slots that can stay (`sendplan.planner.replanning.incumbent`); changed in
         place. What finds no way within the days in use is left open.
@@ -51,7 +51,7 @@ def repair(
     insertion = ChainInsertion(instance, limits, parameters, placement)
     displaced = ~insertion.complete()
     _settle(insertion, np.flatnonzero(displaced))
-    # Who has not begun waits for a start that suits, and makes nobody else move.
+    # A chain that has not begun waits for a start that suits, and makes no other move.
     _ask_to_yield(insertion, displaced & ~insertion.first)
     if _go_forward(insertion):
         _go_forward(insertion)
@@ -75,8 +75,7 @@ def _settle(insertion: ChainInsertion, displaced: np.ndarray) -> None:
 
 
 def _settle_anew(insertion: ChainInsertion, alike: np.ndarray) -> None:
-    mailbox, days = insertion.placement.mailbox[alike], insertion.days_of(alike)
-    insertion.lift(alike)
+    mailbox, days = insertion.lift(alike)
     left = insertion.settle(alike)
     kept = np.isin(alike, left)
     insertion.put(left, mailbox[kept], days[kept])
@@ -88,7 +87,7 @@ def _ask_to_yield(insertion: ChainInsertion, may_ask: np.ndarray) -> None:
     for part in np.unique(component[may_ask]):
         members = np.flatnonzero(component == part)
         tries = TRIES + int(SHARE * len(members))
-        for _ in range(ROUNDS):
+        for _ in range(YIELD_ROUNDS):
             waiting = _waiting(insertion)
             asking = members[(waiting[members] > 0) & may_ask[members]]
             asking = asking[np.argsort(-waiting[asking], kind="stable")][:tries]
@@ -106,14 +105,9 @@ def _waiting(insertion: ChainInsertion) -> np.ndarray:
 
 def _slip(insertion: ChainInsertion) -> np.ndarray:
     """Return what the slip of each email weighs; 0 for those without a day."""
-    instance, day = insertion.instance, insertion.placement.day
-    emails, stages = instance.emails, instance.stages
-    before = np.roll(day, 1)
-    ready = instance.chains.ready[emails.chain]
-    behind = emails.order > 0
-    ready[behind] = stages.ready[emails.stage[behind], before[behind]]
-    follows = ~stages.is_first[emails.stage] & (day != NONE)
-    return np.asarray(np.where(follows, emails.priority * np.maximum(day - ready, 0), 0.0))
+    day = insertion.placement.day
+    slip = insertion.instance.emails.priority * slip_of(insertion.instance, day)
+    return np.asarray(np.where(day != NONE, slip, 0.0))
 
 
 class _Yielding:
@@ -130,7 +124,7 @@ class _Yielding:
         self.head = np.array([group[0] for group in self.members], dtype=np.int64)
         self.used = np.zeros(len(self.head), dtype=np.int64)
         self.gone = np.zeros(len(self.head), dtype=bool)
-        self.box = insertion.placement.mailbox[self.head]
+        self.mailbox = insertion.placement.mailbox[self.head]
         self.days = insertion.days_of(self.head)
         self.changes = 0
         self._estimate()
@@ -160,45 +154,43 @@ class _Yielding:
     def _serve(self, chain: int) -> bool:
         insertion = self.insertion
         one = np.array([chain])
-        mailbox, days = insertion.placement.mailbox[one], insertion.days_of(one)
         before = float(insertion.value(one)[0])
-        insertion.lift(one)
+        slots = insertion.lift(one)
         path = insertion.cheapest(chain)
         alone = NEVER if path is None else path.value
         group, shared = self._best_group(chain)
         if group == NONE or shared >= min(alone, before) - 1e-9:
             if path is not None and alone < before - 1e-9 and not len(insertion.settle(one)):
                 return True
-            insertion.put(one, mailbox, days)
+            insertion.put(one, *slots)
             return False
         other = self._next(group)
         if other == chain:
-            insertion.put(one, mailbox, days)
+            insertion.put(one, *slots)
             return False
         two = np.array([other])
-        their_mailbox, their_days = insertion.placement.mailbox[two], insertion.days_of(two)
         together = before + float(insertion.value(two)[0])
-        insertion.lift(two)
+        their_slots = insertion.lift(two)
         insertion.settle(one)
         insertion.settle(two)
         after = float(insertion.value(np.append(one, two)).sum())
         if after < together - 1e-9:
             return True
         insertion.lift(np.append(one, two))
-        insertion.put(two, their_mailbox, their_days)
-        insertion.put(one, mailbox, days)
+        insertion.put(two, *their_slots)
+        insertion.put(one, *slots)
         return False
 
     def _best_group(self, chain: int) -> tuple[int, float]:
         """Return the group whose yielding costs least with what the chain costs then."""
         insertion = self.insertion
-        near = np.flatnonzero(np.isin(self.box, insertion.pool(chain)) & ~self.gone)
+        near = np.flatnonzero(np.isin(self.mailbox, insertion.pool(chain)) & ~self.gone)
         if not len(near):
             return NONE, NEVER
-        room = insertion.room.mailbox[self.box[near], : insertion.days].copy()
+        room = insertion.room.mailbox[self.mailbox[near], : insertion.days].copy()
         row, column = np.nonzero(self.days[near] != NONE)
         np.add.at(room, (row, self.days[near][row, column]), 1)
-        costs = insertion.steps(chain, self.box[near], room > 0)[0].min(axis=1)
+        costs = insertion.steps(chain, self.mailbox[near], room > 0)[0].min(axis=1)
         costs += self.extra[near] - insertion.constant(chain)
         best = int(costs.argmin())
         return int(near[best]), float(costs[best])
@@ -220,8 +212,7 @@ def _go_forward(insertion: ChainInsertion) -> bool:
     groups.sort(key=lambda group: -value[group[0]] / insertion.length[group[0]])
     moved = False
     for group in groups:
-        mailbox, days = insertion.placement.mailbox[group], insertion.days_of(group)
-        insertion.lift(group)
+        mailbox, days = insertion.lift(group)
         insertion.settle(group)
         stays = (insertion.placement.mailbox[group] == mailbox) & (
             insertion.days_of(group) == days
@@ -230,7 +221,7 @@ def _go_forward(insertion: ChainInsertion) -> bool:
             continue
         if float(insertion.value(group).sum()) < float(value[group].sum()) - 1e-9:
             moved = True
-            continue
-        insertion.lift(group)
-        insertion.put(group, mailbox, days)
+        else:
+            insertion.lift(group)
+            insertion.put(group, mailbox, days)
     return moved

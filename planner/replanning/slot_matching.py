@@ -1,7 +1,7 @@
 """Matching: contacts that are interchangeable keep the places they had.
 
-A method decides how many contacts of a cohort take which way, not who. Whoever already has a slot
-on one of those ways is given that way, so that no email moves which need not.
+A method decides how many contacts of a cohort take which path, not which contacts. One that has a
+slot on such a path is given that path, so that no email moves needlessly.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def match(instance: Instance, limits: Limits, placement: Placement) -> None:
     Parameters
     ----------
     instance, limits
-        The work and what may be used.
+        The instance and its limits.
     placement : Placement
         Changed in place; how many emails leave which mailbox on which day stays as it is.
     """
@@ -39,7 +39,7 @@ def match(instance: Instance, limits: Limits, placement: Placement) -> None:
     before[emails.chain, emails.order] = emails.existing_day
     after[emails.chain, emails.order] = placement.day
     cohort = numbered([chains.stage, limits.first_release, chains.mailbox, chains.window])
-    # Whose days are not his alone is a cohort of his own.
+    # A contact that shares its days with other chains is a cohort of its own.
     alone = limits.shared != NONE
     cohort[alone] = count + np.flatnonzero(alone)
     sender = _sender(instance)
@@ -53,7 +53,7 @@ def match(instance: Instance, limits: Limits, placement: Placement) -> None:
         one, other = _pairs(prefix[:count][chain], prefix[count:][way])
         taken[chain[one]] = way[other]
         chain, way = np.delete(chain, one), np.delete(way, other)
-    # Who keeps nothing takes what is left, in the order of what he had.
+    # The others take what is left, in the order of their existing slots.
     taken[chain[np.lexsort((chain, before[chain, 0], cohort[chain]))]] = way[
         np.lexsort((way, after[way, 0], cohort[way]))
     ]

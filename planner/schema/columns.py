@@ -129,7 +129,8 @@ class Column:
     choices : type of StrEnum or None
         The only words allowed.
     plausible : float or None
-        The largest value taken from a campaign file or a change: a larger one is a slip of the pen.
+        The largest value taken from a campaign file, a change, or into the table: a larger one is a
+        slip of the pen. Of a positive number its inverse is the smallest.
     frame, stored : bool
         Whether the planner's frame has it, and whether the table has it.
     mandatory : bool
@@ -368,14 +369,17 @@ COLUMNS: dict[str, dict[str, Column]] = {
             "text", "Where it stands.", default=words.EmailStatus.PENDING,
             choices=words.EmailStatus,
         ),
-        "attempts": Column("integer", "How often it was tried.", default=0, least=0, frame=False),
+        "attempts": Column(
+            "integer", "How often it was tried.", default=0, least=0, plausible=1_000_000,
+            frame=False,
+        ),
         "last_error": Column("text", "What went wrong last.", nullable=True, frame=False),
         "message_id": Column("text", "Its Message-ID.", nullable=True, frame=False),
         "claim_token": Column("uuid", "The claim that holds it.", nullable=True, frame=False),
         "claimed_by": Column("text", "The dispatcher that holds it.", nullable=True, frame=False),
         "lease_until": Column("instant", "Until when it is held.", nullable=True, frame=False),
         "retry_at": Column(
-            "instant", "Not to be claimed before, whatever its slot.", nullable=True, frame=False,
+            "instant", "Not to be claimed before, whatever its slot.", nullable=True,
         ),
     },
     "used": {

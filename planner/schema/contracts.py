@@ -2,8 +2,8 @@
 
 One loop (`validate`) checks every frame against its contract and returns it with canonical
 columns: integers throughout, so that everything behind it computes without asking again. Columns
-that are canonical already need no reading, only the same checks (`validate_columns`). A null of
-the integer kinds is `NULL`.
+that are canonical already (`Columns`) need no reading, only the same checks. A null of the integer
+kinds is `NULL`.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,15 +23,34 @@ CONTRACTS: dict[str, dict[str, Column]] = {
 """What each frame carries (planner/README.md, frames); columns not named here are ignored."""
 
 
-def validate(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Check one frame against its contract and return it with canonical columns.
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A table whose columns are canonical already.
+
+    Parameters
+    ----------
+    of : mapping of ndarray or Categorical
+        By name, of equal length and of the kinds in the module's table; text may come as words
+        with their codes. They must not change any more.
+    """
+
+    of: Mapping[str, np.ndarray | pd.Categorical]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(next(iter(self.of.values())))
+
+
+def validate(name: str, table: pd.DataFrame | Columns) -> pd.DataFrame:
+    """Check one table against its contract and return it as a frame with canonical columns.
 
     Parameters
     ----------
     name : str
         The frame's name, a key of `CONTRACTS`.
-    frame : DataFrame
-        As handed in by the user; left untouched.
+    table : DataFrame or Columns
+        A frame as handed in by the user, left untouched; or canonical columns, taken over without
+        a copy.
 
     Returns
     -------
@@ -42,89 +61,33 @@ def validate(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     ------
     ProblemError
         Naming every column that is missing or holds a value of the wrong kind or range.
+    TypeError
+        If a column of `Columns` is not canonical.
     """
-    if not isinstance(frame, pd.DataFrame):
+    if not isinstance(table, pd.DataFrame | Columns):
         raise ProblemError(
-            [Fault(name, f"must be a DataFrame, not {type(frame).__name__}", "pass a frame")]
+            [Fault(name, f"must be a DataFrame, not {type(table).__name__}", "pass a frame")]
         )
+    given: Any = table.of if isinstance(table, Columns) else table
+    read = _taken_over if isinstance(table, Columns) else _read
+    rows = pd.DataFrame({"id": given["id"]} if "id" in given else {})
     faults: list[Fault] = []
     columns: dict[str, Any] = {}
     for column_name, column in CONTRACTS[name].items():
         where = f"{name}.{column_name}"
-        if column_name in frame.columns:
-            columns[column_name], found = _read(where, column, frame[column_name], frame)
+        if column_name in given:
+            columns[column_name], found = read(where, column, given[column_name], rows)
             faults.extend(found)
         elif column.required:
-            faults.append(_missing(where))
+            faults.append(Fault(where, "the column is missing", "add it"))
         else:
-            columns[column_name] = _filled(column, len(frame))
+            columns[column_name] = _filled(column, len(table))
     if faults:
         raise ProblemError(faults)
     # Left to itself, pandas would turn objects into its string type, whose null is a float.
     return pd.DataFrame(
-        {key: pd.Series(values, dtype=values.dtype) for key, values in columns.items()}
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """A table whose columns are canonical already.
-
-    Parameters
-    ----------
-    of : mapping of ndarray or Categorical
-        By name, of equal length and of the kinds in the module's table; text may come as words
-        with their codes. Whoever hands them over changes them no more.
-    """
-
-    of: Mapping[str, np.ndarray | pd.Categorical]
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(next(iter(self.of.values())))
-
-
-def validate_columns(name: str, columns: Columns) -> pd.DataFrame:
-    """Check canonical columns, and return them as a frame without copying.
-
-    Parameters
-    ----------
-    name : str
-        A key of `CONTRACTS`.
-    columns : Columns
-        The table.
-
-    Returns
-    -------
-    DataFrame
-        As `validate` returns it.
-
-    Raises
-    ------
-    ProblemError
-        Naming every column that is missing or holds a value out of range.
-    TypeError
-        If a column is not canonical.
-    """
-    given = columns.of
-    faults: list[Fault] = []
-    read: dict[str, Any] = {}
-    for column_name, column in CONTRACTS[name].items():
-        where = f"{name}.{column_name}"
-        if column_name in given:
-            read[column_name] = values = _decoded(where, column, given[column_name])
-            if not _has_known_words(column, given[column_name]):
-                rows = pd.DataFrame({"id": given["id"]} if "id" in given else {})
-                faults.extend(_check_values(where, column, values, rows))
-        elif column.required:
-            faults.append(_missing(where))
-        else:
-            read[column_name] = _filled(column, len(columns))
-    if faults:
-        raise ProblemError(faults)
-    return pd.DataFrame(
-        {key: pd.Series(values, dtype=values.dtype, copy=False) for key, values in read.items()},
-        copy=False,
+        {key: pd.Series(values, dtype=values.dtype, copy=False) for key, values in columns.items()},
+        copy=not isinstance(table, Columns),
     )
 
 
@@ -132,12 +95,16 @@ CANONICAL = {"number": np.dtype(np.float64), "text": np.dtype(object), "weekdays
 """How the kinds that are not integers are kept."""
 
 
-def _decoded(where: str, column: Column, values: np.ndarray | pd.Categorical) -> np.ndarray:
-    if isinstance(values, pd.Categorical):
-        values = READERS["text"](pd.Series(values))
+def _taken_over(
+    where: str, column: Column, given: Any, rows: pd.DataFrame
+) -> tuple[Any, list[Fault]]:
+    coded = isinstance(given, pd.Categorical)
+    values = READERS["text"](pd.Series(given)) if coded else given
     if values.dtype != CANONICAL.get(column.kind, np.dtype(np.int64)):
         raise TypeError(f"{where} comes as {values.dtype}")
-    return values
+    if _has_known_words(column, given):
+        return values, []
+    return values, _check_values(where, column, values, rows)
 
 
 def _has_known_words(column: Column, values: np.ndarray | pd.Categorical) -> bool:
@@ -206,10 +173,6 @@ def rows_named(frame: pd.DataFrame, mask: np.ndarray) -> list[str]:
     if "id" in frame.columns:
         return [f"id {value}" for value in frame["id"].to_numpy()[where]]
     return [f"row {value}" for value in where]
-
-
-def _missing(where: str) -> Fault:
-    return Fault(where, "the column is missing", "add it")
 
 
 def _filled(column: Column, length: int) -> Any:

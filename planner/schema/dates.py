@@ -6,11 +6,9 @@ The rules are those of the calendar (planner/README.md).
 """
 
 import datetime as dt
-import zoneinfo
 from dataclasses import dataclass
 from functools import lru_cache
 
-import holidays
 import numpy as np
 import pandas as pd
 
@@ -57,19 +55,30 @@ class Horizon:
         """Number of indices, `beyond` included."""
         return self.last + 2
 
+    def totals(
+        self, rows: int, row: np.ndarray, day: np.ndarray, amount: np.ndarray | int = 1
+    ) -> np.ndarray:
+        """Sum amounts by row and day up to `last`; negative rows and other days are left out.
 
-def is_zone(name: str) -> bool:
-    """Tell whether `name` is a time zone of the IANA database."""
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+        Parameters
+        ----------
+        rows : int
+            Rows of the table.
+        row, day : ndarray of int, shape (entries,)
+            Row of each entry, and its day since 1970-01-01.
+        amount : int or ndarray of int, shape (entries,)
+            What each entry adds.
 
-
-def is_country(code: str) -> bool:
-    """Tell whether public holidays are known for the country `code`, such as ``"DE"``."""
-    return code in holidays.list_supported_countries()
+        Returns
+        -------
+        ndarray of int64, shape (rows, last + 1)
+        """
+        index = day - self.origin
+        within = (row >= 0) & (index >= 0) & (index <= self.last)
+        table = np.zeros((rows, self.last + 1), dtype=np.int64)
+        amounts = np.broadcast_to(amount, row.shape)[within]
+        np.add.at(table, (row[within], index[within]), amounts)
+        return table
 
 
 @lru_cache(maxsize=256)
@@ -149,28 +158,39 @@ class SendingDays:
         return np.asarray(self._days[np.minimum(place, len(self._days) - 1)])
 
 
-def local_days(instants: np.ndarray, zone: str) -> np.ndarray:
+def ceil_seconds(instants: np.ndarray) -> np.ndarray:
+    """Return microseconds as whole seconds, rounded up."""
+    return -(-instants // SECOND)
+
+
+def local_days(instants: np.ndarray, zone: str | np.ndarray) -> np.ndarray:
     """Return the local date of each instant in a time zone.
 
     Parameters
     ----------
     instants : ndarray of int64
         Microseconds since 1970-01-01 UTC.
-    zone : str
-        IANA time zone.
+    zone : str or ndarray of object
+        IANA time zone, or one of each instant.
 
     Returns
     -------
     ndarray of int64
         Days since 1970-01-01.
     """
+    if not isinstance(zone, str):
+        days = np.empty(len(instants), dtype=np.int64)
+        codes, names = pd.factorize(zone)
+        for code, name in enumerate(names):
+            days[codes == code] = local_days(instants[codes == code], name)
+        return days
     utc = pd.DatetimeIndex(instants.astype("datetime64[us]")).tz_localize("UTC")
     local = utc.tz_convert(zone).tz_localize(None)
     return np.asarray(local.to_numpy().astype("datetime64[D]").astype(np.int64))
 
 
-def instants_at(days: np.ndarray, seconds: int, zone: str) -> np.ndarray:
-    """Return the instants of a local time of day.
+def instants_at(days: np.ndarray, seconds: int | np.ndarray, zone: str) -> np.ndarray:
+    """Return the instants of local times of day.
 
     A local time that does not exist is the first instant after the gap; one that happens twice
     is its first occurrence (the calendar).
@@ -179,7 +199,7 @@ def instants_at(days: np.ndarray, seconds: int, zone: str) -> np.ndarray:
     ----------
     days : ndarray of int64
         Local dates, in days since 1970-01-01.
-    seconds : int
+    seconds : int or ndarray of int64
         Seconds since local midnight, up to 86,400.
     zone : str
         IANA time zone.

@@ -1,4 +1,4 @@
-"""Names of time zones and countries that nobody knows, with the one that was perhaps meant."""
+"""Unknown names of time zones and countries, with the one that was perhaps meant."""
 
 import difflib
 import zoneinfo
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from sendplan.planner.schema import dates
+from sendplan.planner.schema import scalar_dates
 from sendplan.planner.schema.errors import Fault
 
 
 def zone_faults(where: str, names: pd.Series) -> Iterator[Fault]:
     """Yield what is wrong with a column of time zones, null where there is none."""
-    unknown = [zone for zone in pd.unique(names.dropna()) if not dates.is_zone(zone)]
+    unknown = [zone for zone in pd.unique(names.dropna()) if not scalar_dates.is_zone(zone)]
     if unknown:
         near = difflib.get_close_matches(unknown[0], zoneinfo.available_timezones(), 1)
         hint = f"; for {unknown[0]!r} perhaps {near[0]!r}" if near else ""
@@ -26,7 +26,7 @@ def zone_faults(where: str, names: pd.Series) -> Iterator[Fault]:
 
 def country_faults(where: str, codes: pd.Series) -> Iterator[Fault]:
     """Yield what is wrong with a column of country codes, null where there are no holidays."""
-    unknown = [code for code in pd.unique(codes.dropna()) if not dates.is_country(code)]
+    unknown = [code for code in pd.unique(codes.dropna()) if not scalar_dates.is_country(code)]
     if unknown:
         yield Fault(
             where,

@@ -70,17 +70,25 @@ def _read_text(series: pd.Series) -> np.ndarray:
     return values
 
 
-def _read_time(series: pd.Series) -> np.ndarray:
+def _read_each(
+    series: pd.Series, read: Callable[[Any], Any], dtype: type, rule: str, remedy: str
+) -> np.ndarray:
+    """Read values one by one with a function that raises `ValueError` for those it cannot read."""
+    values: np.ndarray = np.empty(len(series), dtype=dtype)
     bad = np.zeros(len(series), dtype=bool)
-    seconds = np.full(len(series), NULL, dtype=np.int64)
     for row, value in enumerate(series):
         try:
-            seconds[row] = _seconds(value)
-        except ValueError:
+            values[row] = read(value)
+        except (TypeError, ValueError):
             bad[row] = True
     if bad.any():
-        raise _unreadable("must hold times of day", "write them as HH:MM or HH:MM:SS", series, bad)
-    return seconds
+        raise _unreadable(rule, remedy, series, bad)
+    return values
+
+
+def _read_time(series: pd.Series) -> np.ndarray:
+    rule, remedy = "must hold times of day", "write them as HH:MM or HH:MM:SS"
+    return _read_each(series, _seconds, np.int64, rule, remedy)
 
 
 def _seconds(value: Any) -> int:
@@ -164,20 +172,16 @@ def _naive(series: pd.Series, null: np.ndarray) -> np.ndarray:
 
 
 def _read_weekdays(series: pd.Series) -> np.ndarray:
-    read = np.empty(len(series), dtype=object)
-    bad = np.zeros(len(series), dtype=bool)
-    for row, value in enumerate(series):
-        try:
-            days = tuple(sorted({int(day) for day in value}))
-        except (TypeError, ValueError):
-            days = ()
-        bad[row] = not days or days[0] < 1 or days[-1] > 7
-        read[row] = days
-    if bad.any():
-        rule = "must hold at least one ISO weekday, 1 (Monday) to 7 (Sunday)"
-        remedy = "list the weekdays on which the sequence may send"
-        raise _unreadable(rule, remedy, series, bad)
-    return read
+    rule = "must hold at least one ISO weekday, 1 (Monday) to 7 (Sunday)"
+    remedy = "list the weekdays on which the sequence may send"
+    return _read_each(series, _weekdays, object, rule, remedy)
+
+
+def _weekdays(value: Any) -> tuple[int, ...]:
+    days = tuple(sorted({int(day) for day in value}))
+    if not days or days[0] < 1 or days[-1] > 7:
+        raise ValueError(value)
+    return days
 
 
 READERS: Mapping[Kind, Callable[[pd.Series], np.ndarray]] = {

@@ -6,7 +6,7 @@ shares with this module what does not depend on that: the end of a gap, and the 
 
 import datetime as dt
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sendplan.planner.schema.vocabulary import MAX_WAIT_DAYS, WaitUnit
 
@@ -15,11 +15,27 @@ CALENDAR_DAYS = 800
 """Days in which a sending day must turn up: two years, holidays and all."""
 
 UNREADABLE = (LookupError, ValueError, OSError, ArithmeticError, NotImplementedError)
-"""What a zone or a country that nobody knows raises here, or a date beyond all calendars.
+"""What an unknown zone or country raises here, or a date beyond all calendars.
 
-By plain SQL they come into the tables. Whoever goes through many emails one at a time leaves out
-those that they concern; the planner says at length what is wrong.
+They come into the tables by plain SQL. Code that goes through many emails one at a time skips
+those concerned; the planner reports what is wrong.
 """
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether `name` is a time zone of the IANA database."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def is_country(code: str) -> bool:
+    """Tell whether public holidays are known for the country `code`, such as ``"DE"``."""
+    import holidays
+
+    return code in holidays.list_supported_countries()
 
 
 def local_day(instant: dt.datetime, zone: str) -> dt.date:
@@ -99,10 +115,8 @@ class ScalarSendingDays:
 
     Parameters
     ----------
-    weekdays : tuple of int
-        ISO weekdays on which the sequence may send.
-    country : str or None
-        Country whose public holidays are no sending days.
+    weekdays, country
+        As for `sendplan.planner.schema.dates.SendingDays`.
     """
 
     def __init__(self, weekdays: tuple[int, ...], country: str | None) -> None:
@@ -141,7 +155,7 @@ class ScalarSendingDays:
         Returns
         -------
         date or None
-            None if no sending day is in sight (`on_or_after`), or nobody may wait that long.
+            None if no sending day is in sight (`on_or_after`), or `wait` exceeds the longest.
         """
         if wait > MAX_WAIT_DAYS:
             return None

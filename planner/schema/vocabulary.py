@@ -57,22 +57,34 @@ class WaitUnit(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an email has no slot; the first three block it, whatever the plan."""
+    """Why an email has no slot; those of `BLOCKED` block it, whatever the plan."""
 
     MAILBOX_PAUSED = "mailbox_paused"
     NO_ACTIVE_MAILBOX = "no_active_mailbox"
     BEHIND_UNCERTAIN = "behind_uncertain"
+    NO_NEW_CONTACTS = "no_new_contacts"
+    NO_CAPACITY = "no_capacity"
+    BEYOND_HORIZON = "beyond_horizon"
+    SET_ASIDE = "set_aside"
     NO_ROOM = "no_room"
     BEHIND_UNPLACED = "behind_unplaced"
 
 
-BLOCKED = (Reason.MAILBOX_PAUSED, Reason.NO_ACTIVE_MAILBOX, Reason.BEHIND_UNCERTAIN)
+BLOCKED = (
+    Reason.MAILBOX_PAUSED,
+    Reason.NO_ACTIVE_MAILBOX,
+    Reason.BEHIND_UNCERTAIN,
+    Reason.NO_NEW_CONTACTS,
+    Reason.NO_CAPACITY,
+    Reason.BEYOND_HORIZON,
+    Reason.SET_ASIDE,
+)
 """Reasons that no plan can mend: outside cost, bound and counts of delay
 (hard rule Nothing left out)."""
 
 
 class StopReason(StrEnum):
-    """Why somebody outside wants a contact to get no more."""
+    """Why a contact is sent no more: what it or its server said."""
 
     REPLIED = "replied"
     BOUNCED = "bounced"

@@ -1,8 +1,8 @@
-"""Day by day: what sequencers do that never look ahead.
+"""Dispatch rules: what sequencers do that never look ahead.
 
-Every day all emails that are ready compete for what the mailboxes may send that day; what is left
-over waits for the next. The hard rules are those that a plan keeps. Only min_gap_seconds is taken
-at the number of emails that it lets through, which can but flatter these policies.
+Every day all emails that are ready compete for the capacity of that day, and the others wait for
+the next. The hard rules are those of a plan. Only min_gap_seconds is counted as a limit of emails a
+day, which can only flatter these policies.
 """
 
 import numpy as np
@@ -14,26 +14,26 @@ from sendplan.planner.placing.first_fit import winners
 from sendplan.planner.simulation.rollout import Rollout
 
 
-def live_day_by_day(rollout: Rollout, limits: Limits, *, follow_ups_first: bool) -> None:
-    """Live through one future without looking ahead.
+def run_dispatch_rule(rollout: Rollout, limits: Limits, *, follow_ups_first: bool) -> None:
+    """Run one future under a dispatch rule.
 
     Parameters
     ----------
     rollout : Rollout
         At its beginning; changed in place.
     limits : Limits
-        What may be used.
+        The limits.
     follow_ups_first : bool
-        Whether follow-ups go before first emails. Among equals whoever has waited longest goes
-        first, then the older enrolment.
+        Whether follow-ups go before first emails. Among equals the longest wait goes first, then
+        the older enrolment.
     """
     instance = rollout.instance
     chains = instance.chains
     room = ResidualCapacity.beside(instance, limits, Placement.empty(instance))
-    # The same arrays as the course's: who has been sent something is bound from then on.
+    # The arrays of the rollout: a chain is bound from its first email on.
     placement = Placement(rollout.day, rollout.mailbox)
     since = chains.ready.copy()
-    # The first night is that before day 1; until they come nobody knows of those to come.
+    # The first night is that before day 1; later enrollments are unknown until their night.
     night_seen = rollout.comes_in[chains.enrollment]
     due = np.maximum(limits.first_release, np.where(night_seen > 0, night_seen + 1, 0))
     for day in range(limits.last + 1):
@@ -66,7 +66,7 @@ def live_day_by_day(rollout: Rollout, limits: Limits, *, follow_ups_first: bool)
 def _open(
     rollout: Rollout, limits: Limits, room: ResidualCapacity, chain: np.ndarray, day: int
 ) -> np.ndarray:
-    """Tell for which chains nothing but others' precedence is in the way today."""
+    """Tell for which chains the day is open and there is capacity, for at least one of them."""
     instance = rollout.instance
     stage = instance.emails.stage[rollout.next_email(chain)]
     sequence = instance.stages.sequence[stage]

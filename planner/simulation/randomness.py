@@ -1,8 +1,8 @@
-"""Chance: what contacts and servers will do with the emails of one simulated future.
+"""Randomness: what contacts and servers do with the emails of one simulated future.
 
-Every answer belongs to an email, the one step of the one enrollment, and is drawn before anything
-is sent, so that all policies meet the same contacts: whoever would reply to step 2 does so under
-each, only sooner or later. Everything follows from the seed and the number of the run.
+Every outcome belongs to an email, one step of one enrollment, and is sampled before anything is
+sent, so that all policies meet the same contacts: a contact who would reply to step 2 does so under
+each, sooner or later. The seed and the number of the run determine everything.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS
 
 MOST_ATTEMPTS = 5
-"""After so many failed attempts an email is given up, and its chain with it."""
+"""Failed attempts after which an email is given up, and its chain with it."""
 
 ByStep = float | Sequence[float]
-"""A rate for every step, or one for each step in order; the last one holds for those behind."""
+"""One rate for all steps, or one for each step in order; the last one holds for the rest."""
 
 
 class _Stream(IntEnum):
-    """What is drawn; each has random numbers of its own, so that one rate changes nothing else."""
+    """Streams of random numbers, one for each outcome, so that one rate changes nothing else."""
 
     FAILURE = 0
     BOUNCE = 1
@@ -38,14 +38,14 @@ class _Stream(IntEnum):
 
 @dataclass(frozen=True)
 class Rates:
-    """How likely things are that no plan can know.
+    """Probabilities of what no plan can know.
 
     Parameters
     ----------
     reply, bounce, failure : float or sequence of float
-        For each email that is tried or received, by step; see `sendplan.simulate`.
+        Of each email that is tried or received, by step; see `sendplan.simulate`.
     reply_days : float
-        Days until a reply, on average.
+        Mean of the days until a reply.
     arrivals : tuple of Arrivals
         New contacts.
     """
@@ -57,7 +57,7 @@ class Rates:
     arrivals: tuple[Arrivals, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is no rate.
+        """Refuse values that are no rates.
 
         Raises
         ------
@@ -93,12 +93,12 @@ def _within(name: str, value: object, most: float) -> None:
 
 @dataclass(frozen=True)
 class Samples:
-    """What will become of each email of a workload, if it is sent.
+    """Outcome of each email of an instance, if it is sent.
 
     Parameters
     ----------
     failures : ndarray of int, shape (emails,)
-        Attempts that fail before one succeeds; with `MOST_ATTEMPTS` none does.
+        Failed attempts before one succeeds; with `MOST_ATTEMPTS` none does.
     bounced, replied : ndarray of bool, shape (emails,)
         Whether it bounces, and whether it is answered; never both.
     reply_delay : ndarray of int, shape (emails,)
@@ -111,18 +111,18 @@ class Samples:
     reply_delay: np.ndarray
 
 
-def draw(instance: Instance, rates: Rates, seed: int, run: int) -> Samples:
-    """Draw what becomes of the emails.
+def sample(instance: Instance, rates: Rates, seed: int, run: int) -> Samples:
+    """Sample the outcome of the emails.
 
     Parameters
     ----------
     instance : Instance
         The emails.
     rates : Rates
-        How likely what is.
+        Probabilities.
     seed, run : int
-        Two runs of a seed have nothing in common; the same run of the same seed is the same
-        whatever the rates: with a higher one, more contacts reply, but no other ones.
+        Two runs of a seed are independent; a run has the same random numbers whatever the rates:
+        with a higher rate the same contacts reply, and more.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def draw(instance: Instance, rates: Rates, seed: int, run: int) -> Samples:
     people = len(instance.problem.enrollments)
 
     def uniform(stream: _Stream) -> np.ndarray:
-        """One number an email, which steps added behind it do not change."""
+        """Return one number an email, which further steps do not change."""
         result = np.zeros(len(enrollment))
         for step in np.unique(ordinal):
             here = ordinal == step
@@ -156,7 +156,7 @@ def draw(instance: Instance, rates: Rates, seed: int, run: int) -> Samples:
 
 
 def _delay(uniform: np.ndarray, mean: float) -> np.ndarray:
-    """Return days of a geometric distribution that begins with 0."""
+    """Return days of a geometric distribution that starts at 0."""
     if not mean:
         return np.zeros(len(uniform), dtype=np.int64)
     days = np.floor(np.log1p(-uniform) / np.log(mean / (1 + mean)))
@@ -168,26 +168,26 @@ def _generator(seed: int, run: int, stream: _Stream, step: int = 0) -> np.random
 
 
 def with_arrivals(problem: Problem, arrivals: Sequence[Arrivals], seed: int, run: int) -> Problem:
-    """Add the contacts to come, in numbers drawn for each day.
+    """Add the arrivals, in numbers sampled for each day.
 
     Parameters
     ----------
     problem : Problem
-        What is known at the beginning.
+        The problem at the beginning.
     arrivals : sequence of Arrivals
-        Who comes; their `per_day` is the mean of a Poisson distribution.
+        Their `per_day` is the mean of a Poisson distribution.
     seed, run : int
-        As in `draw`.
+        As in `sample`.
 
     Returns
     -------
     Problem
-        The new enrollments come last; until they come, nobody is to know of them.
+        With the new enrollments last; no policy may know of them before they arrive.
 
     Raises
     ------
     ProblemError
-        If contacts are to come to a sequence that there is not.
+        If contacts arrive for a sequence that does not exist.
     """
     for number, change in enumerate(arrivals):
         counts = _generator(seed, run, _Stream.ARRIVAL, number).poisson(change.per_day, change.days)
@@ -200,7 +200,7 @@ def with_arrivals(problem: Problem, arrivals: Sequence[Arrivals], seed: int, run
 
 
 def check_seed(seed: int, runs: int) -> None:
-    """Refuse a seed, or a number of runs, that nothing can be drawn for.
+    """Refuse a seed or a number of runs that is out of range.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What simulated futures amount to: figures and loads, over all of them and side by side."""
+"""Results of simulated futures: figures and loads, over all of them and side by side."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -26,26 +26,26 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class SimulatedRun:
-    """One simulated future, in figures.
+    """Figures of one simulated future.
 
     Parameters
     ----------
     finish : int or None
         Day on which the last email left, in days since 1970-01-01; None if none did.
     emails, replies, bounces : int
-        Emails sent, and how many of them were answered or bounced.
+        Emails sent, and those of them that were answered or bounced.
     failures, given_up : int
-        Attempts that failed for the time being, and emails that never got through.
+        Attempts that failed for the time being, and emails given up.
     late_follow_ups, slip_days, lateness_days : int
-        As in a plan, of the emails sent; what failures cost is part of it.
+        As in a plan, of the emails sent, with the delays by failures.
     spared : int
-        Emails not sent since the contact had replied or bounced, or an email was given up.
+        Emails not sent because of a reply, a bounce, or an email given up.
     unsent : int
-        Emails for which 366 days were not enough.
+        Emails for which 366 days did not suffice.
     nights_planned : int
-        Nights on which was planned.
+        Nights with planning.
     day, position, count : ndarray of int
-        How many emails of which step left on which day (since 1970-01-01).
+        Number of emails by day (since 1970-01-01) and position of the step.
     """
 
     finish: int | None
@@ -65,8 +65,8 @@ class SimulatedRun:
     count: np.ndarray
 
 
-def run_of(rollout: Rollout) -> SimulatedRun:
-    """Put a future that has been lived through into figures.
+def figures_of(rollout: Rollout) -> SimulatedRun:
+    """Return the figures of a future.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def run_of(rollout: Rollout) -> SimulatedRun:
     Returns
     -------
     SimulatedRun
-        Slip runs from the days on which emails really left.
+        Slip counts from the days on which emails left.
     """
     instance, day = rollout.instance, rollout.day
     emails, stages, origin = instance.emails, instance.stages, instance.problem.horizon.origin
@@ -110,7 +110,7 @@ def run_of(rollout: Rollout) -> SimulatedRun:
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """Many simulated futures of one problem under one policy.
+    """Simulated futures of one problem under one policy.
 
     Print it, or look at `frame`, `load`, `days` and `quantiles`; `compare` puts several side by
     side.
@@ -118,11 +118,11 @@ class Simulation:
     Parameters
     ----------
     policy : str
-        How was decided what is sent.
+        The policy.
     seed : int
-        Seed of all chance.
+        Seed of all random numbers.
     rates : Rates
-        How likely replies, bounces and failures were, and who came.
+        Probabilities of replies, bounces and failures, and the arrivals.
     runs : tuple of SimulatedRun
         The futures.
     room : Series
@@ -150,7 +150,7 @@ class Simulation:
 
     @cached_property
     def load(self) -> pd.DataFrame:
-        """What leaves when: run, send_day, position of the step, emails; no rows without any."""
+        """Emails by run, send_day and position of the step; no rows without any."""
         sizes = [len(run.day) for run in self.runs]
         return pd.DataFrame(
             {
@@ -167,13 +167,13 @@ class Simulation:
         Parameters
         ----------
         quantiles : sequence of float
-            Which to give, between 0 and 1.
+            Levels between 0 and 1.
 
         Returns
         -------
         DataFrame
-            One row a day up to the last on which anything is sent: send_day, capacity (what the
-            mailboxes may send), mean, and the quantiles as ``p10``, ``p50`` …
+            One row a day up to the last with emails: send_day, capacity (emails that the mailboxes
+            may send), mean, and the quantiles as ``p10``, ``p50`` …
         """
         last = max((run.finish for run in self.runs if run.finish is not None), default=None)
         days = self.room.index.to_numpy()
@@ -198,13 +198,12 @@ class Simulation:
         Parameters
         ----------
         quantiles : sequence of float
-            Which to give, between 0 and 1.
+            Levels between 0 and 1.
 
         Returns
         -------
         DataFrame
-            One row a figure: the quantiles as ``p10``, ``p50`` …, each the value of some future
-            that so many of the others do not exceed.
+            One row a figure: the quantiles as ``p10``, ``p50`` …, each the value of some future.
         """
         figures = self.frame.drop(columns="run")
         finish = figures["finish_day"].dropna().to_numpy().astype("datetime64[D]").astype(np.int64)
@@ -221,7 +220,7 @@ class Simulation:
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=object)
 
     def finished_by(self, day: dt.date | str) -> float:
-        """Return the share of the futures in which everything has been sent by the end of a day.
+        """Return the share of the futures in which everything was sent by the end of a day.
 
         Parameters
         ----------
@@ -238,20 +237,20 @@ class Simulation:
         Parameters
         ----------
         *others : Simulation
-            Of the same seed and as many runs, so that they met the same contacts.
+            Of the same seed and number of runs, so that they met the same contacts.
         labels : sequence of str, optional
-            What to call them, this one first; by default their policies.
+            Names, this one's first; by default the policies.
 
         Returns
         -------
         DataFrame
-            One row each: finish_day in the middle (p50) and at worst but for a tenth (p90), the
-            means of the figures, and finishes_later, the mean of days after this one's finish.
+            One row each: median (p50) and 90 % quantile (p90) of finish_day, the means of the
+            figures, and finishes_later, the mean of the days after the finish of this one.
 
         Raises
         ------
         MethodError
-            If their futures are not the same, or the labels are not as many.
+            If the futures are not the same, or the number of labels is another.
         """
         every = (self, *others)
         for other in others:
@@ -278,13 +277,9 @@ class Simulation:
             )
         return pd.DataFrame(rows, index=pd.Index(names, name="policy"))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Return the distribution as plain text."""
         return f"{self._title}\n{self.quantiles().to_string()}"
-
-    def __repr__(self) -> str:
-        """Return the same: a notebook and a prompt show what is in it."""
-        return str(self)
 
     def _repr_html_(self) -> str:
         """Return the distribution as a notebook shows it."""

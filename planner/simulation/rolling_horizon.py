@@ -1,9 +1,9 @@
-"""Looking ahead: a future lived through with a plan for the whole horizon, made anew each night.
+"""The rolling horizon: a future with a plan for the whole horizon, made anew each night.
 
-The planner is the very one that `sendplan.solve` calls. Each night it is given what a database
-would hold by then: what has been sent, who has left, who has come, and the slots of the plan
-before. Nights are left out that change nothing: those after days on which all went as planned,
-since that plan goes on, and those before days on which nobody may send.
+The planner is that of `sendplan.solve`. Each night it gets what a database would hold by then: the
+emails sent, the enrollments that have ended or arrived, and the slots of the plan before. Nights
+without effect are skipped: after days on which everything went as planned, since that plan stands,
+and before days on which no window opens.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ import pandas as pd
 
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.plan.plan import Plan
-from sendplan.planner.plan.reading import planned
+from sendplan.planner.plan.reading import read_plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.dates import DAY, SECOND
@@ -29,27 +29,27 @@ from sendplan.planner.simulation.rollout import Rollout
 from sendplan.planner.solver import plan_with
 
 STILL_COUNTS = 3 * DAY
-"""For how long a sent email can stand in the way of others: mailbox, contact and gap of its day."""
+"""Time after which a sent email uses no mailbox, contact or gap of a day to come."""
 
 _RUN = 1
-"""The plan_run_id of slots; any number makes them the planner's own."""
+"""The plan_run_id of slots; any number tells them from provisional rows."""
 
 
-def live_looking_ahead(rollout: Rollout, parameters: Parameters) -> None:
-    """Live through one future, re-planning every night.
+def run_rolling_horizon(rollout: Rollout, parameters: Parameters) -> None:
+    """Run one future, with a plan made anew every night.
 
     Parameters
     ----------
     rollout : Rollout
         At its beginning; changed in place.
     parameters : Parameters
-        How to plan.
+        Planning parameters.
     """
-    _LookAhead(rollout, parameters).run()
+    _RollingHorizon(rollout, parameters).run()
 
 
-class _LookAhead:
-    """One future, and the slots of its emails as last planned."""
+class _RollingHorizon:
+    """One future, and the slots of the last plan."""
 
     def __init__(self, rollout: Rollout, parameters: Parameters) -> None:
         self.rollout, self.parameters = rollout, parameters
@@ -71,7 +71,7 @@ class _LookAhead:
                 plan = plan_with(self._problem(night), self.parameters)
                 self._take(plan)
                 self.rollout.nights_planned += 1
-                # What a given horizon was too short for has another chance tomorrow.
+                # Emails beyond a given horizon may fit tomorrow.
                 rolls = self.parameters.horizon_days is not None
                 upset = rolls and len(plan.unplaced) > plan.blocked
             upset |= self._send_until(now + DAY, night)
@@ -83,7 +83,7 @@ class _LookAhead:
                 return
 
     def _waiting(self) -> np.ndarray:
-        """Tell which slots are still to be used."""
+        """Tell which emails have a slot to come."""
         rollout, emails = self.rollout, self.rollout.instance.emails
         open_chain = rollout.unfinished[emails.chain]
         return np.asarray(open_chain & (rollout.day == NONE) & (self.slot_at != NULL))
@@ -102,13 +102,13 @@ class _LookAhead:
 
     def _take(self, plan: Plan) -> None:
         """Take over the slots of a plan."""
-        found, emails = planned(self.rollout.instance, plan.sends), self.rollout.instance.emails
+        found, emails = read_plan(self.rollout.instance, plan.sends), self.rollout.instance.emails
         self.slot_day = found.placement.day
         self.slot_mailbox = found.placement.mailbox[emails.chain]
         self.slot_at = np.where(found.at == NONE, NULL, found.at * SECOND)
 
     def _send_until(self, moment: int, night: int) -> bool:
-        """Send what is due before a moment; tell whether anything went otherwise than planned."""
+        """Send what is due before a moment; tell whether anything failed."""
         rollout, failed = self.rollout, False
         within = self.slot_day <= rollout.instance.problem.horizon.last
         due = self._waiting() & (self.slot_at < moment) & within
@@ -127,12 +127,12 @@ class _LookAhead:
 
 
 class NightlySnapshots:
-    """What a database would hold on a night.
+    """The problem as a database would hold it on a night.
 
     Parameters
     ----------
     rollout : Rollout
-        What has happened.
+        The future.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class NightlySnapshots:
 
     def __init__(self, rollout: Rollout) -> None:
         self.rollout = rollout
-        self.problem_then = problem = rollout.instance.problem
+        self.first_problem = problem = rollout.instance.problem
         self.sent_at = np.full(len(rollout.instance.emails), NULL)
         self._history = _history(problem)
         emails, chains = rollout.instance.emails, rollout.instance.chains
@@ -163,10 +163,10 @@ class NightlySnapshots:
         Returns
         -------
         Problem
-            On the first night what was given, less who is to come later. On later ones, enrollments
-            with nothing to come and emails too old to stand in the way of any are left out.
+            Without enrollments that are not known yet and, from the second night on, without those
+            that get no more and emails that use nothing any more.
         """
-        then = self.problem_then
+        then = self.first_problem
         seen = self.rollout.comes_in <= night
         if night == 0:
             if seen.all():
@@ -187,13 +187,13 @@ class NightlySnapshots:
         return replace(
             then,
             now=now,
-            enrollments=self._people()[kept].reset_index(drop=True),
+            enrollments=self._enrollments()[kept].reset_index(drop=True),
             scheduled_emails=rows.sort_values(["enrollment_id", "step_id"], ignore_index=True),
         )
 
-    def _people(self) -> pd.DataFrame:
-        """Return the enrollments as they stand by now."""
-        rollout, people = self.rollout, self.problem_then.enrollments
+    def _enrollments(self) -> pd.DataFrame:
+        """Return the enrollments in their present state."""
+        rollout, people = self.rollout, self.first_problem.enrollments
         chains = rollout.instance.chains
         columns = {
             name: people[name].to_numpy().copy()
@@ -203,7 +203,7 @@ class NightlySnapshots:
         begun = np.flatnonzero(rollout.done)
         newest = chains.offset[begun] + rollout.done[begun] - 1
         who = chains.enrollment[begun]
-        origin = self.problem_then.horizon.origin
+        origin = self.first_problem.horizon.origin
         columns["current_step_id"][who] = self._step_id[newest]
         columns["last_sent_day"][who] = rollout.day[newest] + origin
         columns["mailbox_id"][who] = self._mailbox_id(rollout.mailbox[begun])
@@ -211,7 +211,7 @@ class NightlySnapshots:
 
     def _rows(self, mailbox: np.ndarray, day: np.ndarray, at: np.ndarray, now: int) -> pd.DataFrame:
         """Return the emails sent so far, and the slots still to come."""
-        rollout, then = self.rollout, self.problem_then
+        rollout, then = self.rollout, self.first_problem
         sent = rollout.day != NONE
         waits = (
             ~sent & rollout.unfinished[rollout.instance.emails.chain] & (at != NULL) & (at >= now)
@@ -231,6 +231,7 @@ class NightlySnapshots:
             "sent_at": self.sent_at[email],
             "plan_run_id": np.full(len(email), _RUN),
             "unplaced_reason": np.full(len(email), None, dtype=object),
+            "retry_at": np.full(len(email), NULL),
             "id": np.full(len(email), NULL),
             "status": status,
         }
@@ -238,11 +239,11 @@ class NightlySnapshots:
         return pd.DataFrame({name: pd.Series(values[name]) for name in columns})
 
     def _mailbox_id(self, place: np.ndarray) -> np.ndarray:
-        return np.asarray(self.problem_then.mailboxes["id"].to_numpy()[place])
+        return np.asarray(self.first_problem.mailboxes["id"].to_numpy()[place])
 
 
 def _history(problem: Problem) -> pd.DataFrame:
-    """Return the rows that had left by the beginning; those in flight then arrive as planned."""
+    """Return the rows sent before the beginning; those in flight then count as sent."""
     rows = problem.scheduled_emails
     rows = rows[rows["status"].isin(OCCUPYING).to_numpy()]
     flying = rows["status"].isin(IN_FLIGHT).to_numpy()

@@ -1,4 +1,4 @@
-"""The course of one simulated future: what has been sent, and who has left, night by night."""
+"""The rollout of one simulated future: what has been sent, and which chains have ended."""
 
 import numpy as np
 import pandas as pd
@@ -12,39 +12,38 @@ NEVER = np.iinfo(np.int64).max
 
 
 class Rollout:
-    """What has happened so far; nights are counted from 0, days are indices of the horizon.
+    """State of a simulated future; nights count from 0, days are indices of the horizon.
 
-    An answer, or a bounce, becomes known in the night after it comes, and the contact gets nothing
-    from then on. A bounce comes on the day of the email.
+    A reply or a bounce is known in the night after it, and the contact gets nothing from then on. A
+    bounce comes on the day of the email.
 
     Parameters
     ----------
     instance : Instance
-        All that can be sent, contacts to come included.
-    draws : Samples
-        What will become of each email.
+        The instance with all arrivals.
+    samples : Samples
+        Outcome of each email.
 
     Attributes
     ----------
     comes_in : ndarray of int, shape (enrollments,)
-        The night on which each enrollment is first seen: 0, or later where its date is.
+        Night on which each enrollment becomes known.
     done : ndarray of int, shape (chains,)
         Emails sent.
     going : ndarray of bool, shape (chains,)
-        Whether more may be sent: False from the night on in which the chain ends early.
+        False from the night on in which the chain ends early.
     day : ndarray of int, shape (emails,)
         Day on which each email left, or `NONE`.
     mailbox : ndarray of int, shape (chains,)
-        The thread's sender, or `NONE` as long as there is none.
+        Sender of each thread, or `NONE` before its first email.
     failures, given_up, bounces, replies : int
-        Attempts that failed, emails that never got through, and emails that bounced or were
-        answered.
+        Failed attempts, and emails that were given up, bounced or were answered.
     nights_planned : int
-        Nights on which was planned.
+        Nights with planning.
     """
 
-    def __init__(self, instance: Instance, draws: Samples) -> None:
-        self.instance, self.draws = instance, draws
+    def __init__(self, instance: Instance, samples: Samples) -> None:
+        self.instance, self.samples = instance, samples
         chains = len(instance.chains)
         enrolled_at = instance.problem.enrollments["enrolled_at"].to_numpy()
         self.comes_in = np.maximum(-((instance.problem.now - enrolled_at) // dates.DAY), 0)
@@ -60,7 +59,7 @@ class Rollout:
 
     @property
     def unfinished(self) -> np.ndarray:
-        """Chains that are to get more; ndarray of bool."""
+        """Whether each chain has emails to send; ndarray of bool, shape (chains,)."""
         return np.asarray(self.going & (self.done < self.length))
 
     def next_email(self, chain: np.ndarray) -> np.ndarray:
@@ -68,7 +67,7 @@ class Rollout:
         return np.asarray(self.instance.chains.offset[chain] + self.done[chain])
 
     def begin(self, night: int) -> bool:
-        """Take note of who has replied or bounced; tell whether that leaves emails unsent."""
+        """End chains after known replies and bounces; tell whether any had emails to send."""
         ends = self.unfinished & (self._ends_in <= night)
         self.going[ends] = False
         return bool(ends.any())
@@ -81,35 +80,35 @@ class Rollout:
         Parameters
         ----------
         email, mailbox, day : ndarray of int
-            What is tried, from where, and on which day.
+            The emails, their mailboxes and days.
         night : int
             The night before.
 
         Returns
         -------
         ndarray of bool
-            Which of them were sent; the others are to be tried on another day, unless given up.
+            Which of them were sent; the others are tried on another day, unless given up.
         """
         chain = self.instance.emails.chain[email]
-        fails = self._attempts[email] < self.draws.failures[email]
+        fails = self._attempts[email] < self.samples.failures[email]
         self._attempts[email[fails]] += 1
         self.failures += int(fails.sum())
         hopeless = fails & (self._attempts[email] >= MOST_ATTEMPTS)
         self.given_up += int(hopeless.sum())
         self.going[chain[hopeless]] = False
 
-        sent, who = email[~fails], chain[~fails]
+        sent, of_chain = email[~fails], chain[~fails]
         self.day[sent] = day[~fails]
-        self.mailbox[who] = mailbox[~fails]
-        self.done[who] += 1
-        self._answer(sent, who, night + 1)
+        self.mailbox[of_chain] = mailbox[~fails]
+        self.done[of_chain] += 1
+        self._answer(sent, of_chain, night + 1)
         return np.asarray(~fails)
 
     def _answer(self, email: np.ndarray, chain: np.ndarray, tomorrow: int) -> None:
-        bounced, replied = self.draws.bounced[email], self.draws.replied[email]
+        bounced, replied = self.samples.bounced[email], self.samples.replied[email]
         self.bounces += int(bounced.sum())
         self.replies += int(replied.sum())
-        answers = tomorrow + self.draws.reply_delay[email[replied]]
+        answers = tomorrow + self.samples.reply_delay[email[replied]]
         np.minimum.at(self._ends_in, chain[replied], answers)
         if bounced.any():
             contact = self.instance.chains.contact
@@ -117,7 +116,7 @@ class Rollout:
             self._ends_in[gone] = np.minimum(self._ends_in[gone], tomorrow)
 
     def sends(self) -> pd.DataFrame:
-        """Return what has been sent.
+        """Return the emails sent.
 
         Returns
         -------

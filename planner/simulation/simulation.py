@@ -1,4 +1,4 @@
-"""Simulation: a plan lived through day by day, many times over, under one policy or another."""
+"""Simulation: a problem run day by day, many times over, under one policy or another."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
@@ -16,10 +16,10 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import DEFAULT_WORKERS
-from sendplan.planner.simulation.dispatch_rules import live_day_by_day
-from sendplan.planner.simulation.randomness import ByStep, Rates, check_seed, draw, with_arrivals
-from sendplan.planner.simulation.results import SimulatedRun, Simulation, run_of
-from sendplan.planner.simulation.rolling_horizon import live_looking_ahead
+from sendplan.planner.simulation.dispatch_rules import run_dispatch_rule
+from sendplan.planner.simulation.randomness import ByStep, Rates, check_seed, sample, with_arrivals
+from sendplan.planner.simulation.results import SimulatedRun, Simulation, figures_of
+from sendplan.planner.simulation.rolling_horizon import run_rolling_horizon
 from sendplan.planner.simulation.rollout import Rollout
 from sendplan.planner.studies.study_pool import study_workers
 
@@ -27,11 +27,11 @@ REPLY_RATE = 0.03
 BOUNCE_RATE = (0.02, 0.002)
 FAILURE_RATE = 0.005
 REPLY_DAYS = 2.0
-"""What is usual for cold emails to addresses that were checked; take your own where you know it."""
+"""Usual rates of cold emails to verified addresses."""
 
 
 class Policy(StrEnum):
-    """How it is decided each day what is sent."""
+    """How the emails of each day are chosen."""
 
     LOOK_AHEAD = "look-ahead"
     FOLLOW_UPS_FIRST = "follow-ups first"
@@ -54,52 +54,52 @@ def simulate(
     executor: Executor | None = None,
     progress: Callable[[int, int], object] = lambda done, runs: None,
 ) -> Simulation:
-    """Live a problem through, day by day, in many possible futures.
+    """Simulate many futures of a problem, day by day.
 
-    Each night it is planned what is sent; then the day's emails go out, and some of them fail,
-    bounce or are answered. What becomes of which email is drawn before, so that two policies with
-    the same seed meet the same contacts, and their difference is the policies' own.
+    Each night the policy chooses the emails of the day; they are sent, and some of them fail,
+    bounce or are answered. These outcomes are sampled beforehand, so that two policies with the
+    same seed meet the same contacts, and differ only in what they choose.
 
     Parameters
     ----------
     problem : Problem
-        What is known on the first night.
+        The problem on the first night.
     runs : int
-        How many futures.
+        Number of futures.
     seed : int
-        Seed of all chance; a future depends on this and its number only.
+        Seed of all random numbers; a future depends on this and its number only.
     policy : str
-        ``"look-ahead"``: a plan for the whole horizon, made anew every night on which something
-        has happened that it did not foresee. ``"follow-ups first"``: no plan; each day what is
-        ready goes out as far as there is room, first emails last. ``"first come"``: the same, who
-        has waited longest first.
+        ``"look-ahead"``: a plan for the whole horizon, made anew every night after events that it
+        did not foresee. ``"follow-ups first"``: no plan; each day the emails that are ready are
+        sent as far as capacity allows, first emails last. ``"first come"``: the same, the longest
+        wait first.
     reply_rate : float or sequence of float
-        How likely an email is answered. A number holds for every step; several are for the steps
-        in order, the last one for all behind. Who has replied gets no more of that sequence.
+        Probability that an email is answered. A number holds for every step; several hold for the
+        steps in order, the last one for the rest. A reply ends the chain.
     bounce_rate : float or sequence of float
-        How likely an email bounces. The contact gets no more of any sequence.
+        Probability that an email bounces. The contact gets no more of any sequence.
     failure_rate : float or sequence of float
-        How likely an attempt fails for the time being. The email is tried again on another day,
-        five times at most; then its chain ends.
+        Probability that an attempt fails for the time being. The email is tried again on another
+        day, five times at most; then its chain ends.
     reply_days : float
-        Days until a reply on average; 0 is the same day (geometric distribution). Replies and
-        bounces are known to the night after.
+        Mean of the days until a reply; 0 is the same day (geometric distribution). Replies and
+        bounces are known in the night after.
     arrivals : Arrivals or iterable of Arrivals, optional
-        Contacts who come in later; how many each day is drawn around their `per_day` (Poisson).
-        Nobody plans for them before, nor for enrollments of a later date in the problem.
+        Contacts who arrive later, `per_day` on average (Poisson distribution). Plans do not know of
+        them before, nor of enrollments of a later date in the problem.
     parameters : Parameters, optional
-        How to plan; by default with the greedy.
+        Planning parameters; by default those of method greedy.
     workers : int
-        How many futures are lived through side by side, each in a process of its own.
+        Number of processes that simulate futures side by side.
     executor : Executor, optional
-        Who works instead of these.
+        Runs the futures instead of these.
     progress : callable
-        Called with the number of futures done, and of all.
+        Called with the number of futures done, and of all of them.
 
     Returns
     -------
     Simulation
-        The same for the same input, whoever works.
+        The same for the same input, whatever runs the futures.
 
     Raises
     ------
@@ -108,62 +108,62 @@ def simulate(
 
     Notes
     -----
-    Emails sent before the simulation begins, or in flight then, are answered by nobody.
+    Emails sent before the simulation begins, or in flight then, get no replies and bounces.
     """
     if policy not in list(Policy):
         raise MethodError(f"policy {policy!r} is unknown; use one of {', '.join(Policy)}")
     check_seed(seed, runs)
     Parameters(workers=workers)
-    who = (arrivals,) if isinstance(arrivals, Arrivals) else tuple(arrivals)
-    rates = Rates(reply_rate, bounce_rate, failure_rate, reply_days, who)
-    how = parameters or Parameters(method="greedy")
-    room = _room(with_arrivals(problem, who, seed, 0), how)
-    jobs = [(0, Policy(policy), rates, how, seed, run) for run in range(runs)]
+    coming = (arrivals,) if isinstance(arrivals, Arrivals) else tuple(arrivals)
+    rates = Rates(reply_rate, bounce_rate, failure_rate, reply_days, coming)
+    given = parameters or Parameters(method="greedy")
+    room = _room(with_arrivals(problem, coming, seed, 0), given)
+    jobs = [(0, Policy(policy), rates, given, seed, run) for run in range(runs)]
     done: dict[int, SimulatedRun] = {}
     with study_workers(executor, min(workers, runs), [problem]) as pool:
-        for run, lived_through in pool.done(_run, jobs):
-            done[run] = lived_through
+        for run, figures in pool.as_completed(_run, jobs):
+            done[run] = figures
             progress(len(done), runs)
     return Simulation(str(policy), seed, rates, tuple(done[run] for run in range(runs)), room)
 
 
-def lived(
+def simulate_run(
     problem: Problem, policy: Policy, rates: Rates, parameters: Parameters, seed: int, run: int
 ) -> Rollout:
-    """Live through one future.
+    """Simulate one future.
 
     Parameters
     ----------
     problem, policy, rates, parameters, seed
         As in `simulate`.
     run : int
-        Its number.
+        Number of the future.
 
     Returns
     -------
     Rollout
-        At its end; `Rollout.sends` has every email.
+        At its end; `Rollout.sends` returns every email.
     """
     instance = build_instance(with_arrivals(problem, rates.arrivals, seed, run))
-    rollout = Rollout(instance, draw(instance, rates, seed, run))
+    rollout = Rollout(instance, sample(instance, rates, seed, run))
     if policy is Policy.LOOK_AHEAD:
-        live_looking_ahead(rollout, parameters)
+        run_rolling_horizon(rollout, parameters)
     else:
-        # What is decided day by day knows no horizon.
+        # Dispatch rules have no horizon.
         endless = replace(parameters, horizon_days=None)
         first = policy is Policy.FOLLOW_UPS_FIRST
-        live_day_by_day(rollout, limits_of(instance, endless), follow_ups_first=first)
+        run_dispatch_rule(rollout, limits_of(instance, endless), follow_ups_first=first)
     return rollout
 
 
 def _run(
     problem: Problem, policy: Policy, rates: Rates, parameters: Parameters, seed: int, run: int
 ) -> SimulatedRun:
-    return run_of(lived(problem, policy, rates, parameters, seed, run))
+    return figures_of(simulate_run(problem, policy, rates, parameters, seed, run))
 
 
 def _room(problem: Problem, parameters: Parameters) -> pd.Series:
-    """Return what all mailboxes together may send, by day, on days on which they may send."""
+    """Return the emails that all mailboxes together may send, by day."""
     instance = build_instance(problem)
     today, horizon = 1, problem.horizon
     days = slice(today, horizon.last + 1)

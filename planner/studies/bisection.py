@@ -1,22 +1,22 @@
-"""Brackets: the smallest number that does, found by galloping and halving."""
+"""Bisection: the smallest number that holds, found by galloping and halving."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Bracket:
-    """What is known of the smallest number that does.
+    """Bounds of the smallest number that holds.
 
     Parameters
     ----------
     low : int
         The largest number known to fail.
     high : int or None
-        The smallest number known to do.
+        The smallest number known to hold.
     limit : int
-        The largest number that is tried.
+        The largest number to try.
     step : int
-        How far above `low` the next one is tried as long as none is known to do.
+        Distance of the next number from `low` while none is known to hold.
     """
 
     low: int
@@ -26,16 +26,16 @@ class Bracket:
 
     @property
     def closed(self) -> bool:
-        """Whether there is nothing left to try."""
+        """Whether no number is left to try."""
         return self.low >= self.limit if self.high is None else self.high - self.low <= 1
 
     @property
     def settled(self) -> int:
-        """The smallest number known to do, or else the largest known to fail."""
+        """The smallest number known to hold, or else the largest known to fail."""
         return self.low if self.high is None else self.high
 
     def points(self, count: int) -> list[int]:
-        """Return numbers to try at once, ascending; as many as asked for if there are."""
+        """Return up to `count` numbers to try at once, ascending."""
         if self.closed:
             return []
         if self.high is None:
@@ -45,9 +45,9 @@ class Bracket:
         wanted = [self.low + width * (number + 1) // (count + 1) for number in range(count)]
         return sorted({point for point in wanted if self.low < point < self.high}) or [self.low + 1]
 
-    def told(self, point: int, *, does: bool) -> None:
-        """Be told whether a number does."""
-        if does:
+    def record(self, point: int, *, holds: bool) -> None:
+        """Record whether a number holds."""
+        if holds:
             self.high = point if self.high is None else min(self.high, point)
         elif self.high is None or point < self.high:
             self.step = max(self.step, 2 * (point - self.low))

@@ -1,12 +1,11 @@
-"""Bottlenecks: where capacity binds, and what more of it would be worth.
+"""Bottlenecks: where capacity binds, and what more of it would save.
 
 A price is a dual value of the relaxation (`sendplan.planner.studies.shadow_prices`), in days of
-lateness at priority 1, the unit of the cost. What it means, exactly: the proven bound falls by
-price × emails when room is added there and nothing else changes. So one more email of capacity
-there saves the best possible plan at most its price and what the bound lacks to that plan's cost;
-where the bound is tight, at most its price. Prices of several days, and of more than a few emails,
-do not simply add up: the more there is, the less the next is worth. What 10 % more saves is
-therefore worked out anew.
+lateness at priority 1, the unit of the cost. Where capacity is added and nothing else changes, the
+proven bound falls by exactly price × emails. So one more email of capacity there saves the best
+possible plan at most its price plus the gap between the bound and that plan. Prices of several
+days, or of more than a few emails, do not add up: the more there is, the less the next is worth.
+The saving of 10 % more is therefore computed anew.
 """
 
 from concurrent.futures import Executor
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sendplan.planner.changes import ScaleCapacities
-from sendplan.planner.flow.lagrangian import lagrangian
+from sendplan.planner.flow.lagrangian import lagrangian_bound
 from sendplan.planner.improve.task_pool import SilentCallback, TaskPool
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.components import sequence_components
@@ -25,22 +24,22 @@ from sendplan.planner.model.limits import Limits, horizon_end, limits_of
 from sendplan.planner.model.mailbox_capacity import fleet_of
 from sendplan.planner.model.objective import delays
 from sendplan.planner.plan.plan import Plan
-from sendplan.planner.plan.reading import planned
+from sendplan.planner.plan.reading import read_plan
 from sendplan.planner.problem.enrollment_state import enrollment_state
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.solver import plan_with
-from sendplan.planner.studies.shadow_prices import PricedSubproblem, priced, room_prices
+from sendplan.planner.studies.shadow_prices import PricedSubproblem, capacity_prices, price_capacity
 
 MATTERS = 0.01
-"""Price from which room counts as short; below, it is the solver's noise."""
+"""Price from which capacity counts as short; lower ones are noise of the solver."""
 
 MORE = 0.1
-"""By which part capacity is raised to see what that saves."""
+"""Relative raise of capacity whose saving is computed."""
 
 ROUNDS = 3
-"""Pools of a component, the dearest first, for which a plan with more capacity is made."""
+"""Pools of a component, by decreasing saving, for which a plan with more capacity is made."""
 
 POOLS = (
     "pool",
@@ -63,36 +62,35 @@ NEW_EMAILS = ("sequence_id", "first_day", "last_day", "days", "price", "one_more
 
 @dataclass(frozen=True, eq=False)
 class Bottlenecks:
-    """What is short, the dearest first.
+    """Capacity that is short, by decreasing saving.
 
     Parameters
     ----------
     pools : DataFrame
-        One row for each pool (mailboxes that serve the same sequences) that has less room than it
-        could use, ranked by `saving`:
+        One row for each pool (mailboxes that serve the same sequences) whose capacity binds, ranked
+        by `saving`:
 
         - pool: its number; sequence_ids, mailbox_ids: tuples of ids;
-        - first_day, last_day, days: from when to when room binds, and on how many days;
-        - price: what one more email of room saves at most, on average of the days that bind;
+        - first_day, last_day, days: the first and last day that binds, and their number;
+        - price: most that one more email saves, on average of the days that bind;
         - highest_price, dearest_day: the same on the day on which it is highest;
-        - one_more_a_day: the prices of all days together, which is what one more email on every
-          day saves at most: a mailbox's daily_capacity raised by 1;
-        - saving: by how much the bound falls if the daily_capacity of every mailbox of the pool is
-          raised by the part `more`, ramps as they are;
-        - saving_at_least: a plan with that capacity was made that costs so much less than this one;
-          NaN where none was made (`ROUNDS`);
-        - saving_at_most: no plan with that capacity costs less than this one by more.
+        - one_more_a_day: sum of the prices of all days, the most that one more email on every day
+          saves: the daily_capacity of a mailbox raised by 1;
+        - saving: fall of the bound if the daily_capacity of every mailbox of the pool is raised by
+          the share `more`, with the same ramps;
+        - saving_at_least: saving of a plan made with that capacity; NaN without one (`ROUNDS`);
+        - saving_at_most: no plan with that capacity saves more.
     days : DataFrame
-        The pools' days that bind: pool, send_day, room (what may still be planned), planned (what
-        is), price.
+        Days that bind: pool, send_day, room (emails that may be planned), planned (emails that
+        are), price.
     new_emails : DataFrame
         Sequences whose max_new_per_day binds, ranked by one_more_a_day, with columns as in `pools`.
     cost : float
-        Cost of the plan that was looked at.
+        Cost of the plan.
     lower_bound : float
-        What every plan costs at least, proven by these prices.
+        Lower bound on the cost of every plan, proven by these prices.
     more : float
-        The part by which capacity was raised.
+        Relative raise of capacity.
     """
 
     pools: pd.DataFrame
@@ -114,22 +112,22 @@ def bottlenecks(
     workers: int = Parameters.workers,
     executor: Executor | None = None,
 ) -> Bottlenecks:
-    """Find where capacity binds, and what more of it would be worth.
+    """Find where capacity binds, and what more of it would save.
 
     Parameters
     ----------
     problem : Problem
-        What is to be planned.
+        The problem.
     plan : Plan, optional
-        A plan of it; by default the greedy's.
+        A plan of it; by default that of method greedy.
     by_mailbox : bool
-        Whether every mailbox is a pool of its own: tells mailboxes apart, and takes far longer.
+        Whether every mailbox is a pool of its own; takes far longer.
     horizon_days, slip_weight, one_a_day
-        How it was planned, see `sendplan.solve`.
+        Parameters of the plan, see `sendplan.solve`.
     workers : int
-        How many parts of the problem are worked on side by side, in threads.
+        Number of threads that price components side by side.
     executor : Executor, optional
-        Who works instead of such threads, for instance a process pool.
+        Runs the tasks instead of such threads, for instance a process pool.
 
     Returns
     -------
@@ -154,10 +152,10 @@ def bottlenecks(
         plan = plan_with(problem, parameters)
     instance = build_instance(problem)
     limits = limits_of(instance, parameters)
-    placement = planned(instance, plan.sends).placement
+    placement = read_plan(instance, plan.sends).placement
     pool_of = _pools(instance, by_mailbox=by_mailbox)
-    with TaskPool.called(executor, workers, SilentCallback()) as task_pool:
-        found = room_prices(instance, limits, parameters, placement, pool_of, task_pool)
+    with TaskPool.open(executor, workers, SilentCallback()) as task_pool:
+        found = capacity_prices(instance, limits, parameters, placement, pool_of, task_pool)
         study = _Study(instance, limits, parameters, placement, found)
         return Bottlenecks(
             study.pools(task_pool),
@@ -182,7 +180,7 @@ def _pools(instance: Instance, *, by_mailbox: bool) -> np.ndarray:
 
 
 class _Study:
-    """Frames from prices."""
+    """The frames of `Bottlenecks`, from prices."""
 
     def __init__(
         self,
@@ -205,7 +203,7 @@ class _Study:
         self.load = placement.load(instance)
 
     def _component(self, subproblem: PricedSubproblem) -> int:
-        """Return the component that a subproblem, or several that share contacts, make up."""
+        """Return the component of a subproblem, which others that share contacts belong to, too."""
         return int(self.component[subproblem.sequence[0]])
 
     def pools(self, task_pool: TaskPool) -> pd.DataFrame:
@@ -220,12 +218,12 @@ class _Study:
         for subproblem in self.found:
             bound[self._component(subproblem)] += subproblem.bound
         room = self._more_room()
-        wide = [subproblem.widened(resource, room) for subproblem, resource in short]
-        solved = task_pool.run(priced, [(network,) for network in wide])
+        wide = [subproblem.with_room(resource, room) for subproblem, resource in short]
+        solved = task_pool.run(price_capacity, [(network,) for network in wide])
         rows = []
         for (subproblem, resource), network, again in zip(short, wide, solved, strict=True):
-            # The prices of before prove something of more room, too.
-            less = lagrangian(network, subproblem.prices)
+            # The prices of today's capacity give a bound, too.
+            less = lagrangian_bound(network, subproblem.prices)
             less = max(less, again[1]) if again else less
             saving = max(subproblem.bound - less, 0.0)
             place = self._component(subproblem)
@@ -240,7 +238,7 @@ class _Study:
         return frame
 
     def _plan_with_more(self, frame: pd.DataFrame) -> None:
-        """Fill in what is saved at least, by plans in which one pool of each component has more."""
+        """Fill in saving_at_least by plans with more capacity in one pool of each component."""
         problem = self.instance.problem
         place = pd.Index(problem.sequences["id"]).get_indexer(
             [ids[0] for ids in frame["sequence_ids"]]
@@ -259,13 +257,13 @@ class _Study:
             frame.loc[rows, "saving_at_least"] = saved
 
     def _more_room(self) -> np.ndarray:
-        """Return the room of mailboxes with raised daily_capacity."""
+        """Return the capacity of mailboxes with raised daily_capacity; shape (mailboxes, days)."""
         problem = self.instance.problem
         larger = problem.with_(ScaleCapacities(1 + MORE))
         fleet = fleet_of(larger, enrollment_state(larger))
         tight = self.limits.room[:, :-1]
         added = np.maximum(fleet.capacity, 0) - self.instance.fleet.capacity
-        # min_gap_seconds, where it is what binds, lets no more leave.
+        # Where min_gap_seconds binds, a raise changes nothing.
         capped = tight < np.maximum(self.instance.fleet.capacity - self.instance.fleet.used, 0)
         return np.where(capped, tight, tight + added)
 
@@ -294,24 +292,22 @@ class _Study:
 
     def days(self) -> pd.DataFrame:
         """Return the frame of days that bind."""
-        rows: list[tuple[object, ...]] = []
-        for subproblem in self.found:
-            resource, day = np.nonzero(subproblem.prices.room[:, :-1] > MATTERS)
-            for place, at in zip(resource.tolist(), day.tolist(), strict=True):
-                rows.append(
-                    (
-                        int(subproblem.pool[place]),
-                        self._date(at),
-                        int(subproblem.network.room[place, at]),
-                        int(self.load[subproblem.mailbox[place], at].sum()),
-                        float(subproblem.prices.room[place, at]),
-                    )
-                )
+        rows = [
+            (
+                int(subproblem.pool[resource]),
+                self._date(day),
+                int(subproblem.network.room[resource, day]),
+                int(self.load[subproblem.mailbox[resource], day].sum()),
+                float(subproblem.prices.room[resource, day]),
+            )
+            for subproblem in self.found
+            for resource, day in np.argwhere(subproblem.prices.room[:, :-1] > MATTERS).tolist()
+        ]
         frame = pd.DataFrame(rows, columns=list(DAYS))
         return frame.sort_values(["pool", "send_day"], ignore_index=True)
 
     def new_emails(self) -> pd.DataFrame:
-        """Return the frame of sequences that may start too few contacts a day."""
+        """Return the frame of sequences whose max_new_per_day binds."""
         ids = self.instance.problem.sequences["id"].to_numpy()
         rows = []
         for subproblem in self.found:

@@ -1,4 +1,4 @@
-"""Bounds on capacity: how many mailboxes, or how much of each, every plan needs at the least."""
+"""Bounds on capacity: the fewest mailboxes, or the least of each, that every plan needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
-from sendplan.planner.studies.deadline import Weights, bound_threads, deadline
-from sendplan.planner.studies.shortfall import Cut, least_shortfall
+from sendplan.planner.studies.deadline import Weights, bound_threads, build_deadline
+from sendplan.planner.studies.shortfall import Cut, shortfall_cut
 
 ROUNDING = 1e-6
-"""What is lost at most, relative to a shortfall, to the arithmetic of real numbers."""
+"""Largest relative error of real arithmetic in a shortfall."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a plan is to reach.
+    """What a plan must reach.
 
     Parameters
     ----------
     last : int
         Index of the day by which every email has left.
     max_late : int or None
-        How many follow-ups may be late; None if it does not matter.
+        Most late follow-ups; None if their number does not matter.
     hurried : bool
-        Whether plans may be tried that mind late follow-ups less than was asked for.
+        Whether plans with a smaller slip_weight may be tried, too.
     """
 
     last: int
@@ -38,17 +38,17 @@ class Target:
 
     @property
     def weights(self) -> Weights:
-        """What falling short weighs; a plan does if it falls short by `limits` at most."""
+        """Weights of the shortfall; a plan reaches the target if it is at most `limit`."""
         return Weights.of(self.max_late)
 
     @property
-    def limits(self) -> int:
-        """By how much a plan may fall short."""
+    def limit(self) -> int:
+        """Largest shortfall of a plan that reaches the target."""
         return self.max_late or 0
 
     def missed(self, short: float) -> bool:
-        """Tell whether what every plan falls short by is too much."""
-        return short > self.limits + ROUNDING * max(short, 1.0)
+        """Tell whether a lower bound on the shortfall of every plan refutes the target."""
+        return short > self.limit + ROUNDING * max(short, 1.0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Obstacle:
     kind : str
         ``"waits"``, ``"threads"`` or ``"limits"``.
     text : str
-        A sentence that names who stands in the way.
+        A sentence that names the cause.
     """
 
     kind: str
@@ -69,14 +69,14 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class LeastMailboxes:
-    """The bound.
+    """A lower bound on new mailboxes.
 
     Parameters
     ----------
     by_pool : ndarray of int or None
-        New mailboxes of each pool whose sum no plan can go below; None if no number is enough.
+        New mailboxes of each pool; no plan does with a smaller sum. None if no number is enough.
     threads : dict of int to float
-        By mailbox, what every plan of its threads falls short by, however many mailboxes there are.
+        By mailbox, the shortfall of its bound threads, whatever mailboxes are added.
     """
 
     by_pool: np.ndarray | None
@@ -88,33 +88,33 @@ def least_mailboxes(
 ) -> LeastMailboxes:
     """Bound how many new mailboxes are needed, each for the sequences of one pool.
 
-    Every pool's shortfall is bounded from below by straight lines in the number of its new
-    mailboxes. The cheapest numbers that satisfy all lines drawn so far are tried; each trial draws
-    a line that is exact there, until the lines have nothing more to object (Kelley, "The
-    cutting-plane method for solving convex programs", J. SIAM 8, 1960). As the lines lie below the
-    shortfall of every plan, those numbers add up to at most what any plan needs.
+    The shortfall of every pool is bounded from below by cuts that are linear in the number of its
+    new mailboxes. The smallest numbers that satisfy all cuts so far are tried, and each trial adds
+    a cut that is tight there, until none is violated (Kelley, "The cutting-plane method for solving
+    convex programs", J. SIAM 8, 1960). As the cuts lie below the shortfall of every plan, these
+    numbers add up to at most what any plan needs.
 
     Parameters
     ----------
     problem, parameters
-        What is to be planned, and how.
+        The problem and the planning parameters.
     target : Target
-        What a plan is to reach.
+        What a plan must reach.
     daily_capacity : int
-        Of a new mailbox.
+        Emails a day of a new mailbox.
     """
     instance = build_instance(problem)
     limits = limits_of(instance, parameters)
-    whole = deadline(instance, limits, target.last)
-    pools = [whole.at(pool) for pool in range(len(whole.room))]
+    whole = build_deadline(instance, limits, target.last)
+    pools = [whole.pool_alone(pool) for pool in range(len(whole.room))]
     new = np.full(whole.days, daily_capacity)
     cuts: list[list[Cut]] = [[] for _ in pools]
     threads: dict[int, float] = {}
     of_threads = np.zeros(len(pools))
-    for pool, box, alone in bound_threads(instance, limits, whole):
-        short = least_shortfall(alone, target.weights, new).short
+    for pool, mailbox, alone in bound_threads(instance, limits, whole):
+        short = shortfall_cut(alone, target.weights, new).short
         if short > ROUNDING:
-            threads[box] = short
+            threads[mailbox] = short
             of_threads[pool] += short
     for pool, short in enumerate(of_threads):
         cuts[pool].append(Cut(float(short), 0.0))
@@ -122,8 +122,8 @@ def least_mailboxes(
     count: np.ndarray | None = np.zeros(len(pools), dtype=np.int64)
     while count is not None:
         for pool in np.flatnonzero(count != known).tolist():
-            widened = pools[pool].widened(new * count[pool])
-            cut = least_shortfall(widened, target.weights, new)
+            widened = pools[pool].with_more_room(new * count[pool])
+            cut = shortfall_cut(widened, target.weights, new)
             cuts[pool].append(Cut(cut.short + cut.relief * int(count[pool]), cut.relief))
         if not target.missed(_short(cuts, count).sum()):
             break
@@ -141,9 +141,9 @@ def _short(cuts: Sequence[Sequence[Cut]], count: np.ndarray) -> np.ndarray:
 
 
 def _cheapest(cuts: Sequence[Sequence[Cut]], target: Target) -> np.ndarray | None:
-    """Return the fewest mailboxes that all lines allow; None if no number is enough.
+    """Return the fewest mailboxes that satisfy all cuts; None if no number is enough.
 
-    Lines make the shortfall convex, so that it is best to add where the next one relieves most.
+    By the cuts the shortfall is convex, so that each mailbox is best added where it relieves most.
     """
     count = np.zeros(len(cuts), dtype=np.int64)
     short = _short(cuts, count)
@@ -159,21 +159,21 @@ def _cheapest(cuts: Sequence[Sequence[Cut]], target: Target) -> np.ndarray | Non
     return count
 
 
-def shortfall(problem: Problem, parameters: Parameters, target: Target) -> float:
-    """Bound by how much every plan of a problem falls short of a target.
+def total_shortfall(problem: Problem, parameters: Parameters, target: Target) -> float:
+    """Return a lower bound on the shortfall of every plan of a problem.
 
     Parameters
     ----------
     problem, parameters, target
-        What is to be planned, how, and what is to be reached.
+        The problem, the planning parameters and the target.
     """
     instance = build_instance(problem)
     limits = limits_of(instance, parameters)
-    whole = deadline(instance, limits, target.last)
+    whole = build_deadline(instance, limits, target.last)
     nothing = np.zeros(whole.days, dtype=np.int64)
     pooled = np.array(
         [
-            least_shortfall(whole.at(pool), target.weights, nothing).short
+            shortfall_cut(whole.pool_alone(pool), target.weights, nothing).short
             for pool in range(len(whole.room))
         ]
     )
@@ -181,29 +181,29 @@ def shortfall(problem: Problem, parameters: Parameters, target: Target) -> float
     for pool, _, alone in bound_threads(instance, limits, whole):
         if target.missed(np.maximum(pooled, own).sum()):
             break
-        own[pool] += least_shortfall(alone, target.weights, nothing).short
+        own[pool] += shortfall_cut(alone, target.weights, nothing).short
     return float(np.maximum(pooled, own).sum())
 
 
-def obstacle(
+def find_obstacle(
     problem: Problem, parameters: Parameters, target: Target, threads: dict[int, float]
 ) -> Obstacle:
-    """Say why no capacity is enough.
+    """Return why no capacity is enough for a target.
 
     Parameters
     ----------
     problem, parameters, target
-        What is to be planned, how, and what cannot be reached.
+        The problem, the planning parameters and the target.
     threads : dict of int to float
-        By mailbox, what every plan of its threads falls short by.
+        See `LeastMailboxes`.
     """
-    if (waits := waits_alone(problem, parameters, target)) is not None:
+    if (waits := waits_obstacle(problem, parameters, target)) is not None:
         return waits
     if threads and target.missed(sum(threads.values())):
-        boxes = problem.mailboxes
+        mailboxes = problem.mailboxes
         named = [
-            f"{boxes['email'].iloc[box] or boxes['id'].iloc[box]}"
-            for box in sorted(threads, key=lambda box: (-threads[box], box))
+            f"{mailboxes['email'].iloc[mailbox] or mailboxes['id'].iloc[mailbox]}"
+            for mailbox in sorted(threads, key=lambda mailbox: (-threads[mailbox], mailbox))
         ]
         more = f" and {len(named) - 3} others" if len(named) > 3 else ""
         text = (
@@ -211,13 +211,11 @@ def obstacle(
             " to send than it has room for; only a higher capacity of these mailboxes would help"
         )
         return Obstacle("threads", text)
-    return Obstacle(
-        "limits", "what holds it up is no lack of room: see max_new_per_day and the ramps"
-    )
+    return Obstacle("limits", "capacity is not what limits it: see max_new_per_day and the ramps")
 
 
-def waits_alone(problem: Problem, parameters: Parameters, target: Target) -> Obstacle | None:
-    """Name the chain that ends last if there were room for everything, if that is too late."""
+def waits_obstacle(problem: Problem, parameters: Parameters, target: Target) -> Obstacle | None:
+    """Return the chain that ends last with unlimited capacity, if that is too late."""
     instance = build_instance(problem)
     limits = limits_of(instance, parameters)
     ends = _earliest_ends(instance, limits)
@@ -243,7 +241,7 @@ def waits_alone(problem: Problem, parameters: Parameters, target: Target) -> Obs
 
 
 def _earliest_ends(instance: Instance, limits: Limits) -> np.ndarray:
-    """Return the day of each chain's last email if there were room for everything."""
+    """Return the day of the last email of each chain with unlimited capacity."""
     day = limits.first_release.copy()
     for column in range(1, instance.stages.path.shape[1]):
         if not len(day):

@@ -1,4 +1,4 @@
-"""The answer to how much capacity is needed: what does, and what certainly does not."""
+"""The capacity that is needed: what is enough, and what is proven not to be."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from sendplan.planner.studies.capacity_bounds import Obstacle
 
 @dataclass(frozen=True, eq=False)
 class CapacityNeed:
-    """What capacity a target needs; shows as a sentence.
+    """Capacity that a target needs; shows as a sentence.
 
     Parameters
     ----------
@@ -21,19 +21,19 @@ class CapacityNeed:
     finish_by : date
         The day by which every email must have left.
     max_late : int or None
-        How many follow-ups may be late.
+        Most late follow-ups; None if their number does not matter.
     needed : int or None
-        What does, as `plan` shows; None if nothing that was tried does.
+        A number that is enough, as `plan` shows; None if none was found.
     at_least : int or None
-        Whatever is below this certainly does not do; None if nothing does.
+        Lower bound: less is proven not to be enough; None if no number is.
     daily_capacity : int or None
         Emails a day of each new mailbox.
     obstacle : Obstacle or None
-        Why nothing does.
+        Why no number is enough.
     changes : tuple of Change
-        What makes the problem one that `plan` is a plan of.
+        Changes of the problem that `plan` is a plan of.
     plan : Plan or None
-        The plan that does it.
+        The plan.
     pools : DataFrame or None
         By pool of sequences that share mailboxes: sequences, mailboxes (new ones) and at_least.
     """
@@ -51,7 +51,7 @@ class CapacityNeed:
 
     @property
     def proven(self) -> bool:
-        """Whether less than what is needed certainly does not do, or nothing does."""
+        """Whether less than `needed` is proven not to be enough, or no number is."""
         return self.at_least is None or self.needed == self.at_least
 
     @property
@@ -67,19 +67,23 @@ class CapacityNeed:
             what = "number of mailboxes is" if self.of == "mailboxes" else "capacity is"
             return f"No {what} enough {goal}: {self.obstacle.text}."
         if self.needed is None:
-            tried = f"No plan was found {goal}, whatever was added"
+            tried = f"No plan was found {goal}"
             if not self.at_least:
-                return f"{tried}, though no bound says that there is none."
-            return f"{tried}; less than {self._size(self.at_least)} certainly does not do."
+                return f"{tried}, and no bound shows that there is none."
+            return f"{tried}; {self._too_little}."
         if self.of == "mailboxes" and self.needed == 0:
             return f"The mailboxes that are there are enough {goal}."
         verb = "is" if self.of == "mailboxes" and self.needed == 1 else "are"
         text = f"{self._size(self.needed)} {verb} enough {goal}; "
         if self.proven:
-            return f"{text}less certainly does not do."
+            return f"{text}less is proven not to be enough."
         if not self.at_least:
-            return f"{text}whether fewer would do, no bound tells."
-        return f"{text}less than {self._size(self.at_least)} certainly does not do."
+            return f"{text}no bound shows whether less is."
+        return f"{text}{self._too_little}."
+
+    @property
+    def _too_little(self) -> str:
+        return f"less than {self._size(self.at_least)} is proven not to be enough"
 
     def _size(self, number: int | None) -> str:
         if self.of == "capacity":

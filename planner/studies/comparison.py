@@ -1,4 +1,4 @@
-"""Scenarios side by side: what a problem's plan becomes if things were otherwise."""
+"""Scenarios side by side: what the plan of a problem becomes under changes."""
 
 import datetime as dt
 import html
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sendplan.planner.problem.problem import Problem
 
 AS_IT_IS = "as it is"
-"""The name of the problem without any change, which comes first."""
+"""Name of the unchanged problem, which comes first."""
 
 Changes = Change | Iterable[Change]
 Clock = Callable[[], float]
@@ -38,7 +38,7 @@ class Comparison:
     changes : dict of str to tuple of Change
         What each scenario changes.
     seconds : dict of str to float or None
-        How long each took by the clock that was given.
+        Duration of each by the clock, if one was given.
     """
 
     plans: dict[str, "Plan"]
@@ -105,7 +105,7 @@ def compare(
     workers: int = Parameters.workers,
     executor: Executor | None = None,
     clock: Clock | None = None,
-    done: Callable[[str], None] = lambda name: None,
+    progress: Callable[[str], None] = lambda name: None,
     **parameters: Any,
 ) -> Comparison:
     """Plan a problem as it is and under several scenarios, side by side.
@@ -113,20 +113,20 @@ def compare(
     Parameters
     ----------
     problem : Problem
-        What must be planned.
+        The problem.
     scenarios : mapping of str to Change, or to an iterable of changes
-        What becomes different, by the name that the scenario has in the result.
+        Changes by the name of the scenario.
     workers : int
-        How many scenarios are planned at once, in processes of their own; the plans do not depend
-        on it. With 1 everything happens in this process.
+        Number of processes that plan scenarios side by side; the plans do not depend on it. With 1
+        everything runs in this process.
     executor : Executor, optional
-        Who works instead of such processes. The problem is sent to it once for each scenario.
+        Runs the plans instead of such processes. It gets the problem once for each scenario.
     clock : callable, optional
-        Gives seconds, such as ``time.perf_counter``; with it the result tells how long each took.
-    done : callable, optional
-        Is told the name of each scenario as soon as it has been planned.
+        Returns seconds, such as ``time.perf_counter``; with it the result has durations.
+    progress : callable, optional
+        Called with the name of each scenario once it has been planned.
     **parameters
-        How to plan, the same for all: those of `Parameters`.
+        Those of `Parameters`, the same for all scenarios.
 
     Returns
     -------
@@ -151,18 +151,18 @@ def compare(
     ...     method="greedy",
     ... )
     """
-    given = _settled(scenarios)
-    # The scenarios are what goes side by side; within one, nothing does.
+    given = _changes_by_name(scenarios)
+    # Scenarios run side by side; within one, nothing does.
     how = named_parameters({**parameters, "workers": 1})
-    # Before anybody works, so that a slip of the pen is told at once.
+    # Before any planning, so that a mistake is reported at once.
     problems = {name: _changed(problem, name, changes) for name, changes in given.items()}
     names = list(problems)
     found: dict[str, tuple[Plan, float | None]] = {}
     with study_workers(executor, min(workers, len(names)), list(problems.values())) as pool:
         jobs = [(number, how, clock) for number in range(len(names))]
-        for place, result in pool.done(_planned, jobs):
+        for place, result in pool.as_completed(_plan_scenario, jobs):
             found[names[place]] = result
-            done(names[place])
+            progress(names[place])
     return Comparison(
         {name: found[name][0] for name in names},
         given,
@@ -170,7 +170,7 @@ def compare(
     )
 
 
-def _settled(scenarios: Mapping[str, Changes]) -> dict[str, tuple[Change, ...]]:
+def _changes_by_name(scenarios: Mapping[str, Changes]) -> dict[str, tuple[Change, ...]]:
     given: dict[str, tuple[Change, ...]] = {AS_IT_IS: ()}
     for name, changes in scenarios.items():
         if not isinstance(name, str) or not name.strip() or name == AS_IT_IS:
@@ -187,7 +187,7 @@ def _changed(problem: "Problem", name: str, changes: tuple[Change, ...]) -> "Pro
         raise ProblemError(fault.within(where) for fault in error.faults) from error
 
 
-def _planned(
+def _plan_scenario(
     problem: "Problem", parameters: Parameters, clock: Clock | None
 ) -> tuple["Plan", float | None]:
     begin = None if clock is None else clock()
@@ -217,7 +217,7 @@ def _days_between(end: dt.date | None, first: dt.date | None) -> int | None:
 
 
 def _in_words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of figures as a person reads them."""
+    """Return a frame of figures as text."""
     shown = pd.DataFrame(index=frame.index)
     for name in frame.columns:
         write = _FORMS.get(name, "{:,.0f}".format)

@@ -1,11 +1,12 @@
-"""The deadline: how far every plan must fall short if all emails are to have left by a day.
+"""The deadline: the least shortfall of every plan if all emails are to have left by a day.
 
-The mailboxes of a pool are taken as one, and contacts as a flow. A plan falls short by one for each
-follow-up that is late, and by more for each email that leaves after the day. With prices on the
-room, every chain can be sent its own cheapest way in one pass over stages and days; what that comes
-to, less the prices of the room there is, is at most the shortfall of any plan (weak duality, see
-`sendplan.planner.flow.lagrangian`). It falls by exactly price × emails where room is added: so the
-prices of one relaxation say how much room is needed at the least, whatever solver proposed them.
+The mailboxes of a pool are one, and chains are a flow. A plan falls short by one for each late
+follow-up, and by more for each email that leaves after the day. With prices of capacity, every
+chain takes its own cheapest path in one pass over stages and days; the cost of these, less the
+prices of the capacity there is, is at most the shortfall of any plan (weak duality, see
+`sendplan.planner.flow.lagrangian`). It falls by exactly price × emails where capacity is added: so
+the prices of one relaxation say how much capacity is needed at the least, whatever solver proposed
+them.
 """
 
 from collections.abc import Iterator
@@ -22,14 +23,14 @@ from sendplan.planner.model.stages import NONE, Stages
 
 @dataclass(frozen=True)
 class Weights:
-    """What a plan falls short by.
+    """Weights of the shortfall of a plan.
 
     Parameters
     ----------
     late : float
-        For each late follow-up; 0 where it does not matter how many there are.
+        Of each late follow-up; 0 where their number does not matter.
     left_out : float
-        For each email that leaves after the day.
+        Of each email that leaves after the day.
     """
 
     late: float
@@ -37,7 +38,7 @@ class Weights:
 
     @classmethod
     def of(cls, max_late: int | None) -> "Weights":
-        """Weigh so that a plan does what is asked if it falls short by `max_late` at most."""
+        """Return weights by which a plan meets a target if its shortfall is at most `max_late`."""
         return cls(0.0, 1.0) if max_late is None else cls(1.0, max_late + 1.0)
 
 
@@ -71,15 +72,15 @@ class Deadline:
 
     @property
     def days(self) -> int:
-        """Return the number of days that may be used, from index 0 on."""
+        """Number of days that may be used, from index 0 on."""
         return int(self.room.shape[1])
 
-    def widened(self, room: np.ndarray) -> "Deadline":
-        """Return one pool with more room, by day."""
+    def with_more_room(self, room: np.ndarray) -> "Deadline":
+        """Return one pool with more capacity, by day."""
         return replace(self, room=np.minimum(self.room + room, UNLIMITED))
 
-    def at(self, pool: int) -> "Deadline":
-        """Return one pool alone, with the stages that chains of it can come to."""
+    def pool_alone(self, pool: int) -> "Deadline":
+        """Return one pool, with the stages that its chains can reach."""
         chosen = (self.pool == pool)[self.stages.path[:, 0]]
         reached = np.zeros(len(chosen) + 1, dtype=bool)
         reached[self.stages.path[chosen & self.arriving.any(axis=1)]] = True
@@ -105,13 +106,13 @@ class Deadline:
         )
 
 
-def deadline(instance: Instance, limits: Limits, last: int) -> Deadline:
-    """Take the mailboxes of each pool as one, up to a day.
+def build_deadline(instance: Instance, limits: Limits, last: int) -> Deadline:
+    """Aggregate the mailboxes of each pool, up to a day.
 
     Parameters
     ----------
     instance, limits
-        The work, and what may be used.
+        The instance and its limits.
     last : int
         The day by which everything must have left.
     """
@@ -121,8 +122,8 @@ def deadline(instance: Instance, limits: Limits, last: int) -> Deadline:
     room = np.zeros((count, last + 1), dtype=np.int64)
     for pool in range(count):
         members = [pools[place] for place in np.flatnonzero(pool_of == pool)]
-        boxes = np.unique(np.concatenate(members)).astype(np.int64)
-        room[pool] = np.minimum(limits.room[boxes, : last + 1].sum(axis=0), UNLIMITED)
+        mailboxes = np.unique(np.concatenate(members)).astype(np.int64)
+        room[pool] = np.minimum(limits.room[mailboxes, : last + 1].sum(axis=0), UNLIMITED)
     arriving = np.zeros((len(instance.stages.step), last + 2), dtype=np.int64)
     first = np.minimum(limits.first_release, last + 1)
     np.add.at(arriving, (instance.chains.stage, first), 1)
@@ -139,26 +140,26 @@ def deadline(instance: Instance, limits: Limits, last: int) -> Deadline:
 def bound_threads(
     instance: Instance, limits: Limits, whole: Deadline
 ) -> Iterator[tuple[int, int, Deadline]]:
-    """Give the threads of each mailbox alone, which no other mailbox can help with.
+    """Give the threads that are bound to each mailbox, as a pool of their own.
 
     Parameters
     ----------
     instance, limits
-        As in `deadline`.
+        As in `build_deadline`.
     whole : Deadline
         What that returned.
 
     Yields
     ------
     tuple of int, int and Deadline
-        The pool, the mailbox, and its threads as a pool of their own.
+        The pool, the mailbox, and its threads.
     """
     chains, last = instance.chains, whole.days - 1
     bound = np.flatnonzero(chains.mailbox != NONE)
     bound = bound[np.argsort(chains.mailbox[bound], kind="stable")]
-    boxes, begins = np.unique(chains.mailbox[bound], return_index=True)
+    mailboxes, begins = np.unique(chains.mailbox[bound], return_index=True)
     ends = np.append(begins, len(bound))[1:]
-    for box, begin, end in zip(boxes.tolist(), begins, ends, strict=True):
+    for mailbox, begin, end in zip(mailboxes.tolist(), begins, ends, strict=True):
         own = bound[begin:end]
         arriving = np.zeros_like(whole.arriving)
         np.add.at(arriving, (chains.stage[own], np.minimum(limits.first_release[own], last + 1)), 1)
@@ -166,8 +167,8 @@ def bound_threads(
             whole,
             arriving=arriving,
             pool=np.zeros_like(whole.pool),
-            room=limits.room[[box], : last + 1],
-            # How many first emails may leave is not this mailbox's alone.
+            room=limits.room[[mailbox], : last + 1],
+            # max_new_per_day is shared with other mailboxes.
             new_room=np.full_like(whole.new_room, UNLIMITED),
         )
-        yield int(whole.pool[chains.stage[own[0]]]), box, alone.at(0)
+        yield int(whole.pool[chains.stage[own[0]]]), mailbox, alone.pool_alone(0)

@@ -1,22 +1,22 @@
-"""Room prices: what one more email of capacity is worth, by pool and day, from the relaxation.
+"""Shadow prices: the worth of one more email of capacity, by pool and day, from the relaxation.
 
-Mailboxes of a pool are taken as one resource of the count model, whose linear relaxation is solved;
-the dual values of its capacity rows are the prices. With them goes the Lagrangian bound, which
-falls by exactly price × emails where room is added (`sendplan.planner.flow.lagrangian`): so nothing
-that is said with a price rests on the solver that proposed it.
+The mailboxes of a pool are one resource of the count model, whose linear relaxation is solved; the
+dual values of its capacity rows are the prices. With them goes the Lagrangian bound, which falls by
+exactly price × emails where capacity is added (`sendplan.planner.flow.lagrangian`). So no statement
+about a price rests on the solver that proposed it.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sendplan.planner.flow.count_model import count_model
-from sendplan.planner.flow.lagrangian import DualPrices, lagrangian
-from sendplan.planner.flow.lp import LpMethod, solve_linear
+from sendplan.planner.flow.count_model import build_count_model
+from sendplan.planner.flow.lagrangian import DualPrices, lagrangian_bound
+from sendplan.planner.flow.lp import LpMethod, solve_relaxation
 from sendplan.planner.flow.network import FlowNetwork
-from sendplan.planner.flow.single_chains import told_apart
-from sendplan.planner.flow.subproblems import subproblems
-from sendplan.planner.improve.search import sinks
+from sendplan.planner.flow.single_chains import single_out_chains
+from sendplan.planner.flow.subproblems import build_subproblems
+from sendplan.planner.improve.search import sink_days
 from sendplan.planner.improve.task_pool import TaskPool
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import Instance
@@ -24,24 +24,25 @@ from sendplan.planner.model.limits import Limits, limits_of
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 
-A_LITTLE = 0.01
-"""Emails of room added everywhere while prices are sought.
+EXTRA_ROOM = 0.01
+"""Emails of capacity added everywhere while prices are sought.
 
-Where room is just enough, one email less may cost more than one more saves, and every price between
-the two is right. With a little more room only the least of them are: what one more saves.
+Where capacity is just enough, one email less may cost more than one more saves, and every price
+between the two is right. With a little more capacity only the least of them is: what one more
+saves.
 """
 
 
 @dataclass(frozen=True)
 class PricedSubproblem:
-    """A part of the work that shares nothing with others, and the prices of its room.
+    """A component, and the prices of its capacity.
 
     Parameters
     ----------
     sequence : ndarray of int
         Its sequences, ascending.
-    commodities : Commodities
-        What there is to decide, each pool as one resource.
+    network : FlowNetwork
+        What is decided, with each pool as one resource.
     pool : ndarray of int, shape (resources,)
         The pool of each resource, ascending.
     mailbox : list of ndarray of int
@@ -49,7 +50,7 @@ class PricedSubproblem:
     prices : DualPrices
         By resource and day, and by sequence and day.
     bound : float
-        What every plan of it costs at least.
+        Lower bound on the cost of every plan of it.
     """
 
     sequence: np.ndarray
@@ -59,22 +60,22 @@ class PricedSubproblem:
     prices: DualPrices
     bound: float
 
-    def widened(self, resource: int, room: np.ndarray) -> FlowNetwork:
-        """Return the commodities with other room in one resource.
+    def with_room(self, resource: int, room: np.ndarray) -> FlowNetwork:
+        """Return the network with other capacity of one resource.
 
         Parameters
         ----------
         resource : int
-            Which.
+            The resource.
         room : ndarray of int, shape (mailboxes, days)
-            Room of all mailboxes.
+            Capacity of all mailboxes.
         """
         wide = self.network.room.copy()
         wide[resource, :-1] = room[self.mailbox[resource], : self.network.sink].sum(axis=0)
         return replace(self.network, room=wide)
 
 
-def room_prices(
+def capacity_prices(
     instance: Instance,
     limits: Limits,
     parameters: Parameters,
@@ -82,61 +83,67 @@ def room_prices(
     pool_of: np.ndarray,
     task_pool: TaskPool,
 ) -> list[PricedSubproblem]:
-    """Price the room of pools.
+    """Price the capacity of pools.
 
     Parameters
     ----------
     instance, limits, parameters
-        The work, what may be used, and how was planned.
+        The instance, its limits and the planning parameters.
     known : Placement
-        A plan of it, which says how far ahead one must look.
+        A plan of it, which gives the sink days.
     pool_of : ndarray of int, shape (mailboxes,)
         The pool of each mailbox. Mailboxes of one pool must serve the same sequences.
-    task pool : Crew
-        Who works.
+    task_pool : TaskPool
+        Runs the tasks.
 
     Returns
     -------
-    list of PricedPiece
-        Where the solver gave up, room has no price and the bound is that of unlimited room.
+    list of PricedSubproblem
+        Where the solver gave up, prices are 0 and the bound is that of unlimited capacity.
     """
-    singles = told_apart(instance, limits)
+    singles = single_out_chains(instance, limits)
     if singles.instance is not instance:
         limits = limits_of(singles.instance, parameters)
     component = singles.component
     of_chain = component[instance.stages.sequence[instance.chains.stage]]
-    states = int(component.max(initial=0)) + 1
     of_email = of_chain[instance.emails.chain]
-    sink = sinks(singles.instance, limits, parameters, known, of_email, states)
-    grouped = []
-    for subproblem in subproblems(singles, limits, parameters, sink):
-        pool, group = np.unique(pool_of[subproblem.mailbox], return_inverse=True)
-        members = [subproblem.mailbox[group == resource] for resource in range(len(pool))]
-        grouped.append((subproblem.part, subproblem.network.grouped(group), pool, members))
-    solved = task_pool.run(priced, [(network,) for _, network, _, _ in grouped])
+    count = int(component.max(initial=0)) + 1
+    sink = sink_days(singles.instance, limits, parameters, known, of_email, count)
+    components = build_subproblems(singles, limits, parameters, sink)
+    groups = [
+        np.unique(pool_of[subproblem.mailbox], return_inverse=True) for subproblem in components
+    ]
+    networks = [
+        subproblem.network.aggregated(group)
+        for subproblem, (_, group) in zip(components, groups, strict=True)
+    ]
+    solved = task_pool.run(price_capacity, [(network,) for network in networks])
     result = []
-    for (state, network, pool, members), found in zip(grouped, solved, strict=True):
-        prices, bound = found or unpriced(network)
-        sequence = np.flatnonzero(component == state)
+    for subproblem, (pool, group), network, found in zip(
+        components, groups, networks, solved, strict=True
+    ):
+        prices, bound = found or zero_prices(network)
+        sequence = np.flatnonzero(component == subproblem.component)
+        members = [subproblem.mailbox[group == resource] for resource in range(len(pool))]
         result.append(PricedSubproblem(sequence, network, pool, members, prices, bound))
     return result
 
 
-def priced(network: FlowNetwork) -> tuple[DualPrices, float]:
-    """Solve the relaxation; return the prices of room and the bound that they prove."""
-    model = count_model(network)
+def price_capacity(network: FlowNetwork) -> tuple[DualPrices, float]:
+    """Return the prices of capacity by the relaxation, and the bound that they prove."""
+    model = build_count_model(network)
     if not model.variables:
-        return unpriced(network)
+        return zero_prices(network)
     upper = model.upper.astype(float)
     for rows in (model.room_row, model.new_row):
-        upper[rows[rows != NONE]] += A_LITTLE
-    relaxed = solve_linear(replace(model, upper=upper), LpMethod.INTERIOR)
+        upper[rows[rows != NONE]] += EXTRA_ROOM
+    relaxed = solve_relaxation(replace(model, upper=upper), LpMethod.INTERIOR_POINT)
     if relaxed is None:
-        return unpriced(network)
-    return relaxed.prices, lagrangian(network, relaxed.prices)
+        return zero_prices(network)
+    return relaxed.prices, lagrangian_bound(network, relaxed.prices)
 
 
-def unpriced(network: FlowNetwork) -> tuple[DualPrices, float]:
-    """Return prices of nothing, and the bound of unlimited room."""
-    free = DualPrices.free(network)
-    return free, lagrangian(network, free)
+def zero_prices(network: FlowNetwork) -> tuple[DualPrices, float]:
+    """Return prices of 0, and the bound of unlimited capacity."""
+    prices = DualPrices.zero(network)
+    return prices, lagrangian_bound(network, prices)

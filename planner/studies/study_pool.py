@@ -1,4 +1,4 @@
-"""Whole plans side by side: processes that are given their problems once."""
+"""Whole plans side by side: processes that get their subjects once."""
 
 import multiprocessing
 import sys
@@ -14,34 +14,34 @@ from sendplan.planner.schema.errors import MethodError
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
 
-_given: list[Any] = []
-"""What this process works on, if it is one of the workers."""
+_subjects: list[Any] = []
+"""The subjects of this process, if it is one of the workers."""
 
 
 class StudyWorkers(Generic[Subject]):
-    """Who works on some subjects, each named by its number."""
+    """Runs tasks on subjects, each given by its number."""
 
     def __init__(self, executor: Executor | None, subjects: Sequence[Subject], own: bool) -> None:
         self._executor, self._subjects, self._own = executor, subjects, own
 
-    def done(
+    def as_completed(
         self, task: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]
     ) -> Iterator[tuple[int, Result]]:
-        """Have a task done many times, and give what comes of it as soon as it has.
+        """Run a task many times, and give each result as soon as it is there.
 
-        If one fails, or nobody waits any more, the others are called off.
+        If one run fails, or the caller stops early, the others are cancelled.
 
         Parameters
         ----------
         task : callable
-            What to do.
+            Takes a subject and further arguments.
         jobs : iterable of tuples
-            The number of a subject, and what the task takes besides.
+            The number of a subject, and the further arguments.
 
         Yields
         ------
         tuple of int and result
-            The place of the job, and what came of it.
+            The index of the job, and its result.
         """
         if self._executor is None:
             for place, (number, *arguments) in enumerate(jobs):
@@ -55,19 +55,16 @@ class StudyWorkers(Generic[Subject]):
             for future in places:
                 future.cancel()
 
-    def in_order(
-        self, task: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]
-    ) -> list[Result]:
-        """Return the same in the order of the jobs, once all are done."""
-        return [result for _, result in sorted(self.done(task, jobs), key=itemgetter(0))]
+    def map(self, task: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]) -> list[Result]:
+        """Return the results in the order of the jobs, once all are done."""
+        return [result for _, result in sorted(self.as_completed(task, jobs), key=itemgetter(0))]
 
     def _submitted(
         self, task: Callable[..., Result], number: int, *arguments: Any
     ) -> Future[Result]:
         assert self._executor is not None
         if self._own:
-            on_given: Callable[..., Result] = _on_given
-            return self._executor.submit(on_given, number, task, *arguments)
+            return self._executor.submit(_run, number, task, *arguments)
         return self._executor.submit(task, self._subjects[number], *arguments)
 
 
@@ -75,16 +72,16 @@ class StudyWorkers(Generic[Subject]):
 def study_workers(
     executor: Executor | None, workers: int, subjects: Sequence[Subject]
 ) -> Iterator[StudyWorkers[Subject]]:
-    """Call together who works, and send them home afterwards.
+    """Open workers, and shut them down afterwards.
 
     Parameters
     ----------
     executor : Executor or None
-        Who works; None for processes of our own.
+        Runs the tasks; None for processes of their own.
     workers : int
-        How many processes; with 1 everything happens in this one, job by job as it is asked for.
+        Number of these processes; with 1 everything runs in this one, job by job.
     subjects : sequence
-        What is worked on: each process gets all of it once, and only numbers from then on.
+        Each process gets them all once, and then only their numbers.
 
     Raises
     ------
@@ -96,12 +93,12 @@ def study_workers(
     if executor is not None or workers == 1:
         yield StudyWorkers(executor, subjects, own=False)
         return
-    # Where processes can be forked, what is worked on need not be copied at all.
-    way = "fork" if sys.platform == "linux" else "spawn"
+    # Forked processes share the subjects without a copy.
+    method = "fork" if sys.platform == "linux" else "spawn"
     pool = ProcessPoolExecutor(
         workers,
-        mp_context=multiprocessing.get_context(way),
-        initializer=_be_given,
+        mp_context=multiprocessing.get_context(method),
+        initializer=_initialise,
         initargs=(list(subjects),),
     )
     try:
@@ -110,9 +107,9 @@ def study_workers(
         pool.shutdown(cancel_futures=True)
 
 
-def _be_given(subjects: list[Any]) -> None:
-    _given[:] = subjects
+def _initialise(subjects: list[Any]) -> None:
+    _subjects[:] = subjects
 
 
-def _on_given(number: int, task: Callable[..., Result], *arguments: Any) -> Result:
-    return task(_given[number], *arguments)
+def _run(number: int, task: Callable[..., Result], *arguments: Any) -> Result:
+    return task(_subjects[number], *arguments)

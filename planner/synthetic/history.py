@@ -1,23 +1,26 @@
-"""The past of a synthetic instance: who has received which step when, and from which mailbox."""
+"""The history of a synthetic instance: the steps received, when and from which mailbox."""
 
 import datetime as dt
 from typing import Literal, NamedTuple, Self
-from zoneinfo import ZoneInfo
 
 import holidays
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sendplan.planner.model.grouping import rank
+from sendplan.planner.schema import dates
+from sendplan.planner.schema.columns import COLUMNS
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus, WaitUnit
 
 PROGRESS_DECAY = 0.8
 """Of the contacts in flight, those one step further are this many times as many: some reply."""
 ENROLLED_WITHIN_DAYS = 4
-"""Contacts that have received nothing yet were enrolled during so many days before now."""
+"""Days before now in which contacts that have received nothing yet were enrolled."""
 LEAD_DAYS = 2
-"""A contact in flight got its first email at most so many days after its enrolment."""
+"""Days between an enrolment and its first email, at most."""
 LAST_SEND_DAYS = 7
+"""Days since the last email of a contact in flight, at most."""
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -30,7 +33,7 @@ _HOUR = _DAY // 24
 
 
 class People(NamedTuple):
-    """Who is enrolled where; every array has one entry an enrollment."""
+    """The enrollments; every array has one entry for each."""
 
     contact: IntArray
     """Index of the contact."""
@@ -118,7 +121,7 @@ def unfold(
     rng
         Source of all choices.
     provisional
-        Add a provisional row for the first step of those who have received nothing.
+        Add a provisional row for the first step of contacts that have received nothing.
 
     Returns
     -------
@@ -133,28 +136,29 @@ def unfold(
     calendars = _Calendars.of(sequences, now)
     own_zone = people.zone != None  # noqa: E711  (elementwise)
     zone = np.where(own_zone, people.zone, sequences["timezone"].to_numpy(dtype=object)[sequence])
-    today = _local_dates(now, zone)
+    moment = np.datetime64(now.astimezone(dt.UTC).replace(tzinfo=None), "us")
+    right_now = np.full(count, moment.astype(np.int64))
+    today = dates.local_days(right_now, zone).astype("datetime64[D]")
 
     had = np.where(people.in_flight, _steps_had(np.asarray(step_count[sequence]), rng), 0)
     current = first_step[sequence] + had - 1
     mailbox = _bound_mailboxes(sequence, links, rng)
 
-    # The next email falls due within its wait, counted from today: nobody is late yet.
+    # The next email falls due within its wait, counted from today: none is late yet.
     next_wait = wait[np.minimum(current + 1, len(wait) - 1)]
     ago = 1 + rng.integers(LAST_SEND_DAYS, size=count) % np.maximum(next_wait, 1)
     last_day = calendars.moved(today - ago, sequence, "backward")
     sent_day = _sent_days(had, current, last_day, wait, sequence, calendars)
-    back, who = np.nonzero(~np.isnat(sent_day))
+    back, row = np.nonzero(~np.isnat(sent_day))
     opening, closing = calendars.opening[sequence], calendars.closing[sequence]
     # A minute is left for the jitter of the actual sending.
-    second = opening[who] + (rng.random(len(who)) * (closing - opening - 60)[who]).astype(np.int64)
-    slot = _instants(sent_day[back, who], second, zone[who])
+    second = opening[row] + (rng.random(len(row)) * (closing - opening - 60)[row]).astype(np.int64)
+    slot = _instants(sent_day[back, row], second, zone[row])
 
-    moment = np.datetime64(now.astimezone(dt.UTC).replace(tzinfo=None), "us")
     enrolled = moment - _micros(rng.random(count) * ENROLLED_WITHIN_DAYS * _DAY)
     lead = _micros(_HOUR + rng.random(count) * (LEAD_DAYS * _DAY - _HOUR))
-    first_email = back == had[who] - 1
-    enrolled[who[first_email]] = slot[first_email] - lead[who[first_email]]
+    first_email = back == had[row] - 1
+    enrolled[row[first_email]] = slot[first_email] - lead[row[first_email]]
     order = np.argsort(enrolled, kind="stable")
     number = np.empty(count, dtype=np.int64)
     number[order] = np.arange(1, count + 1)
@@ -167,7 +171,7 @@ def unfold(
             "sequence_id": sequence[order] + 1,
             "enrolled_at": utc(enrolled[order]),
             "current_step_id": pd.Series(current[order] + 1, dtype="Int64").where(bound),
-            "completed_at": utc(np.full(count, np.datetime64("NaT", "us"))),
+            "completed_at": no_times(count),
             "mailbox_id": pd.Series(mailbox[order], dtype="Int64").where(bound),
             "status": str(EnrollmentStatus.ACTIVE),
             "stop_reason": np.full(count, None, dtype=object),
@@ -177,12 +181,12 @@ def unfold(
     )
     sent = pd.DataFrame(
         {
-            "enrollment_id": number[who],
-            "step_id": current[who] - back + 1,
-            "mailbox_id": mailbox[who],
-            "send_day": sent_day[back, who].astype("datetime64[us]"),
+            "enrollment_id": number[row],
+            "step_id": current[row] - back + 1,
+            "mailbox_id": mailbox[row],
+            "send_day": sent_day[back, row].astype("datetime64[us]"),
             "send_at": utc(slot),
-            "sent_at": utc(slot + _micros(rng.random(len(who)) * 30e6)),
+            "sent_at": utc(slot + _micros(rng.random(len(row)) * 30e6)),
             "status": str(EmailStatus.SENT),
         }
     ).sort_values(["sent_at", "enrollment_id"], kind="stable")
@@ -199,7 +203,7 @@ def unfold(
             "mailbox_id": _dealt_mailboxes(sequence[fresh], links),
             "send_day": ready.astype("datetime64[us]"),
             "send_at": utc(_instants(ready, opening[fresh], zone[fresh])),
-            "sent_at": utc(np.full(len(fresh), np.datetime64("NaT", "us"))),
+            "sent_at": no_times(len(fresh)),
             "status": str(EmailStatus.PENDING),
         }
     )
@@ -209,6 +213,11 @@ def unfold(
 def utc(times: TimeArray) -> pd.Series:
     """Turn naive UTC times into an aware column of microseconds."""
     return pd.Series(pd.DatetimeIndex(times.astype("datetime64[us]")).tz_localize("UTC"))
+
+
+def no_times(count: int) -> pd.Series:
+    """Return an aware column of nulls."""
+    return utc(np.full(count, np.datetime64("NaT", "us")))
 
 
 def _emails(rows: pd.DataFrame) -> pd.DataFrame:
@@ -230,11 +239,7 @@ def _emails(rows: pd.DataFrame) -> pd.DataFrame:
         last_error=np.full(count, None, dtype=object),
         message_id=pd.Series(names, dtype=object),
     )
-    columns = (
-        "id enrollment_id step_id mailbox_id send_day send_at sent_at plan_run_id unplaced_reason "
-        "status attempts last_error message_id"
-    )
-    return rows[columns.split()]
+    return rows[[name for name in COLUMNS["scheduled_emails"] if name in rows]]
 
 
 def _sent_days(
@@ -277,26 +282,17 @@ def _bound_mailboxes(sequence: IntArray, links: pd.DataFrame, rng: np.random.Gen
 def _dealt_mailboxes(sequence: IntArray, links: pd.DataFrame) -> IntArray:
     """Deal the mailboxes of each pool out in turn, as enrolling does."""
     start, end = _pools(sequence, links)
-    turn = pd.Series(sequence).groupby(sequence).cumcount().to_numpy()
-    return np.asarray(links["mailbox_id"].to_numpy()[start + turn % (end - start)])
-
-
-def _local_dates(now: dt.datetime, zone: ObjectArray) -> TimeArray:
-    """Tell the date that it is in each zone."""
-    codes, names = pd.factorize(zone)
-    dates = [now.astimezone(ZoneInfo(name)).date() for name in names]
-    return np.array(dates, dtype="datetime64[D]")[codes]
+    return np.asarray(links["mailbox_id"].to_numpy()[start + rank(sequence) % (end - start)])
 
 
 def _instants(day: TimeArray, second: IntArray, zone: ObjectArray) -> TimeArray:
     """Turn local days and seconds after midnight into naive UTC times."""
-    local = np.asarray(day.astype("datetime64[us]") + second.astype("timedelta64[s]"))
+    instants = np.empty(len(day), dtype=np.int64)
     codes, names = pd.factorize(zone)
-    for k, name in enumerate(names):
-        mine = codes == k
-        aware = pd.DatetimeIndex(local[mine]).tz_localize(name)
-        local[mine] = aware.tz_convert("UTC").tz_localize(None).to_numpy()
-    return local
+    for code, name in enumerate(names):
+        mine = codes == code
+        instants[mine] = dates.instants_at(day[mine].astype(np.int64), second[mine], name)
+    return instants.astype("datetime64[us]")
 
 
 def _seconds(times: pd.Series) -> IntArray:

@@ -1,7 +1,7 @@
 """Seeded instances of the reference kind: campaigns in full flow, as frames of the tables.
 
 Benchmarks, tests, notebooks and `sendplan demo` all plan these. Everything follows from the
-arguments: no clock, no global random state. `synthetic_history` invents what has been sent so far.
+arguments: no clock, no global random state. `history` invents what has been sent so far.
 """
 
 import datetime as dt
@@ -11,6 +11,7 @@ from string import Template
 import numpy as np
 import pandas as pd
 
+from sendplan.planner.model.grouping import rank
 from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus, WaitUnit
 from sendplan.planner.synthetic import history, wording
 
@@ -171,7 +172,7 @@ def _steps(sequences: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     owners = len(sequences) // SEQUENCES_PER_OWNER
     counts = np.concatenate([rng.permutation(STEP_COUNTS) for _ in range(owners)])
     sequence = np.repeat(np.arange(len(sequences)), counts)
-    position = np.arange(len(sequence)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    position = rank(sequence) + 1
     waits = rng.integers(1, LONGEST_WAIT + 1, size=len(sequence))
     subjects, contents = [], []
     for s, p in zip(sequence, position, strict=True):
@@ -189,7 +190,7 @@ def _steps(sequences: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
             "wait_days": np.where(position == 1, 0, waits),
             "subject": subjects,
             "content": contents,
-            "removed_at": history.utc(np.full(len(sequence), np.datetime64("NaT", "us"))),
+            "removed_at": history.no_times(len(sequence)),
         }
     )
 
@@ -203,12 +204,11 @@ def _mailboxes(
 ) -> pd.DataFrame:
     """Mailboxes in equal shares for every owner."""
     owner = np.arange(count) * owners // count
-    rank = np.arange(count) - np.searchsorted(owner, owner)
     senders = wording.SENDERS
     emails = [
         f"{senders[r % len(senders)]}{r // len(senders) + 1 if r >= len(senders) else ''}"
         f"@outreach-{o + 1}.example"
-        for o, r in zip(owner, rank, strict=True)
+        for o, r in zip(owner, rank(owner), strict=True)
     ]
     gap, start, increment, since = np.zeros((4, count), dtype=np.int64)
     ramped = np.zeros(count, dtype=bool)
@@ -251,7 +251,7 @@ def _people(
     rng: np.random.Generator,
     variety: np.random.Generator | None,
 ) -> history.People:
-    """Spread contacts evenly over sequences, and choose who is in flight."""
+    """Spread contacts evenly over sequences, and choose those in flight."""
     sequence = rng.integers(len(sequences), size=count)
     in_flight = np.zeros(count, dtype=bool)
     in_flight[rng.permutation(count)[: round(count * IN_FLIGHT_SHARE)]] = True
@@ -301,7 +301,7 @@ def _contacts(enrollments: pd.DataFrame, rng: np.random.Generator) -> pd.DataFra
                 ],
                 dtype=object,
             ),
-            "suppressed_at": history.utc(np.full(len(number), np.datetime64("NaT", "us"))),
+            "suppressed_at": history.no_times(len(number)),
             "suppressed_reason": nothing,
         }
     )

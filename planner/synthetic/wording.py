@@ -1,6 +1,6 @@
 """The words that synthetic campaigns are written with: names, subjects, contents, places.
 
-Kept apart from `synthetic`, which decides the numbers. All addresses end in ``.example``, a domain
+All addresses end in ``.example``, a domain
 that is reserved and never delivers. ``$theme``, ``$industry`` and ``$hook`` are filled in when a
 campaign is generated, ``{{ first_name }}`` and ``{{ company }}`` when an email is sent.
 """
@@ -18,33 +18,16 @@ class Market(NamedTuple):
 
 
 MARKETS = (
-    Market("DE", "Europe/Berlin"),
-    Market("US", "America/New_York"),
-    Market("GB", "Europe/London"),
-    Market("FR", "Europe/Paris"),
-    Market("NL", "Europe/Amsterdam"),
-    Market("CA", "America/Toronto"),
-    Market("AU", "Australia/Sydney"),
-    Market("ES", "Europe/Madrid"),
-    Market("CL", "America/Santiago"),
-    Market("IN", "Asia/Kolkata"),
-)
+    Market("DE", "Europe/Berlin"), Market("US", "America/New_York"), Market("GB", "Europe/London"),
+    Market("FR", "Europe/Paris"), Market("NL", "Europe/Amsterdam"), Market("CA", "America/Toronto"),
+    Market("AU", "Australia/Sydney"), Market("ES", "Europe/Madrid"),
+    Market("CL", "America/Santiago"), Market("IN", "Asia/Kolkata"),
+)  # fmt: skip
 
 INDUSTRIES = (
-    "Logistics",
-    "Machinery",
-    "SaaS",
-    "Retail",
-    "Hospitals",
-    "Insurance",
-    "Hotels",
-    "Energy",
-    "Construction",
-    "Food",
-    "Chemicals",
-    "Staffing",
-    "Real estate",
-)
+    "Logistics", "Machinery", "SaaS", "Retail", "Hospitals", "Insurance", "Hotels", "Energy",
+    "Construction", "Food", "Chemicals", "Staffing", "Real estate",
+)  # fmt: skip
 
 THEMES = ("intro", "case study", "webinar invitation", "free audit")
 

@@ -68,7 +68,7 @@ def judged(
 
 
 def optimum(world: World, chosen: Parameters) -> float:
-    """Enumerate; whoever finds fault with the optimum is told by the oracle, minutes apart."""
+    """Return the optimum by enumeration; the oracle checks all of it but the minutes."""
     frames = world.frames()
     found = best(frames, world.now, **chosen)
     complaints = judged(frames, world, chosen, found)

@@ -14,6 +14,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import sendplan
+from sendplan.planner.plan.checker import violations
 from sendplan.planner.schema.errors import MethodError
 from sendplan.tests.worlds.problems.methods import METHODS
 from sendplan.tests.worlds.problems.tiny import (
@@ -23,6 +24,7 @@ from sendplan.tests.worlds.problems.tiny import (
     at,
     day,
     days_of,
+    sends_of,
     slots,
     times_of,
     without_slot,
@@ -178,7 +180,7 @@ def test_of_two_follow_ups_the_dearer_goes_first(method: str) -> None:
 
 
 def test_a_thread_keeps_its_mailbox(method: str) -> None:
-    # Mailbox 6 is full on Monday: its thread waits, and blocks nobody.
+    # Mailbox 6 is full on Monday: its thread waits, and blocks no other.
     world = World().sequence().mailbox().mailbox(6, 2).use(6, 0, 2).enroll(1, 2)
     world.email(1, 11, "sent", -3, mailbox_id=6)
     plan = world.plan(method)
@@ -276,7 +278,7 @@ def test_a_contact_gets_one_email_a_day_over_all_sequences(method: str) -> None:
 
 def test_contacts_of_a_cohort_change_places_rather_than_wait(method: str) -> None:
     # Contact 7 sits in both sequences, each of which starts one contact on Monday and one on
-    # Tuesday. First in, first out would give it both Mondays; with places changed, nobody waits
+    # Tuesday. First in, first out would give it both Mondays; with places changed, neither waits
     # until Wednesday: 2 emails a day late.
     world = World().sequence(waits=(0,)).sequence(2, waits=(0,)).mailbox(5, 1).mailbox(6, 1, (2,))
     world.enroll(1, contact_id=7).enroll(2, contact_id=8)
@@ -364,8 +366,65 @@ def test_no_start_at_all(method: str) -> None:
     world = World().sequence(max_new_per_day=0).mailbox().enroll(1, 2).email(2, 11, "sent", -3)
     plan = world.plan(method)
     assert days_of(plan) == {2: [0]}
-    assert without_slot(plan) == [(1, 11, "no_room"), (1, 12, "behind_unplaced")]
-    assert plan.blocked == 0
+    assert without_slot(plan) == [(1, 11, "no_new_contacts"), (1, 12, "no_new_contacts")]
+    assert (plan.blocked, plan.cost) == (2, 0)
+
+
+def test_who_may_not_start_costs_nothing(method: str) -> None:
+    # Ten contacts of one sequence get an email a day: 0 + 1 + … + 9 = 45 days of lateness, weekends
+    # (day 0 is a Monday) add 2 to each of the last five: 45 + 10. The other may not start at all.
+    world = World().sequence(1, (0,)).sequence(2, (0,), max_new_per_day=0).mailbox(5, 1, (1, 2))
+    plan = world.enroll(*range(1, 11)).enroll(11, sequence=2).plan(method)
+    assert (plan.cost, plan.lower_bound, plan.blocked) == (55, 55, 1)
+    assert (plan.late_follow_ups, plan.horizon_end) == (0, day(11))
+
+
+@pytest.mark.parametrize("horizon_days", [None, 5])
+def test_mailboxes_that_never_send_block_who_can_use_no_other(
+    method: str, horizon_days: int | None
+) -> None:
+    # The thread of 1 is bound to the mailbox without capacity; 2 takes the other one; sequence 2
+    # has none but the one that begins only after the year.
+    world = World().sequence(1, (0, 1)).sequence(2, (0,)).mailbox(5, 0, (1,)).mailbox(6, 9, (1,))
+    world.mailbox(7, 9, (2,), ramp_start=0, ramp_increment=1, ramp_from=day(366))
+    world.enroll(1, 2).enroll(3, sequence=2).email(1, 11, "sent", -3)
+    plan = world.plan(method, horizon_days=horizon_days)
+    assert days_of(plan) == {2: [0, 1]}
+    assert without_slot(plan) == [(1, 12, "no_capacity"), (3, 21, "no_capacity")]
+    assert (plan.cost, plan.blocked) == (0, 2)
+
+
+def test_waits_beyond_the_year_block_what_is_behind_them(method: str) -> None:
+    # Ready on days 0, 366, and then beyond: what has a ready day within the horizon is sent.
+    world = World().sequence(1, (0, 366, 1, 0), send_days=(1, 2, 3, 4, 5, 6, 7)).mailbox()
+    plan = world.enroll(1).plan(method)
+    assert days_of(plan) == {1: [0, 366]}
+    assert without_slot(plan) == [(1, 13, "beyond_horizon"), (1, 14, "beyond_horizon")]
+    assert (plan.cost, plan.blocked, plan.horizon_end) == (0, 2, day(366))
+
+
+@pytest.mark.parametrize(
+    ("retry_at", "days", "first"),
+    [("10:30:00.5", [0, 1], "10:30:01"), ("16:59:59.5", [1, 2], "09:00:00")],
+)
+def test_no_slot_lies_before_a_retry_time(
+    method: str, retry_at: str, days: list[int], first: str
+) -> None:
+    # Not accepted, and tried again no earlier than half past ten; or within the window's last half
+    # second, which has no whole second left. The existing slot, at nine, does not stay.
+    world = World().sequence().mailbox().enroll(1)
+    problem = world.email(1, 11, "pending", 0, "09:00", retry_at=at(0, retry_at)).problem()
+    plan = sendplan.solve(problem, method)
+    assert (days_of(plan), times_of(plan, days[0])) == ({1: days}, [first])
+    assert violations(problem, plan.sends).empty
+    assert violations(problem, sends_of([(1, 11, 5, 0, "09:00:00")]))["rule"].tolist() == ["retry"]
+
+
+def test_a_wait_beyond_the_year_blocks_a_whole_chain(method: str) -> None:
+    world = World().sequence(1, (0, 400, 1)).mailbox().enroll(1).email(1, 11, "sent", -3)
+    plan = world.plan(method)
+    assert without_slot(plan) == [(1, 12, "beyond_horizon"), (1, 13, "beyond_horizon")]
+    assert plan.sends.empty
 
 
 def test_starts_are_limited_by_sequence(method: str) -> None:

@@ -1,8 +1,8 @@
-"""What dispatching needs: room used up by mailbox and day, leases, retries, whose messages.
+"""Dispatching: used capacity by mailbox and day, leases, retries, the installation's id.
 
-How much of a mailbox-day is used up is counted from the rows whenever somebody claims, under a
-lock on the mailbox: a counter of its own could drift from them. The index for it leaves out
-pending rows, so that writing a plan costs nothing more.
+The used capacity of a mailbox-day is counted from the rows with each claim, under a lock on the
+mailbox: a counter could drift from them. Its index leaves out pending rows, so that writing a plan
+costs nothing more.
 """
 
 from alembic import op
@@ -19,8 +19,8 @@ ALTER TABLE sequences ADD COLUMN paused_reason text;
 ALTER TABLE sequences ADD COLUMN unsubscribe_url text;
 """
 
-# The first asks for its mailbox too, which keeps it from those who look for a status only: while
-# nothing was sent yet it seems empty, and so the fastest way to what an enrollment was sent.
+# The first has a condition on mailbox_id, too, so that queries by status alone do not use it: while
+# nothing is sent it is empty, and looks like the fastest way to an enrollment's sent emails.
 INDEXES = """
 CREATE INDEX scheduled_emails_used_idx ON scheduled_emails (mailbox_id, send_day)
     WHERE mailbox_id IS NOT NULL AND status IN ('sent', 'claimed', 'sending', 'uncertain');
@@ -30,7 +30,7 @@ CREATE INDEX scheduled_emails_uncertain_idx ON scheduled_emails (id)
     WHERE status = 'uncertain';
 """
 
-# Two installations number their enrollments alike, and receivers drop what bears a known id.
+# Two installations number their enrollments alike, and receivers drop emails with a known id.
 INSTALLATION = """
 CREATE TABLE installation (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -41,7 +41,7 @@ CREATE TABLE installation (
 INSERT INTO installation DEFAULT VALUES;
 """
 
-# Whoever resumes something, by plain SQL too, has dealt with the reason.
+# Resuming, by plain SQL too, settles the reason.
 RESUMED = """
 CREATE FUNCTION clear_paused_reason() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -57,7 +57,7 @@ CREATE TRIGGER sequences_clear_paused_reason BEFORE UPDATE ON sequences
     EXECUTE FUNCTION clear_paused_reason();
 """
 
-# History that plain SQL writes down uses room up on the day on which it was sent.
+# History that plain SQL inserts uses capacity of the day on which it was sent.
 SENT_DAYS = """
 CREATE FUNCTION set_send_day() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$

@@ -1,4 +1,4 @@
-"""Parts of a run, which several processes publish side by side."""
+"""Parts of a run, which several processes publish in parallel."""
 
 from alembic import op
 
@@ -9,8 +9,8 @@ depends_on = None
 
 PUBLISHING = "ALTER TABLE plan_runs ADD COLUMN publishing boolean NOT NULL DEFAULT false"
 
-# The key lets one of two processes publish a part that both believe to be theirs. No foreign key:
-# who empties the tables of the contract need not know of this one.
+# By the key only one of two processes publishes a part. No foreign key, so that the tables of the
+# contract can be emptied without this one.
 PARTS = """
 CREATE TABLE plan_run_parts (
     run_id bigint NOT NULL,
@@ -23,12 +23,12 @@ CREATE TABLE plan_run_parts (
 
 
 def upgrade() -> None:
-    """Add what tells of parts."""
+    """Add the table and the column."""
     op.execute(PUBLISHING)
     op.execute(PARTS)
 
 
 def downgrade() -> None:
-    """Forget it."""
+    """Drop them again."""
     op.execute("DROP TABLE plan_run_parts")
     op.execute("ALTER TABLE plan_runs DROP COLUMN publishing")

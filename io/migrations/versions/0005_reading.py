@@ -1,8 +1,8 @@
-"""What reading one component after the other needs.
+"""Indexes for reading one component after the other.
 
-Until now the enrollments of a sequence were found by reading all enrollments through, and what is
-known of their contacts by reading all contacts. With the status in the index, enrollments that
-ended long ago cost nothing; and of most contacts nothing is known.
+Before, the enrollments of a sequence and their contacts were found by scanning both tables. With
+the status in the index, enrollments that have ended cost nothing; and few contacts have a time zone
+or are suppressed.
 """
 
 from alembic import op

@@ -319,7 +319,7 @@ def test_a_sequence_has_at_most_62_steps(connection: Connection) -> None:
 def test_a_text_prints_only_what_every_contact_has(connection: Connection) -> None:
     """One contact of three lacks a name; whoever is suppressed needs none."""
     connection.execute(text("UPDATE contacts SET attributes = '{}' WHERE id = 32"))
-    with pytest.raises(DataError, match=r"1 contacts have no 'name' \(one is contact32@"):
+    with pytest.raises(DataError, match=r"1 contact has no 'name' \(contact32@"):
         apply(connection, AddStep(1, 1, subject="Hi {{ name }}"))
     apply(connection, AddStep(1, 1, subject="Hi {{ name|default('you') }}, {{ email }}"))
     apply(connection, SuppressContact(32))
@@ -464,7 +464,7 @@ def test_an_unsubscribe_url_is_set_and_taken_away(run: Run, engine: Engine) -> N
 def test_an_unsubscribe_url_needs_a_value_of_every_contact(connection: Connection) -> None:
     change = SetSequence(1, unsubscribe_url="https://x.example/{{ name }}")
     connection.execute(text("UPDATE contacts SET attributes = '{}' WHERE id = 32"))
-    with pytest.raises(DataError, match="unsubscribe_url: 1 contacts have no 'name'"):
+    with pytest.raises(DataError, match="unsubscribe_url: 1 contact has no 'name'"):
         apply(connection, change, NOW)
     connection.execute(text('UPDATE contacts SET attributes = \'{"name": "Bob"}\''))
     assert apply(connection, change, NOW).changed

@@ -57,7 +57,7 @@ def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeSystem:
     monkeypatch.setattr(account.os, "geteuid", lambda: 0)
     monkeypatch.setattr(account.pwd, "getpwnam", system.getpwnam)
     monkeypatch.setattr(account.subprocess, "run", system.run)
-    monkeypatch.setattr(account, "LOCK_FILE", tmp_path / "account.lock")
+    monkeypatch.setattr(account, "LOCKS", tmp_path / "locks")
     return system
 
 
@@ -88,6 +88,6 @@ def test_without_a_folder_for_the_lock_the_reason_is_told(
     system: FakeSystem, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # As on a system that has no /run, and no useradd either.
-    monkeypatch.setattr(account, "LOCK_FILE", tmp_path / "run" / "account.lock")
+    monkeypatch.setattr(account, "LOCKS", tmp_path / "run" / "locks")
     with pytest.raises(DatabaseError, match="No such file"):
         SystemUser.for_data(tmp_path / "missing")

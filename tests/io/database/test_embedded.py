@@ -4,19 +4,21 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 from sqlalchemy import text
 
-from sendplan.io.database import embedded, postmaster
+from sendplan.io.database import embedded, file_locks, postmaster
 from sendplan.io.database.embedded import EmbeddedServer, default_data_dir
 from sendplan.io.database.engine import connect
 from sendplan.io.database.system_user import SystemUser
@@ -178,12 +180,101 @@ def test_a_foreign_process_under_the_servers_old_id_does_not_matter(data_dir: Pa
             assert answers(server.url)
 
 
-@pytest.mark.parametrize("content", ["", "1\n"])
-def test_a_broken_pid_file_does_not_matter(data_dir: Path, content: str) -> None:
+GARBLED = [b"", b"1\n", b"\xff\xfe\n", b"1\n\xff\n0\n5432\n/\0\n", b"\0" * 5000]
+
+
+@pytest.mark.parametrize("content", GARBLED)
+def test_a_broken_pid_file_does_not_matter(data_dir: Path, content: bytes) -> None:
     pid_file = data_dir / "postgres" / "postmaster.pid"
-    pid_file.write_text(content)
+    pid_file.write_bytes(content)
     with EmbeddedServer(data_dir) as server:
         assert answers(server.url)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\n"])
+def test_a_pid_file_garbled_under_a_server_leaves_no_orphan(data_dir: Path, content: bytes) -> None:
+    with EmbeddedServer(data_dir) as first:
+        (data_dir / "postgres" / "postmaster.pid").write_bytes(content)
+        with EmbeddedServer(data_dir) as second:
+            assert answers(second.url)
+        assert answers(first.url)
+    assert not server_processes(data_dir)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\n", b"18; rm\n", "१८\n".encode()])
+def test_a_garbled_version_file_is_told(data_dir: Path, content: bytes) -> None:
+    marker = data_dir / "postgres" / "PG_VERSION"
+    made_by = marker.read_bytes()
+    marker.write_bytes(content)
+    try:
+        with pytest.raises(DatabaseError, match="is damaged: its file PG_VERSION"):
+            EmbeddedServer(data_dir).__enter__()
+    finally:
+        marker.write_bytes(made_by)
+
+
+def test_a_folder_whose_name_is_not_utf_8_works(open_folder: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(open_folder) + b"/caf\xe9"))
+    with EmbeddedServer(folder) as server:
+        assert answers(server.url)
+    assert not server_processes(folder)
+    with EmbeddedServer(folder) as server:
+        assert answers(server.url)
+
+
+def test_a_failure_after_the_start_leaves_no_orphan(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C just then, say."""
+
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(embedded.psycopg2, "connect", interrupted)
+    monkeypatch.setattr(postmaster, "_answers", lambda socket_dir: True)
+    with pytest.raises(KeyboardInterrupt):
+        EmbeddedServer(data_dir).__enter__()
+    assert not server_processes(data_dir)
+
+
+def test_ctrl_c_during_the_start_leaves_no_orphan(data_dir: Path) -> None:
+    process = Command(data_dir).process
+    deadline = time.monotonic() + 30
+    while not server_processes(data_dir) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode
+    assert not server_processes(data_dir)
+
+
+def test_locks_are_for_their_user_alone(data_dir: Path) -> None:
+    locks = data_dir / "locks"
+    with EmbeddedServer(data_dir):
+        assert stat.S_IMODE(locks.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(file.stat().st_mode) for file in locks.iterdir()} == {0o600}
+    # What an older umask or another hand has left open is shut.
+    locks.chmod(0o755)
+    (locks / "start.lock").chmod(0o666)
+    with EmbeddedServer(data_dir):
+        assert stat.S_IMODE(locks.stat().st_mode) == 0o700
+        assert stat.S_IMODE((locks / "start.lock").stat().st_mode) == 0o600
+
+
+def test_waiting_for_a_lock_is_told_after_a_while(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(file_locks, "TOLD_AFTER", 0.2)
+    gate = file_locks.private_file(data_dir / "locks", "start.lock")
+    assert file_locks.try_lock(gate)
+    with ThreadPoolExecutor(1) as pool:
+        entering = pool.submit(EmbeddedServer(data_dir).__enter__)
+        while not caplog.messages:
+            time.sleep(0.02)
+        [told] = caplog.messages
+        assert told.startswith("Waiting until another command has started or stopped the server")
+        os.close(gate)
+        entering.result(timeout=60).__exit__(None, None, None)
 
 
 def test_a_copy_of_a_running_server_is_not_taken_for_it(data_dir: Path, open_folder: Path) -> None:
@@ -365,6 +456,20 @@ def test_root_is_told_about_a_private_folder_and_it_stays_private() -> None:
 
 
 @needs_root
+def test_locks_of_another_user_are_refused(open_folder: Path) -> None:
+    folder = open_folder / "shared"
+    folder.mkdir()
+    (folder / "locks").mkdir()
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder / "locks", nobody.pw_uid, nobody.pw_gid)
+    with (
+        pytest.raises(DatabaseError, match="locks belongs to another user"),
+        EmbeddedServer(folder),
+    ):
+        pass
+
+
+@needs_root
 def test_programs_in_a_private_folder_are_copied(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,7 +480,7 @@ def test_programs_in_a_private_folder_are_copied(
 
     monkeypatch.setattr(SystemUser, "barred_from", bar_the_package)
     programs = open_folder / "programs"
-    monkeypatch.setattr(postmaster, "PROGRAMS_DIR", programs)
+    monkeypatch.setattr(postmaster, "ROOT_DIR", programs)
     folder = open_folder / "copied"
     for _ in range(2):
         with EmbeddedServer(folder) as server:

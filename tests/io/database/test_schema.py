@@ -277,3 +277,45 @@ def test_a_whole_pool_may_change_hands(connection: Connection) -> None:
         )
     )
     check_deferred(connection)
+
+
+def test_triggers_work_for_a_role_with_rights_on_tables_only_and_any_search_path(
+    connection: Connection,
+) -> None:
+    """Given ids, a removed step, a link and a stop: each trigger touches other tables, too."""
+    connection.execute(text("CREATE ROLE clerk"))
+    tables = "steps, mailboxes, sequence_mailboxes, enrollments"
+    connection.execute(text(f"GRANT SELECT, INSERT, UPDATE ON {tables} TO clerk"))
+    connection.execute(text("GRANT USAGE ON SCHEMA public TO clerk"))
+    connection.execute(text("SET LOCAL search_path = pg_catalog; SET LOCAL ROLE clerk"))
+    for statement in (
+        "INSERT INTO public.mailboxes (id, email, daily_capacity, user_id) VALUES (99, 'c', 1, 7)",
+        "INSERT INTO public.mailboxes (email, daily_capacity) VALUES ('d', 1)",
+        "INSERT INTO public.sequence_mailboxes VALUES (1, 99)",
+        "UPDATE public.steps SET removed_at = now() WHERE id = 12",
+        "UPDATE public.enrollments SET status = 'stopped'",
+    ):
+        connection.execute(text(statement))
+    check_deferred(connection)
+    connection.execute(text("RESET ROLE; SET LOCAL search_path = public"))
+    assert connection.scalar(text("SELECT id FROM mailboxes WHERE email = 'd'")) == 100
+    assert connection.scalar(text("SELECT position FROM steps WHERE id = 13")) == 2
+    assert connection.scalar(text("SELECT count(*) FROM change_requests WHERE kind = 'link'")) == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE mailboxes SET ramp_from = 'infinity'",
+        "UPDATE scheduled_emails SET sent_at = '0044-03-15 BC'",
+        "UPDATE scheduled_emails SET attempts = 2147483647",
+        "UPDATE sequences SET send_days = '{{1,2},{3,4}}'",
+        "UPDATE sequences SET priority = 1e308",
+        "UPDATE sequences SET timezone = 'Mars/Base'",
+        "UPDATE contacts SET timezone = ''",
+        "UPDATE plan_runs SET as_of = 'infinity'",
+    ],
+)
+def test_values_that_no_program_can_use_are_refused(connection: Connection, statement: str) -> None:
+    with pytest.raises(DBAPIError):
+        connection.execute(text(statement))

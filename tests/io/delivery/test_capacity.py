@@ -1,4 +1,4 @@
-"""Room: no mailbox-day above its capacity and no two emails too close, whoever claims beside."""
+"""Capacity: no mailbox-day above it and no two emails too close, with several claimers at once."""
 
 import random
 import threading
@@ -183,7 +183,7 @@ def test_emails_that_need_a_distance_are_claimed_one_at_a_time(engine: Engine) -
     put(engine, due(3, min_gap_seconds=60))
     with Claiming(engine) as claiming:
         assert emails_of(claiming.claim(NOW)) == [1]
-        # In flight: nobody knows yet when it will have left.
+        # In flight: its moment is not known yet.
         assert claiming.claim(NOW + timedelta(minutes=2)) == []
         run_sql(
             engine,
@@ -209,7 +209,7 @@ def test_nothing_leaves_beside_an_email_in_flight(engine: Engine, status: str) -
         # It may have left until its lease ended, a minute ago.
         (None, at(1, "09:09"), at(1, "09:10")),
         (None, at(1, "09:10"), at(1, "09:11")),
-        # Where somebody knows when it would have left, that counts.
+        # A known moment counts.
         (at(1, "09:08"), at(1, "09:20"), at(1, "09:09")),
     ],
     ids=["lease over", "lease just over", "known"],

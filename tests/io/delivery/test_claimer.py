@@ -1,4 +1,4 @@
-"""Claiming: what the plan took for granted is looked at again, and nobody is in the way."""
+"""Claiming: what the plan took for granted is checked again, and no lock is waited for."""
 
 from datetime import date, datetime, time, timedelta
 
@@ -83,7 +83,7 @@ def test_a_claim_stands_in_the_row_before_the_email_leaves(engine: Engine) -> No
     assert stored == [("claimed", 1, "here/1", found.token, found.message_id, None, True)]
 
 
-def test_what_is_claimed_is_nobody_elses(engine: Engine) -> None:
+def test_a_claim_belongs_to_one_claimer(engine: Engine) -> None:
     put(engine, world())
     assert emails_of(claim(engine, NOW)) == [DUE]
     assert claim(engine, NOW) == []
@@ -92,7 +92,7 @@ def test_what_is_claimed_is_nobody_elses(engine: Engine) -> None:
 def test_the_earliest_is_claimed_first_and_no_more_than_wanted(engine: Engine) -> None:
     put(engine, fresh("09:00:40", "09:00:10", "09:00:50", "09:00:20"))
     assert emails_of(claim(engine, NOW, limit=2)) == [2, 4]
-    # Of what is left, as many as the mailbox's line has room for.
+    # Of what is left, as many as the mailbox's queue has room for.
     assert emails_of(claim(engine, NOW, room=lambda _: 1)) == [1]
     assert claim(engine, NOW, busy=[5]) == []
     assert emails_of(claim(engine, NOW)) == [3]
@@ -223,10 +223,13 @@ STANDS_IN_THE_WAY = {
     "the weekday is none any more": "UPDATE sequences SET send_days = '{1,3,4,5}'",
     # Tuesday, 3 March 2026, is a holiday in Bulgaria.
     "the day is a holiday": "UPDATE sequences SET holidays = 'BG'",
-    "nobody knows the contact's zone": "UPDATE contacts SET timezone = 'Mars/Olympus'",
-    "nobody knows the sequence's country": "UPDATE sequences SET holidays = 'XX'",
+    "the contact's zone is unknown": """
+        ALTER TABLE contacts DROP CONSTRAINT IF EXISTS contacts_timezone_known;
+        UPDATE contacts SET timezone = 'Mars/Olympus'""",
+    "the sequence's country is unknown": "UPDATE sequences SET holidays = 'XX'",
     "the wait is without end": """
         UPDATE sequences SET wait_unit = 'sending';
+        ALTER TABLE steps DROP CONSTRAINT IF EXISTS steps_wait_days_in_range;
         UPDATE steps SET wait_days = 2000000000 WHERE id = 12""",
     "the thread is another mailbox's": """
         INSERT INTO mailboxes (id, email, daily_capacity) VALUES (6, 'own@example.com', 9);
@@ -333,7 +336,7 @@ def test_the_wait_runs_from_the_local_date(engine: Engine, number: int, over: bo
     assert bool(claim(engine, made.now)) is over
 
 
-# ---------------------------------------------------------------- nobody is in the way
+# ---------------------------------------------------------------- locked rows are skipped
 
 
 def test_emails_that_cannot_leave_do_not_block_those_behind_them(engine: Engine) -> None:
@@ -351,7 +354,7 @@ def test_emails_that_cannot_leave_do_not_block_those_behind_them(engine: Engine)
                 assert (emails_of(claimed.claims), claimed.more) == (found, True)
         with claiming.looking(NOW, limit=2) as claimed:
             assert (claimed.claims, claimed.more) == ([], False)
-        # They are looked at again after a rest, as somebody may have resumed the sequence.
+        # They are looked at again after a rest, as the sequence may have been resumed.
         run_sql(engine, "UPDATE sequences SET status = 'active'")
         assert claiming.claim(NOW + REST - timedelta(seconds=1)) == []
         assert emails_of(claiming.claim(NOW + REST)) == [11, 12, 13, 14, 15]
@@ -384,7 +387,7 @@ def test_a_held_mailbox_rests(engine: Engine) -> None:
     ],
     ids=["mailboxes", "emails"],
 )
-def test_what_somebody_holds_is_passed_over_and_not_waited_for(engine: Engine, held: str) -> None:
+def test_locked_rows_are_skipped_and_not_waited_for(engine: Engine, held: str) -> None:
     made = fresh("09:00:10", "09:00:11", number=1).mailbox(6).mailbox(7)
     for key, box in ((3, 6), (4, 6), (5, 7)):
         made.enroll(key, contact_id=key)

@@ -109,14 +109,14 @@ def test_what_is_within_its_lease_or_settled_is_left_alone(
 def test_a_row_in_flight_that_has_no_lease_is_recovered_too(
     engine: Engine, claiming: Claiming, status: str, then: str
 ) -> None:
-    """By plain SQL; nobody else would ever take it up."""
+    """By plain SQL; otherwise it would stay so for ever."""
     run_sql(engine, f"UPDATE scheduled_emails SET status = '{status}' WHERE id = 11")
     with claiming.writing() as cursor:
         assert recover(cursor) == {11: then}
     assert email(engine, "last_error", 11)[0].startswith("the lease of a dispatcher ran out")
 
 
-def test_recovery_waits_for_nobody(engine: Engine, claiming: Claiming) -> None:
+def test_recovery_waits_for_no_lock(engine: Engine, claiming: Claiming) -> None:
     claiming.claim(NOW)
     run_sql(engine, EXPIRE)
     with engine.begin() as other:

@@ -29,7 +29,7 @@ def test_the_wait_doubles_from_half_an_hour(attempts: int, minutes: int) -> None
 @pytest.mark.parametrize(
     ("gap", "taken", "free"),
     [
-        # Nobody there; nobody near; somebody at that very moment, one before, one behind.
+        # No other; none near; one at that very moment, one before, one behind.
         (5, [], 0),
         (5, [-5, 5], 0),
         (5, [0], 5),
@@ -135,7 +135,7 @@ def test_a_retry_keeps_its_distance_to_what_is_planned(engine: Engine) -> None:
     made = world(min_gap_seconds=600)
     for key, clock in ((2, "09:30"), (3, "09:40"), (4, "09:45")):
         made.enroll(key, contact_id=key).email(key, 11, "pending", 1, clock, id=key)
-    # Another mailbox's is in nobody's way.
+    # Another mailbox's does not count.
     made.mailbox(6).enroll(9).email(9, 11, "pending", 1, "09:55", id=9, mailbox_id=6)
     put(engine, made)
     not_accepted(engine, NOW)
@@ -154,7 +154,7 @@ def test_where_no_distance_can_be_kept_the_planner_finds_another_day(engine: Eng
     assert queued(engine) == [("overdue", 1)]
 
 
-def test_without_a_distance_to_keep_nobody_is_in_the_way(engine: Engine) -> None:
+def test_without_a_gap_other_emails_do_not_count(engine: Engine) -> None:
     made = world().enroll(2, contact_id=2).email(2, 11, "pending", 1, "09:31", id=2)
     put(engine, made)
     not_accepted(engine, NOW)

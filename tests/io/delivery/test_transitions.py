@@ -171,7 +171,7 @@ def test_what_was_not_tried_is_given_back_unspent(
         assert release(cursor, claimed)
     assert email(engine, "status, attempts, last_error") == ("pending", 2, "451")
     assert email(engine, LET_GO) == (None,) * 3
-    # In its slot, as if nobody had claimed it.
+    # In its slot, as if it had not been claimed.
     assert len(claim(engine, NOW)) == 1
 
 

@@ -60,7 +60,7 @@ def test_a_database_that_crashes_and_comes_back_costs_no_email_and_doubles_none(
         postmaster.crash()
         answered.set()
         process.until_logged("The database does not answer")
-        process.until_logged("The outcome recorder could not write")
+        process.until_logged("Outcomes could not be recorded")
         assert second.heard("DATA") == 0
         postmaster.start()
         world.engine.dispose()
@@ -86,7 +86,7 @@ def test_a_dispatcher_that_ends_without_its_database_leaves_what_it_sent_as_send
         server.until(lambda: len(server.accepted) == 1)
         postmaster.crash()
         answered.set()
-        process.until_logged("The outcome recorder could not write")
+        process.until_logged("Outcomes could not be recorded")
         process.kill()
     postmaster.start()
     world.engine.dispose()

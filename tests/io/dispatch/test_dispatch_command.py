@@ -81,7 +81,7 @@ def test_one_that_was_not_accepted_is_tried_again_after_half_an_hour(world: Disp
     assert_accounted_for(world)
 
 
-def test_an_uncertain_one_that_did_not_leave_leaves_once_somebody_has_said_so(
+def test_an_uncertain_email_that_did_not_leave_is_sent_once_an_operator_says_so(
     world: DispatchWorld,
 ) -> None:
     server = world.server()
@@ -103,7 +103,7 @@ def test_an_uncertain_one_that_did_not_leave_leaves_once_somebody_has_said_so(
 # ---------------------------------------------------------------- beside others
 
 
-def test_what_is_wrong_with_one_holds_up_nobody_else(world: DispatchWorld) -> None:
+def test_what_is_wrong_with_one_holds_up_no_other(world: DispatchWorld) -> None:
     """A flawed template, a contact without a name, a mailbox without its secret, a silent server.
 
     Behind the first two, on the same mailbox, an email waits that is sent; so is that of another
@@ -128,7 +128,7 @@ def test_what_is_wrong_with_one_holds_up_nobody_else(world: DispatchWorld) -> No
     assert states == [("pending", 0), ("failed", 1), ("sent", 1), ("pending", 0), ("sent", 1)]
     assert world.value("sequences", 2, "status") == "paused"
     assert "SMTP_NOWHERE" in world.row(5)["last_error"]
-    # One contact's fault is nobody else's; and a secret may come.
+    # One contact's fault concerns no other; and a secret may come.
     assert world.value("sequences", 1, "status") == "active"
     assert world.value("mailboxes", 3, "status") == "active"
 
@@ -262,7 +262,7 @@ def test_an_outbox_that_cannot_be_made_is_an_error_that_names_it(
 def test_a_demonstration_goes_to_the_outbox_unless_told_otherwise(
     world: DispatchWorld, tmp_path: Path
 ) -> None:
-    """Its mailboxes have addresses that reach nobody, and it never meets a server by mistake."""
+    """Its mailboxes have addresses of no server, so that it never meets one by mistake."""
     server = world.server()
     world.sequence().mailbox(1, server).emails([1])
     world.run("UPDATE mailboxes SET email = 'ada@outreach-1.example'")

@@ -1,4 +1,4 @@
-"""What dispatchers leave behind that are killed, stopped or told to end: real processes all.
+"""Dispatchers that are killed, stopped or ended, as real processes.
 
 Servers listen in the test's own process, and so outlive every dispatcher. Leases are short, and
 each wait is for what the server has heard, the log has said or the table shows.
@@ -99,7 +99,7 @@ def test_killed_between_the_answer_and_the_commit_it_is_uncertain(world: Dispatc
         assert len(server.accepted) == 1
         first.kill()
         holder.rollback()
-    # Having got its lock, the killed one's session finds nobody to answer to.
+    # Once it has its lock, the killed one's session has no client.
     until(lambda: not world.run("SELECT FROM pg_stat_activity WHERE pid = :pid", pid=session))
     world.let_leases_run_out()
     assert json.loads(world.dispatched("--json").printed)["recovered"] == {"uncertain": 1}
@@ -163,7 +163,7 @@ def test_one_that_slept_past_its_lease_finds_its_claim_lost(world: DispatchWorld
     """It was stopped before the message, so nothing can have left, and another one sends."""
     server = sleep_through_the_lease(world, "ehlo", 0)
     assert world.state(1) == ("sent", 2)
-    # It asked again at the last moment, and was told not to.
+    # It checked again at the last moment, and gave the email back.
     assert (server.heard("RCPT"), server.heard("DATA")) == (2, 1)
 
 
@@ -175,7 +175,7 @@ def test_one_that_slept_while_sending_cannot_settle_what_became_uncertain(
     assert world.state(1) == ("uncertain", 1)
 
 
-# ---------------------------------------------------------------- told to end
+# ---------------------------------------------------------------- ended
 
 
 def test_told_to_end_it_finishes_the_email_in_hand_and_gives_the_others_back(

@@ -96,12 +96,12 @@ def blocked(engine: Engine, count: int = 1) -> list[int]:
         if len(found) == count:
             return found
         time.sleep(0.005)
-    raise AssertionError("nobody waits for a lock")
+    raise AssertionError("no session waits for a lock")
 
 
 @contextmanager
 def held(engine: Engine, key: int, table: str = "scheduled_emails") -> Iterator[Connection]:
-    """Lock a row, so that whoever wants to write it waits until the end of the block."""
+    """Lock a row, so that its writers wait until the end of the block."""
     with engine.begin() as connection:
         connection.execute(text(f"SELECT FROM {table} WHERE id = {key} FOR UPDATE"))
         yield connection
@@ -246,7 +246,7 @@ FORGET = "DROP FUNCTION IF EXISTS refuse CASCADE"
     [("enrollments", ""), ("scheduled_emails", "AND NEW.status = 'sent'")],
     ids=["its thread", "itself"],
 )
-def test_what_the_database_refuses_holds_nobody_up(
+def test_what_the_database_refuses_holds_up_no_other(
     engine: Engine,
     claims: dict[int, Claim],
     written: Written,
@@ -391,7 +391,7 @@ def test_a_ledger_that_has_failed_lets_nothing_leave_and_says_so(
 
     def fails(claim: Claim) -> None:
         failed.put(claim)
-        raise ZeroDivisionError("nobody thought of this")
+        raise ZeroDivisionError("an unexpected error")
 
     with OutcomeRecorder(engine, LEASE, fails) as book:
         assert book.begin(claims[1])
@@ -402,5 +402,5 @@ def test_a_ledger_that_has_failed_lets_nothing_leave_and_says_so(
             time.sleep(0.005)
         assert isinstance(book.error, ZeroDivisionError)
         assert not book.begin(claims[2])
-    assert "nobody thought of this" in caplog.text
+    assert "an unexpected error" in caplog.text
     assert states(engine)[2] == "claimed"

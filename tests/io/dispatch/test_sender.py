@@ -1,4 +1,4 @@
-"""What nobody thought of, in the middle of sending: known to be harmless, or uncertain."""
+"""Unexpected errors while sending: harmless, or uncertain."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -25,13 +25,13 @@ deliver: Deliver = Outbox.deliver
 
 def fails_after_the_message(outbox: Outbox, message: Message, begin: Callable[[], bool]) -> Outcome:
     deliver(outbox, message, begin)
-    raise RuntimeError("nobody thought of this")
+    raise RuntimeError("an unexpected error")
 
 
 def fails_before_it_may_leave(
     outbox: Outbox, message: Message, begin: Callable[[], bool]
 ) -> Outcome:
-    raise RuntimeError("nobody thought of this")
+    raise RuntimeError("an unexpected error")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_the_id_is_one_plain_address_in_angle_brackets() -> None:
 
 
 def test_the_installations_id_cannot_be_read_from_a_message() -> None:
-    # Who knew it could work out the tokens of everybody else, and unsubscribe them.
+    # With it, the tokens of all other emails could be computed, and their contacts unsubscribed.
     for written in (message_id(HERE, 17, 3), str(token(HERE, 17, 3))):
         assert HERE.hex not in written.replace("-", "")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sendplan.io.errors import DataError
 from sendplan.io.messages import templates
-from sendplan.io.messages.templates import Template, placeholders, render_subject, template_faults
+from sendplan.io.messages.templates import Template, placeholders, template_faults
 
 KNOWN = ("first_name", "company")
 
@@ -196,22 +196,3 @@ def test_rendering_is_bounded_in_time_and_memory() -> None:
     tracemalloc.stop()
     with pytest.raises(DataError, match="'v' is no text of at most 10,000 characters"):
         widest.render({"v": "x" * 10_001})
-
-
-@pytest.mark.parametrize(
-    ("values", "what"),
-    [
-        ({"a": "Hi", "b": "\r\nBcc: evil@x.example"}, r"a carriage return \(U\+000D\)"),
-        ({"a": "=?utf-8?q?Hi=0D=0ABcc:_evil@x", "b": "?="}, "encoded word that hides a carriage"),
-        ({"a": " ", "b": "\t"}, "the subject is empty"),
-        ({"a": "x" * 999, "b": ""}, "999 characters"),
-        ({"a": "x", "b": "\ud800"}, r"U\+D800"),
-    ],
-)
-def test_a_rendered_subject_cannot_end_its_header(values: dict[str, str], what: str) -> None:
-    with pytest.raises(DataError, match=what):
-        render_subject("{{ a }}{{ b }}", values)
-
-
-def test_a_sound_subject_is_rendered() -> None:
-    assert render_subject("Grüße, {{ a }}", {"a": "Jörg"}) == "Grüße, Jörg"

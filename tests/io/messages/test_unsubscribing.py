@@ -19,7 +19,7 @@ FLAWED = [
     ("https://{{ token }}.x.example/", "with a fixed host", "https://"),
     ("https://x.example{{ token }}", "with a fixed host", "https://"),
     ("https://x.example.{{ token }}/", "with a fixed host", "https://"),
-    ("https://x.example/out", "nothing in it tells who", "add {{ token }}"),
+    ("https://x.example/out", "without a variable", "add {{ token }}"),
     ("https://x.example/{{ token }} b", "' ' cannot stand in a URL", "%20"),
     ("https://x.example/{{ token }}\r\nBcc: e@x", "'\\r' cannot stand in a URL", "%20"),
     ("https://x.example/{{ token }}>,<b", "'>' cannot stand in a URL", "%20"),
@@ -88,7 +88,7 @@ def test_https_is_for_one_click_and_mailto_is_not() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"key": ""}], ids=["none", "empty"])
-def test_a_contact_without_a_value_gets_no_link_to_somebody_else(values: dict[str, str]) -> None:
+def test_a_contact_without_a_value_gets_no_link_of_another(values: dict[str, str]) -> None:
     with pytest.raises(DataError, match="the contact has no 'key'") as caught:
         unsubscribe_url("https://x.example/{{ key }}").fill_in(values)
     assert type(caught.value) is DataError

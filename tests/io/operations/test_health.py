@@ -77,9 +77,9 @@ BLOCKED = {
     "contact suppressed": "UPDATE contacts SET suppressed_at = now()",
     "without a plan": "UPDATE scheduled_emails SET plan_run_id = NULL",
     "to be tried again": "UPDATE scheduled_emails SET retry_at = '2026-03-02 12:30Z'",
-    "claimed": "UPDATE scheduled_emails SET status = 'claimed', lease_until = 'infinity'",
+    "claimed": "UPDATE scheduled_emails SET status = 'claimed', lease_until = '9999-01-01'",
     "behind one in flight": "INSERT INTO scheduled_emails (enrollment_id, step_id, status,"
-    " lease_until) VALUES (1, 12, 'sending', 'infinity')",
+    " lease_until) VALUES (1, 12, 'sending', '9999-01-01')",
     "behind a failed one": "INSERT INTO scheduled_emails (enrollment_id, step_id, status)"
     " VALUES (1, 12, 'failed')",
 }

@@ -74,6 +74,7 @@ def engine(planned: Engine) -> Engine:
         clear_tables(connection)
         for table in TABLES:
             connection.execute(text(f"INSERT INTO {table} SELECT * FROM saved.{table}"))
+        connection.execute(text("DELETE FROM change_requests"))
     return planned
 
 
@@ -100,13 +101,22 @@ def test_a_fresh_plan_is_clean(engine: Engine, module_database_url: str) -> None
     code, printed = found(module_database_url)
     assert code == 0
     assert datetime.fromisoformat(printed.pop("as_of")) == NOW
-    assert printed == {"emails": 7, "count": 0, "violations": {}}
+    nothing = {"count": 0, "violations": {}, "set_aside": 0, "set_aside_values": []}
+    assert printed == {"emails": 7} | nothing
 
 
 def move(enrollment: int, step: int, moment: str, mailbox: int | None = None) -> str:
     sender = "" if mailbox is None else f", mailbox_id = {mailbox}"
     return f"""
         UPDATE scheduled_emails SET send_at = '{moment}+00', send_day = '{moment[:10]}' {sender}
+        WHERE enrollment_id = {enrollment} AND step_id = {step};
+    """
+
+
+def without_slot(enrollment: int, step: int, reason: str) -> str:
+    return f"""
+        UPDATE scheduled_emails SET plan_run_id = NULL, mailbox_id = NULL, send_day = NULL,
+            send_at = NULL, unplaced_reason = {reason}
         WHERE enrollment_id = {enrollment} AND step_id = {step};
     """
 
@@ -148,7 +158,23 @@ PLANTED = {
     ),
     "an earlier step without a slot": (
         "DELETE FROM scheduled_emails WHERE enrollment_id = 42 AND step_id = 11",
-        {"order": [(42, 12)]},
+        {"order": [(42, 12)], "left_out": [(42, 11)]},
+    ),
+    "the end of a chain missing": (
+        "DELETE FROM scheduled_emails WHERE enrollment_id = 42 AND step_id = 12",
+        {"left_out": [(42, 12)]},
+    ),
+    "neither a slot nor a reason": (
+        without_slot(43, 14, "NULL"),
+        {"left_out": [(43, 14)]},
+    ),
+    "left out though it has room": (
+        without_slot(42, 12, "'no_room'"),
+        {"left_out": [(42, 12)]},
+    ),
+    "said to be blocked though it has room": (
+        without_slot(43, 14, "'mailbox_paused'"),
+        {"left_out": [(43, 14)]},
     ),
     "before its wait is over": (move(42, 12, "2026-03-03 13:00"), {"ready": [(42, 12)]}),
     "before its wait since the actual send is over": (
@@ -234,7 +260,7 @@ PLANTED = {
             (enrollment_id, step_id, mailbox_id, send_day, send_at, plan_run_id)
             VALUES (45, 13, 33, '2026-03-03', '2026-03-03 13:00+00', 1);
         """,
-        {"new": [(45, 13)]},
+        {"new": [(45, 13)], "left_out": [(45, 14)]},
     ),
     "a stopped enrollment": (
         "UPDATE enrollments SET status = 'stopped' WHERE id = 42",
@@ -315,6 +341,12 @@ def test_a_person_reads_what_is_wrong(engine: Engine, module_database_url: str) 
     assert "2026-03-02 17:00" in result.stdout
 
 
+def test_a_person_reads_what_is_left_out(engine: Engine, module_database_url: str) -> None:
+    run_sql(engine, without_slot(43, 14, "NULL"))
+    result = CliRunner().invoke(main, ["check", "--database-url", module_database_url])
+    assert (result.exit_code, "neither a slot nor a reason" in result.stdout) == (1, True)
+
+
 def test_checking_writes_nothing(engine: Engine, module_database_url: str) -> None:
     run_sql(engine, move(43, 14, "2026-03-02 17:00"))
     with engine.connect() as connection:
@@ -324,14 +356,13 @@ def test_checking_writes_nothing(engine: Engine, module_database_url: str) -> No
         assert dump(connection) == before
 
 
-@pytest.mark.parametrize("row", ["provisional", "without a slot", "cancelled"])
+@pytest.mark.parametrize("row", ["provisional", "cancelled"])
 def test_rows_without_a_slot_are_no_violations(
     engine: Engine, module_database_url: str, row: str
 ) -> None:
     """A provisional row is no slot, whatever stands in it; nor is one that never goes."""
     change = {
         "provisional": "plan_run_id = NULL, send_at = '2026-03-01 03:00+00'",
-        "without a slot": "plan_run_id = NULL, mailbox_id = NULL, send_day = NULL, send_at = NULL",
         "cancelled": "status = 'cancelled', send_at = '2026-03-01 03:00+00'",
     }[row]
     run_sql(
@@ -361,6 +392,34 @@ def test_a_plan_stays_clean_while_it_is_worked_off(engine: Engine) -> None:
     )
     findings = check(engine, NOW + timedelta(hours=6))
     assert (findings.emails, len(findings.violations)) == (5, 0)
+
+
+def test_tenths_of_a_second_after_a_slot_are_no_violation(engine: Engine) -> None:
+    """Bob's slot is an hour, the mailbox's distance, after Ada's, who was sent hers a bit late."""
+    run_sql(
+        engine,
+        move(42, 11, "2026-03-02 10:00")
+        + """
+        UPDATE scheduled_emails SET status = 'sent', sent_at = send_at + interval '0.4 seconds'
+            WHERE enrollment_id = 41 AND step_id = 11;
+        UPDATE enrollments SET current_step_id = 11, mailbox_id = 31 WHERE id = 41;
+        """,
+    )
+    assert check(engine, NOW + timedelta(hours=3, minutes=1)).violations.empty
+
+
+def test_what_waits_for_a_recalculation_is_no_violation(engine: Engine) -> None:
+    """Bob's first email is answered 451 too late for today; his second one keeps its slot."""
+    run_sql(
+        engine,
+        """
+        UPDATE scheduled_emails SET attempts = 1, retry_at = '2026-03-02 17:10+00',
+            plan_run_id = NULL WHERE enrollment_id = 42 AND step_id = 11;
+        """,
+    )
+    assert check(engine, NOW).violations["rule"].tolist() == ["order"]
+    run_sql(engine, "INSERT INTO change_requests (kind, sequence_id) VALUES ('overdue', 1)")
+    assert check(engine, NOW).violations.empty
 
 
 def test_a_slot_is_in_the_past_as_of_the_run_that_gave_it(engine: Engine) -> None:

@@ -111,7 +111,7 @@ def interrupted(url: str, *arguments: str) -> tuple[int, str, str, float]:
         seen: list[str] = []
         for line in process.stderr:
             seen.append(line)
-            if line.startswith("STEP made whole"):
+            if line.startswith("STEP rounded"):
                 break
         time.sleep(0.3)  # into the work of the next step
         begun = time.monotonic()

@@ -13,7 +13,6 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from sendplan.io.database.engine import connect
-from sendplan.io.errors import DataError
 from sendplan.io.planning import run as running
 from sendplan.io.planning.check import check
 from sendplan.io.planning.nightly import run_plan
@@ -747,23 +746,6 @@ def test_a_plan_that_breaks_a_rule_is_not_stored(
     assert whole(world) == before
     monkeypatch.undo()
     plan_now(world)
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ("UPDATE sequences SET timezone = 'Europe/Berlln'", "Europe/Berlin"),
-        ("UPDATE contacts SET timezone = 'Mars/Olympus' WHERE id = 21", "Mars/Olympus"),
-        ("UPDATE sequences SET holidays = 'XX'", "'XX'"),
-        ("UPDATE steps SET wait_days = 100000 WHERE id = 12", "100000"),
-    ],
-)
-def test_tables_that_cannot_be_planned_are_named(world: Engine, change: str, told: str) -> None:
-    run_sql(world, change)
-    before = whole(world)
-    with pytest.raises(DataError, match=told):
-        run_plan(world, NOW, Parameters())
-    assert whole(world) == before
 
 
 # ---------------------------------------------------------------- instances of every kind

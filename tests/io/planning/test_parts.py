@@ -7,12 +7,14 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import connect
+from sendplan.io.database.planner_lock_key import PLANNER_LOCK
 from sendplan.io.errors import DatabaseError, DataError
 from sendplan.io.planning import part_planning
 from sendplan.io.planning.executors import ExecutorError, Workplace, processes
@@ -20,8 +22,8 @@ from sendplan.io.planning.nightly import run_plan
 from sendplan.io.planning.part_planning import PartJob, installation_of, plan_part
 from sendplan.io.planning.partitioned_run import ROUNDS, PartsMissingError
 from sendplan.io.planning.run import Run
-from sendplan.io.publish.planner_lock import PLANNER_LOCK, planner_lock
-from sendplan.io.publish.run_records import OvertakenError, SupersededError
+from sendplan.io.publish.planner_lock import planner_lock
+from sendplan.io.publish.run_records import SupersededError
 from sendplan.io.publish.summaries import summary_to_json
 from sendplan.io.snapshot.partition import Part, divide
 from sendplan.planner.plan.summary import Summary
@@ -217,7 +219,7 @@ def headline(run: Run) -> dict[str, Any]:
 ON_RECORD = """
     SELECT kind, as_of, method, status, stop_reason, cost, lower_bound, emails, unplaced, blocked,
            late_follow_ups, slip_days, moved, rows_changed, skipped, horizon_end, finish_day,
-           parameters, publishing, finished_at >= started_at
+           parameters - 'parts', publishing, finished_at >= started_at
     FROM plan_runs ORDER BY id DESC LIMIT 1
 """
 
@@ -378,11 +380,22 @@ def test_requests_stay_that_came_while_parts_were_planned(four: Engine) -> None:
     assert queued(four) == {("mailbox", None, 10)}
 
 
-def test_requests_stay_while_a_part_is_missing(four: Engine) -> None:
-    run_sql(four, "UPDATE sequences SET timezone = 'Mars/Olympus' WHERE id = 3")
-    with pytest.raises(PartsMissingError):
+def test_requests_stay_while_a_part_is_missing(
+    four: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(snapshot: Any, *args: Any, **kwargs: Any) -> Any:
+        if 3 in snapshot.reach:
+            raise DataError("no such day", "The tables cannot be planned")
+        return part_planning_planned(snapshot, *args, **kwargs)
+
+    part_planning_planned = part_planning.planned
+    monkeypatch.setattr(part_planning, "planned", planned)
+    run_sql(four, "UPDATE mailboxes SET daily_capacity = daily_capacity + 1 WHERE id = 10")
+    with pytest.raises(PartsMissingError, match="1 of 4 parts could not be planned"):
         in_parts(four)
-    assert queued(four) == {("sequence", 3, None)}
+    assert queued(four) == {("mailbox", None, 10)}
+    # 3 parts of 18 emails; no figures, as there are none of the whole.
+    assert rows(four, UNFINISHED) == [(True, False, None, None, 54)]
 
 
 def test_the_time_limit_is_shared_out_by_enrollments(engine: Engine) -> None:
@@ -405,37 +418,36 @@ def test_nobody_to_plan_for_needs_no_time(engine: Engine) -> None:
 # ---------------------------------------------------------------- what changes meanwhile
 
 
-def overtaken(engine: Engine, change: str, *, before_part: int) -> PartsMissingError:
-    """Plan while something changes between two parts; give what is said."""
-    with pytest.raises(PartsMissingError) as raised:
-        in_parts(engine, workplace=here({before_part: lambda: run_sql(engine, change)}))
-    assert isinstance(raised.value.__cause__, OvertakenError)
-    return raised.value
-
-
 LINK = "INSERT INTO sequence_mailboxes VALUES (3, 10)"
 """Joins parts 1 and 3."""
 
 
-def test_a_link_made_between_two_parts_keeps_the_later_one_back(
-    undisturbed: list[Any], four: Engine
-) -> None:
+def test_a_link_made_between_two_parts_has_both_planned_anew(four: Engine) -> None:
     """Part 1 has used up mailbox 10, of which part 3 now may use what it takes for free room."""
-    error = overtaken(four, LINK, before_part=2)
-    assert "1 of 4 parts" in str(error)
-    assert "changed since the work was divided" in str(error)
-    assert error.exit_code == 1
-    assert parts_published(four) == [1, 2, 4]
-    assert stored(four) == [row for row in undisturbed if not 300 <= row[0] < 400]
+    run = in_parts(four, workplace=here({2: lambda: run_sql(four, LINK)}))
+    # Sequences 1 and 3 together are part 5, which takes the place of parts 1 and 3.
+    assert parts_published(four) == [1, 2, 4, 5]
+    assert run.summary.totals["emails"] == len(stored(four)) == 72
+    assert len(run.summary.sequences) == 4
     assert sound(four)
-    # All is planned once the work is divided anew.
-    in_parts(four)
-    assert len(stored(four)) == len(undisturbed)
+    assert rows(four, "SELECT emails, parameters -> 'parts', finished_at IS NULL FROM plan_runs")[
+        0
+    ] == (72, 5, False)
+    # Planning again finds nothing to do.
+    assert published(in_parts(four))[0] == 0
+
+
+def test_only_what_is_tied_to_a_stale_part_is_planned_anew(four: Engine) -> None:
+    """Sequence 4 joins 3; parts 1 and 2 stay as they have been published."""
+    given: list[PartJob] = []
+    change = "INSERT INTO sequence_mailboxes VALUES (4, 30)"
+    in_parts(four, workplace=here({4: lambda: run_sql(four, change)}, given=given))
+    assert [sorted(job.part.sequence_ids) for job in given] == [[1], [2], [3], [4], [3, 4]]
     assert sound(four)
 
 
-def test_a_link_made_while_a_part_is_planned_keeps_it_back(
-    undisturbed: list[Any], four: Engine, monkeypatch: pytest.MonkeyPatch
+def test_a_link_made_while_a_part_is_planned_has_it_planned_anew(
+    four: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Part 1 has been read when it comes to share its mailbox with part 3."""
     waiting = [LINK]
@@ -447,15 +459,44 @@ def test_a_link_made_while_a_part_is_planned_keeps_it_back(
 
     part_planning_planned = part_planning.planned
     monkeypatch.setattr(part_planning, "planned", planned)
-    with pytest.raises(PartsMissingError, match="2 of 4 parts"):
+    in_parts(four)
+    assert parts_published(four) == [2, 4, 5]
+    assert len(stored(four)) == 72
+    assert sound(four)
+
+
+def test_a_sequence_deleted_meanwhile_leaves_nothing_to_plan(four: Engine) -> None:
+    change = """
+        DELETE FROM enrollments WHERE sequence_id = 4;
+        DELETE FROM steps WHERE sequence_id = 4;
+        DELETE FROM sequence_mailboxes WHERE sequence_id = 4;
+        DELETE FROM sequences WHERE id = 4
+    """
+    run = in_parts(four, workplace=here({4: lambda: run_sql(four, change)}))
+    assert run.summary.totals["emails"] == len(stored(four)) == 54
+
+
+def test_a_division_that_never_rests_is_given_up(
+    four: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link comes and goes again whenever a part has been read."""
+    stands_alone = part_planning.stands_alone
+    monkeypatch.setattr(
+        part_planning,
+        "stands_alone",
+        lambda connection, sequence_ids: (
+            3 not in sequence_ids and stands_alone(connection, sequence_ids)
+        ),
+    )
+    with pytest.raises(PartsMissingError, match="changed since the work was divided") as raised:
         in_parts(four)
-    assert parts_published(four) == [2, 4]
-    assert stored(four) == [row for row in undisturbed if row[0] // 100 in (2, 4)]
+    assert raised.value.exit_code == 1
+    assert rows(four, UNFINISHED) == [(True, False, None, None, 54)]
 
 
-@pytest.mark.parametrize(("before_part", "done"), [(1, [2, 4]), (2, [1, 2, 4])])
+@pytest.mark.parametrize("before_part", [1, 2])
 def test_a_contact_enrolled_between_two_parts_gets_one_email_a_day(
-    engine: Engine, before_part: int, done: list[int]
+    engine: Engine, before_part: int
 ) -> None:
     """Contact 100 of part 1 joins sequence 3: each that sees so might take the other's day."""
     made = world()
@@ -465,12 +506,9 @@ def test_a_contact_enrolled_between_two_parts_gets_one_email_a_day(
     change = """
         INSERT INTO enrollments (id, contact_id, sequence_id, enrolled_at)
             VALUES (399, 100, 3, '2026-02-27 10:00+00')
+            ON CONFLICT DO NOTHING
     """
-    overtaken(engine, change, before_part=before_part)
-    assert parts_published(engine) == done
-    assert sound(engine)
-    in_parts(engine)
-    assert parts_published(engine) == [1, 2, 3]
+    in_parts(engine, workplace=here({before_part: lambda: run_sql(engine, change)}))
     assert len(stored(engine)) == 75
     assert sound(engine)
 
@@ -514,26 +552,11 @@ UNFINISHED = """
 """
 
 
-def test_data_of_one_part_that_cannot_be_planned_leaves_the_others(
-    undisturbed: list[Any], four: Engine
-) -> None:
-    run_sql(four, "UPDATE sequences SET timezone = 'Mars/Olympus' WHERE id = 3")
-    with pytest.raises(PartsMissingError) as raised:
-        in_parts(four)
-    assert raised.value.exit_code == DataError.exit_code
-    assert "1 of 4 parts could not be planned" in str(raised.value)
-    assert "Mars/Olympus" in str(raised.value)
+def test_what_one_part_sets_aside_leaves_the_others(undisturbed: list[Any], four: Engine) -> None:
+    run_sql(four, "UPDATE sequences SET holidays = 'XX' WHERE id = 3")
+    run = in_parts(four)
+    assert [value.value for value in run.set_aside] == ["XX"]
     assert stored(four) == [row for row in undisturbed if row[0] // 100 != 3]
-    # 3 parts of 18 emails; no figures, as there are none of the whole.
-    assert rows(four, UNFINISHED) == [(True, False, None, None, 54)]
-
-
-def test_data_of_the_only_part_that_cannot_be_planned_is_said_as_such(four: Engine) -> None:
-    run_sql(four, "UPDATE sequences SET timezone = 'Mars/Olympus' WHERE id = 3")
-    with pytest.raises(DataError, match="Mars/Olympus"):
-        in_parts(four, part_size=100)
-    assert stored(four) == []
-    assert rows(four, UNFINISHED) == [(True, False, None, None, 0)]
 
 
 def test_an_error_means_the_same_once_it_has_come_from_another_process() -> None:
@@ -728,7 +751,7 @@ def test_the_next_planner_takes_over_from_one_that_was_killed(
     assert stored(four) == undisturbed
     # The first part was whole by then, and what was held is whole if it was at its commit.
     assert published(run) == (36, 0) if at_commit else (54, 0)
-    assert rows(four, UNFINISHED)[0] == (True, False, None, None, None)
+    assert rows(four, UNFINISHED)[0] == (True, False, None, None, 36 if at_commit else 18)
     assert rows(four, UNFINISHED)[1][:2] == (False, False)
     assert sound(four)
 
@@ -808,10 +831,111 @@ def test_ctrl_c_ends_what_has_begun_and_no_more(
         let_go()
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
-    assert "Interrupted: 0 of 4 parts" in err
-    assert "Traceback" not in err
     done = parts_published(four)
+    assert "Interrupted: 0 of 4 parts are planned; those at work are finished first." in err
+    assert f"Error: Interrupted: {len(done)} of 4 parts are planned." in err
+    assert "Traceback" not in err
     assert done[0] == 1
     assert stored(four) == [row for row in undisturbed if row[0] // 100 in done]
     assert rows(four, UNFINISHED) == [(True, False, None, None, 18 * len(done))]
     assert sound(four)
+
+
+def test_ctrl_c_again_drops_what_has_begun(four: Engine, module_database_url: str) -> None:
+    with (
+        held(four, 2, at_commit=False),
+        four.connect() as watcher,
+        command(module_database_url, *PLAN, "--workers", "1") as process,
+    ):
+        assert process.stderr is not None
+        wait_until(watcher, IS_BLOCKED)
+        workers = workers_of(process.pid)
+        process.send_signal(signal.SIGINT)
+        said = iter(process.stderr)
+        told = next(line for line in said if line.startswith("Interrupted"))
+        assert told.startswith("Interrupted: 1 of 4 parts are planned; those at work are finished")
+        process.send_signal(signal.SIGINT)
+        # What is held waits for its lock until the database finds its client gone.
+        assert "Dropping the parts at work" in next(said)
+        for worker in workers:
+            worker.wait(timeout=60)
+        wait_until(watcher, IS_BLOCKED)
+        run_sql(
+            four,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE wait_event = 'advisory' AND datname = current_database()",
+        )
+        err = "".join(said)
+        assert process.wait(timeout=60) == 1
+    assert "Error: Interrupted: 1 of 4 parts are planned." in err
+    assert "Traceback" not in err
+    assert parts_published(four) == [1]
+    assert rows(four, UNFINISHED) == [(True, False, None, None, 18)]
+    assert sound(four)
+
+
+def test_what_parts_have_stored_cannot_be_discarded(four: Engine, module_database_url: str) -> None:
+    """Said before anything is planned; a dry run stores nothing anyway."""
+    discard = ("--on-interrupt", "discard")
+    with command(module_database_url, *PLAN, *discard) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert "Error: 4 parts are each stored as soon as they are planned" in err
+    assert rows(four, "SELECT FROM plan_runs") == []
+    with command(module_database_url, *PLAN, *discard, "--dry-run") as process:
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+# ---------------------------------------------------------------- looked at from outside
+
+
+def looked_at(url: str) -> dict[str, str]:
+    """Give what each command says of the database, none of which may fail."""
+    said = {}
+    with TemporaryDirectory() as folder:
+        report = ("report", "--out", f"{folder}/report.html")
+        now = ("--as-of", NOW.isoformat())
+        for words in (("status", *now), ("health", *now), (*report, *now), ("check",)):
+            with command(url, *words) as process:
+                out, err = process.communicate(timeout=60)
+            assert process.returncode == 0 or words[0] == "health", out + err
+            assert "Traceback" not in err
+            said[words[0]] = " ".join(out.split())
+    return said
+
+
+def test_a_run_in_parts_is_looked_at_while_it_is_under_way_and_after_it_was_killed(
+    four: Engine, module_database_url: str
+) -> None:
+    with (
+        held(four, 2, at_commit=False),
+        four.connect() as watcher,
+        command(module_database_url, *PLAN, "--workers", "1") as process,
+    ):
+        wait_until(watcher, IS_BLOCKED)
+        moment = "Mon 02 Mar 2026 06:00 UTC"
+        assert (
+            f"The plan run, 1, as of {moment}, is under way: 1 of 4 parts are published."
+            in looked_at(module_database_url)["status"]
+        )
+        process.kill()
+        process.wait()
+        lock = f"SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_locks WHERE objid = {PLANNER_LOCK})"
+        wait_until(watcher, lock)
+        assert (
+            f"The last plan run, 1, as of {moment}, did not finish: 1 of 4 parts are published,"
+            " and stand; the others are as they were. Run `sendplan plan` again."
+            in looked_at(module_database_url)["status"]
+        )
+
+
+def test_a_run_in_parts_is_looked_at_after_it_has_failed(
+    four: Engine, module_database_url: str
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        in_parts(four, workplace=here({3: lambda: 1 / 0}))
+    assert (
+        "did not finish: 2 of 4 parts are published, 36 rows changed, and stand;"
+        in looked_at(module_database_url)["status"]
+    )

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import Engine
 
 from sendplan.io.database.engine import connect
+from sendplan.io.database.planner_lock_key import PLANNER_LOCK
 from sendplan.io.planning.nightly import run_plan
-from sendplan.io.publish.planner_lock import PLANNER_LOCK
 from sendplan.io.publish.store import Pace
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.worlds.databases import busy

@@ -7,7 +7,7 @@ import pytest
 
 from sendplan.io.publish.summaries import FRAMES, summary_from_json, summary_to_json
 from sendplan.planner.plan.plan import Plan
-from sendplan.planner.plan.summary import joined
+from sendplan.planner.plan.summary import merge_summaries
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.solver import solve
 from sendplan.tests.worlds.problems.nasty import random_frames
@@ -51,7 +51,7 @@ def comes_back(plan: Plan) -> None:
     for name in FRAMES:
         pd.testing.assert_frame_equal(plain(getattr(again, name)), plain(getattr(summary, name)))
     assert str(again) == str(summary)
-    assert str(joined([again])) == str(joined([summary]))
+    assert str(merge_summaries([again])) == str(merge_summaries([summary]))
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -80,5 +80,5 @@ def test_a_summary_of_any_plan_comes_back(seed: int) -> None:
 
 def test_a_part_with_nothing_to_tell_changes_no_type_of_the_others() -> None:
     nothing, something = PLANS["no enrollment"].plan(), PLANS["with names"].plan()
-    both = joined([nothing.summary(), something.summary()])
+    both = merge_summaries([nothing.summary(), something.summary()])
     assert both.sequences.dtypes.equals(something.summary().sequences.dtypes)

@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 from sqlalchemy import Engine, event, text
 
 from sendplan.io.database.engine import connect
-from sendplan.io.errors import DatabaseError, DataError
+from sendplan.io.errors import DatabaseError
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.snapshot import pending_rows
 from sendplan.io.snapshot.load import load, read_snapshot, reading
@@ -216,13 +216,6 @@ def test_every_type_arrives_as_it_was_stored(engine: Engine) -> None:
     }
 
 
-def test_infinity_cannot_be_planned(engine: Engine) -> None:
-    run_sql(engine, WORLD)
-    run_sql(engine, "UPDATE contacts SET suppressed_at = 'infinity'")
-    with pytest.raises(DataError, match="suppressed_at is infinity"):
-        load(engine, NOW)
-
-
 def test_what_is_known_of_contacts_finds_its_enrollments(engine: Engine) -> None:
     """Several enrollments of a contact, zones in no order, and contacts with no enrollment."""
     run_sql(engine, WORLD + ENDED)
@@ -293,7 +286,7 @@ INSERT INTO scheduled_emails
 
 @pytest.mark.parametrize("given", [True, False], ids=["strays given", "strays looked for"])
 def test_what_others_use_of_a_mailbox_within_reach_is_fixed(engine: Engine, given: bool) -> None:
-    """Only what was planned, which nobody within reach can move, and what was sent just now."""
+    """Only planned emails, which a plan within reach cannot move, and recently sent ones."""
     run_sql(engine, WORLD + ENDED + BESIDE)
     with reading(engine) as connection:
         strays = read_strays(connection) if given else None
@@ -524,7 +517,7 @@ def test_every_email_is_read_once(engine: Engine) -> None:
 def test_a_change_committed_meanwhile_is_not_seen_half(
     engine: Engine, module_database_url: str
 ) -> None:
-    """After each statement of the reading somebody adds a row to every table, in one commit."""
+    """After each statement of the reading, another session adds a row to every table."""
     writer = connect(module_database_url)
     added = 0
 

@@ -17,7 +17,7 @@ from sendplan.io.snapshot.requests import (
     Requests,
     clear_requests,
     pending_requests,
-    reached_sequences,
+    reach_of,
     read_requests,
     request,
 )
@@ -42,6 +42,10 @@ INSERT INTO scheduled_emails (id, enrollment_id, step_id, status) VALUES
     (61, 51, 11, 'pending'), (64, 54, 21, 'uncertain');
 DELETE FROM change_requests;
 """
+
+
+def reach(connection: Connection, requests: Requests) -> frozenset[int]:
+    return reach_of(connection, requests.sequence_ids, requests.mailbox_ids)
 
 
 @pytest.fixture(scope="module")
@@ -412,7 +416,7 @@ def test_a_change_reaches_what_shares_mailboxes(
     connection: Connection, removed: tuple[int, ...], requests: Requests, reached: set[int]
 ) -> None:
     put_graph(connection, GRAPH, removed)
-    assert reached_sequences(connection, requests) == reached
+    assert reach(connection, requests) == reached
 
 
 def test_a_deleted_link_reaches_both_of_the_parts_that_it_held_together(
@@ -424,17 +428,17 @@ def test_a_deleted_link_reaches_both_of_the_parts_that_it_held_together(
         text("DELETE FROM sequence_mailboxes WHERE (sequence_id, mailbox_id) = (2, 12)")
     )
     # 1 and 2 hold together through 11; 3 is now by itself, linked to the mailbox that 2 has lost.
-    assert reached_sequences(connection, read_requests(connection)) == {1, 2, 3}
+    assert reach(connection, read_requests(connection)) == {1, 2, 3}
 
 
 def test_a_deleted_mailbox_reaches_the_sequences_that_had_it(connection: Connection) -> None:
     put_graph(connection, GRAPH)
     clear_requests(connection, read_requests(connection).ids)
     connection.execute(text("DELETE FROM mailboxes WHERE id = 12"))
-    assert reached_sequences(connection, read_requests(connection)) == {1, 2, 3}
+    assert reach(connection, read_requests(connection)) == {1, 2, 3}
     connection.execute(text("DELETE FROM sequence_mailboxes WHERE sequence_id = 3"))
     connection.execute(text("DELETE FROM sequences WHERE id = 3"))
-    assert reached_sequences(connection, read_requests(connection)) == {1, 2}
+    assert reach(connection, read_requests(connection)) == {1, 2}
 
 
 SEQUENCES = st.frozensets(st.integers(1, 5), max_size=2)
@@ -465,5 +469,5 @@ def test_reach_by_chance(
         expected = wider
     with shared.connect() as connection:
         put_graph(connection, sorted(links), tuple(removed))
-        found = reached_sequences(connection, Requests((), sequences, mailboxes))
+        found = reach(connection, Requests((), sequences, mailboxes))
     assert found == expected

@@ -227,7 +227,7 @@ def test_the_capacity_that_a_day_needs(run: Run) -> None:
     assert found["changes"] == ["AddMailboxes(count=1, daily_capacity=2, sequence_ids=(1,))"]
     printed = run(*arguments).stdout
     assert "1 more mailbox of 2 emails a day is enough to finish by 05 Mar 2026" in printed
-    assert "less certainly does not do" in printed
+    assert "less is proven not to be enough" in printed
     assert "Dentists" in printed
 
 

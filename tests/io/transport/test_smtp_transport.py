@@ -1,4 +1,4 @@
-"""The way out over SMTP, against a real server that is told to misbehave.
+"""Sending over SMTP, against a real server with scripted faults.
 
 The server's own list of what it accepted is what counts: SENT means it is there, UNCERTAIN that it
 may be, and everything else that it is not.
@@ -50,7 +50,7 @@ def message(recipient: str = ANN, data: bytes = b"Hello\r\n", name: str = "1") -
 
 
 class Clock:
-    """A clock that goes on only when told."""
+    """A clock that is set by the test."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -361,7 +361,7 @@ def test_a_line_that_fails_at_the_dot_leaves_it_open(
 
     monkeypatch.setattr(Session, "send", dropping)
     way = transport(server)
-    assert send(way) == Outcome(Verdict.UNCERTAIN, "end of message: the line was dropped")
+    assert send(way) == Outcome(Verdict.UNCERTAIN, "end of message: the connection was dropped")
     way.close()
 
 
@@ -501,7 +501,7 @@ def test_an_answer_that_is_too_long_is_none(server: SmtpServer, reply: bytes) ->
     # It is not waited for whether it ends some time.
     server.script("dot", Answer(reply, "hang"), times=1)
     way = transport(server, answer_timeout=10.0)
-    assert send(way) == Outcome(Verdict.UNCERTAIN, "end of message: an answer without end")
+    assert send(way) == Outcome(Verdict.UNCERTAIN, "end of message: an endless reply")
     assert send(way).verdict is Verdict.SENT
     way.close()
 
@@ -602,7 +602,7 @@ def test_smtps_is_encrypted_from_the_first_byte(certificate: tuple[Path, Path]) 
 
 
 @pytest.mark.parametrize("implicit", [False, True], ids=["starttls", "smtps"])
-def test_a_certificate_that_nobody_vouches_for_is_not_talked_to(
+def test_a_server_with_an_untrusted_certificate_is_not_used(
     certificate: tuple[Path, Path], implicit: bool
 ) -> None:
     with SmtpServer(certificate=certificate, implicit=implicit) as server:
@@ -666,7 +666,7 @@ def test_what_comes_in_the_clear_after_starttls_is_not_listened_to(
         way = transport(server, options=f"?starttls=required&ca={certificate[0]}")
         outcome = send(way)
         way.close()
-    expected = "STARTTLS: something in the clear after the reply"
+    expected = "STARTTLS: cleartext after the reply"
     assert outcome == Outcome(Verdict.UNREACHABLE, expected)
 
 

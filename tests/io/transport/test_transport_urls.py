@@ -165,6 +165,6 @@ def test_a_file_that_everybody_can_read_is_warned_of_once(
         read_reference(f"file:{path}", {})
         read_reference(f"file:{path}", {})
     assert [record.getMessage() for record in caplog.records] == [
-        f"Everybody on this machine can read the file '{path}': chmod 600 it"
+        f"All users of this machine can read the file '{path}': chmod 600 it"
     ]
     path.chmod(0o600)

@@ -375,7 +375,7 @@ def test_a_changed_problem_is_planned() -> None:
         ),
         (
             lambda: StopContacts([31], "bounced", [1]),
-            "sequence_ids: whoever bounced is stopped in every sequence – leave sequence_ids out",
+            "sequence_ids: bounced contacts are stopped in every sequence – leave sequence_ids out",
         ),
     ],
 )

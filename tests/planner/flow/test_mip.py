@@ -1,16 +1,16 @@
-"""HiGHS on whole models, against optima that are worked out by hand."""
+"""HiGHS on whole models, against optima derived by hand."""
 
 import numpy as np
 import pytest
 
-from sendplan.planner.flow.count_model import CountModel, count_model
-from sendplan.planner.flow.mip import TOLERANCE, MipResult, branch
+from sendplan.planner.flow.count_model import CountModel, build_count_model
+from sendplan.planner.flow.mip import TOLERANCE, MipResult, solve_mip
 from sendplan.tests.worlds.problems.arrays import Arrays
 from sendplan.tests.worlds.problems.tiny import World
 
 
 def model_of(world: World, **parameters: float) -> CountModel:
-    return count_model(Arrays(world, **parameters).network(last=9))
+    return build_count_model(Arrays(world, **parameters).network(last=9))
 
 
 def late(model: CountModel) -> np.ndarray:
@@ -28,7 +28,7 @@ def late(model: CountModel) -> np.ndarray:
 def solved(world: World, unit: int | None = 1, **parameters: float) -> tuple[float, MipResult]:
     """Give what the best solution costs, and what was found."""
     model = model_of(world, **parameters)
-    found = branch(model, late(model), unit, seed=0)
+    found = solve_mip(model, late(model), unit, seed=0)
     assert found.solution is not None
     assert found.on_time
     # Every row holds.
@@ -60,10 +60,10 @@ def test_the_bound_is_proven_but_for_what_arithmetic_may_lose() -> None:
     assert found.bound + constant == pytest.approx(1.5 - TOLERANCE / 2)
 
 
-def test_emails_are_not_divided() -> None:
+def test_emails_are_whole() -> None:
     # One a day. The chain with the wait of one day leaves on Monday and Tuesday, the one with two
     # on Wednesday and Friday, two days late each; the other way round one of them slips, or starts
-    # on Thursday, which costs 6. Divided in two, chains would cost 3.
+    # on Thursday, which costs 6. Fractional chains would cost 3.
     world = World().sequence(1, (0, 1)).sequence(2, (0, 2)).mailbox(5, 1, (1, 2))
     cost, found = solved(world.enroll(1).enroll(2, sequence=2))
     assert cost == pytest.approx(4.0)

@@ -1,4 +1,4 @@
-"""The improvement of a plan: the same whoever works, never worse, bounded, and stopped at will."""
+"""The search: the same whatever runs it, never worse, bounded, and stopped at will."""
 
 import json
 import signal
@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import sendplan
-from sendplan.planner.flow.apportioning import alike, settled, shares
-from sendplan.planner.flow.count_model import FREE, count_model
-from sendplan.planner.flow.lagrangian import DualPrices, lagrangian
+from sendplan.planner.flow.apportioning import apportion, group_by_load, separate_resources
+from sendplan.planner.flow.count_model import NO_LOWER, build_count_model
+from sendplan.planner.flow.lagrangian import DualPrices, lagrangian_bound
 from sendplan.planner.flow.network import FlowNetwork
-from sendplan.planner.flow.rounding import follow
-from sendplan.planner.flow.single_chains import told_apart
-from sendplan.planner.flow.subproblems import Subproblem, counted, subproblems
+from sendplan.planner.flow.rounding import round_flow
+from sendplan.planner.flow.single_chains import single_out_chains
+from sendplan.planner.flow.subproblems import Subproblem, build_subproblems, flow_of
 from sendplan.planner.improve.task_pool import SearchProgress
-from sendplan.planner.improve.tasks import pooled_bound, relax
+from sendplan.planner.improve.tasks import pooled_lp_bound, relax
 from sendplan.planner.model.instance import build_instance
 from sendplan.planner.model.limits import limits_of
 from sendplan.planner.model.stages import NONE
@@ -81,7 +81,7 @@ def assert_sound(problem: sendplan.Problem, plan: sendplan.Plan) -> None:
 
 
 class Recorder:
-    """A watch that remembers, and may stop after so many reports."""
+    """A callback that records progress, and may stop after some reports."""
 
     def __init__(self, last: int | None = None) -> None:
         self.steps: list[SearchProgress] = []
@@ -96,18 +96,18 @@ class Recorder:
 
 
 @cache
-def watched(limit: float) -> tuple[sendplan.Plan, list[SearchProgress]]:
-    """Give what so much time makes of the usual shortage, and its steps."""
-    watch = Recorder()
-    return sendplan.solve(problem_of(tight()), "cpsat", limit, callback=watch), watch.steps
+def recorded(limit: float) -> tuple[sendplan.Plan, list[SearchProgress]]:
+    """Return the plan of the usual shortage within a limit, and the steps of the search."""
+    recorder = Recorder()
+    return sendplan.solve(problem_of(tight()), "cpsat", limit, callback=recorder), recorder.steps
 
 
-# ---------------------------------------------------------------- whoever works
+# ---------------------------------------------------------------- executors
 
 
 @cache
-def worked_by_two() -> sendplan.Plan:
-    return watched(1)[0]
+def by_two_workers() -> sendplan.Plan:
+    return recorded(1)[0]
 
 
 # The plan compared with is made by two, too: the same again.
@@ -115,16 +115,16 @@ def worked_by_two() -> sendplan.Plan:
 def test_the_same_plan_with_any_number_of_workers(workers: int) -> None:
     plan = sendplan.solve(problem_of(tight()), "cpsat", 1, workers=workers)
     assert plan.cost < greedy().cost  # so there was something to do
-    assert_same(plan, worked_by_two())
+    assert_same(plan, by_two_workers())
 
 
 @pytest.mark.parametrize("pool", [ProcessPoolExecutor, ThreadPoolExecutor])
 def test_the_same_plan_from_a_pool(pool: Callable[[int], Executor]) -> None:
     with pool(2) as executor:
         plan = sendplan.solve(problem_of(tight()), "cpsat", 1, executor=executor)
-        # It is whoever gave it that shuts it down.
+        # The caller shuts it down.
         assert executor.submit(int, "3").result() == 3
-    assert_same(plan, worked_by_two())
+    assert_same(plan, by_two_workers())
 
 
 # ---------------------------------------------------------------- planning again
@@ -139,7 +139,7 @@ def test_planning_again_moves_nothing(method: str, limit: float) -> None:
     """With 10 seconds the small shortage is solved to the end, with 1 the large one is not."""
     frames = tight(60) if limit == 10 else tight()
     known = method == "cpsat" and limit < 10
-    first = watched(limit)[0] if known else sendplan.solve(problem_of(frames), method, limit)
+    first = recorded(limit)[0] if known else sendplan.solve(problem_of(frames), method, limit)
     again = sendplan.solve(
         problem_of(with_plan(frames, first.sends, first.unplaced)), method, limit
     )
@@ -160,7 +160,7 @@ def test_no_time_gives_the_greedys_plan_with_a_bound(method: str) -> None:
     assert plan.cost == greedy().cost
     assert_frame_equal(plan.sends, greedy().sends)
     assert plan.stopped == "time_limit"
-    # The bound is that of all mailboxes as one; the sink 5 or 45 days on changes nothing in it.
+    # The bound is that of all mailboxes pooled, whatever the margin of the sink.
     assert plan.lower_bound == greedy().lower_bound
     assert 0 < plan.lower_bound < plan.cost
 
@@ -169,7 +169,7 @@ def test_a_longer_limit_is_never_worse() -> None:
     """What a limit allows is kept to, but for a step that ends as soon as it can."""
     problem, costs, bounds, words = problem_of(tight()), [], [], []
     for limit in (0, 1, 10):
-        plan, steps = watched(limit)
+        plan, steps = recorded(limit)
         assert_sound(problem, plan)
         costs.append(plan.cost)
         bounds.append(plan.lower_bound)
@@ -186,39 +186,39 @@ def test_a_longer_limit_is_never_worse() -> None:
 def test_what_is_left_of_a_limit_may_be_too_little_to_go_on(limit: float) -> None:
     """A resource of many weeks needs more than that to begin with; asked again, it would not
     end."""
-    watch = Recorder(last=60)
+    recorder = Recorder(last=60)
     problem = problem_of(tight(contacts=1000, mailboxes=5, owners=1))
-    plan = sendplan.solve(problem, "cpsat", limit, callback=watch)
+    plan = sendplan.solve(problem, "cpsat", limit, callback=recorder)
     assert plan.stopped == "time_limit"
-    refine = [step.work for step in watch.steps if step.phase == "refined"]
+    refine = [step.work for step in recorder.steps if step.phase == "refined"]
     assert all(before < after for before, after in pairwise(refine))
     assert_sound(problem, plan)
 
 
 def test_as_close_as_asked_for() -> None:
-    # Too large to be proven at one go, whatever the gap: what is small is, close as it may be.
+    # Too large to be solved as a whole: small components are, whatever the gap.
     problem = problem_of(tight(1_000, 6, 1))
-    watch = Recorder()
-    plan = sendplan.solve(problem, "auto", 60, gap=0.1, callback=watch)
+    recorder = Recorder()
+    plan = sendplan.solve(problem, "auto", 60, gap=0.1, callback=recorder)
     assert plan.stopped == "gap"
     assert plan.gap is not None
     assert plan.gap <= 0.1
     # It stopped as soon as that was so.
-    assert [step.gap <= 0.1 for step in watch.steps[:-1]] == [False] * (len(watch.steps) - 1)
+    assert [step.gap <= 0.1 for step in recorder.steps[:-1]] == [False] * (len(recorder.steps) - 1)
 
 
-# ---------------------------------------------------------------- watches
+# ---------------------------------------------------------------- callbacks
 
 
-def test_a_watch_sees_the_gap_close() -> None:
-    plan, steps = watched(10)
+def test_a_callback_sees_the_gap_close() -> None:
+    plan, steps = recorded(10)
     costs = [step.cost for step in steps]
     bounds = [step.lower_bound for step in steps]
-    instance = [step.work for step in steps]
+    work = [step.work for step in steps]
     assert costs == sorted(costs, reverse=True)
     assert bounds == sorted(bounds)
-    assert instance == sorted(instance)
-    assert (steps[0].phase, instance[0]) == ("greedy", 0)
+    assert work == sorted(work)
+    assert (steps[0].phase, work[0]) == ("greedy", 0)
     assert (costs[0], costs[-1]) == (greedy().cost, plan.cost)
     assert bounds[-1] == plan.lower_bound
     for step in steps:
@@ -226,15 +226,15 @@ def test_a_watch_sees_the_gap_close() -> None:
 
 
 @pytest.mark.parametrize("reports", [1, 3])
-def test_a_watch_stops_it_at_once(reports: int) -> None:
+def test_a_callback_stops_it_at_once(reports: int) -> None:
     """Uninterrupted, this takes minutes; a step under way is not waited for."""
-    problem, watch = problem_of(tight(1_000, 6, 1)), Recorder(last=reports)
+    problem, recorder = problem_of(tight(1_000, 6, 1)), Recorder(last=reports)
     begun = time.monotonic()
-    plan = sendplan.solve(problem, "cpsat", 300, gap=0, callback=watch)
+    plan = sendplan.solve(problem, "cpsat", 300, gap=0, callback=recorder)
     assert time.monotonic() - begun < 10
     assert plan.stopped == "wall_clock"
     assert_sound(problem, plan)
-    assert plan.cost <= watch.steps[0].cost
+    assert plan.cost <= recorder.steps[0].cost
 
 
 # ---------------------------------------------------------------- Ctrl-C
@@ -248,7 +248,7 @@ frames = reference(1_000, 6, 1, seed=1, now=REFERENCE_NOW, tight=True)
 del frames["contacts"]
 problem = sendplan.Problem.from_frames(**frames, now=REFERENCE_NOW)
 
-class Watch:
+class Recorder:
     greedy = None
 
     def report(self, progress):
@@ -260,10 +260,10 @@ class Watch:
     def stop(self):
         return None
 
-watch = Watch()
-plan = sendplan.solve(problem, "cpsat", time_limit=300, gap=0, callback=watch)
+recorder = Recorder()
+plan = sendplan.solve(problem, "cpsat", time_limit=300, gap=0, callback=recorder)
 broken = len(sendplan.violations(problem, plan.sends))
-print(json.dumps([plan.stopped, plan.cost, watch.greedy, plan.lower_bound, broken]), flush=True)
+print(json.dumps([plan.stopped, plan.cost, recorder.greedy, plan.lower_bound, broken]), flush=True)
 os._exit(0)  # threads that solve cannot be called off
 """
 
@@ -303,9 +303,8 @@ def test_ctrl_c_returns_the_best_plan_so_far() -> None:
 
 
 # Ctrl-C may come at any moment, not only while tasks are waited for.
-@pytest.mark.parametrize("phase", ["made whole"])
+@pytest.mark.parametrize("phase", ["rounded"])
 def test_ctrl_c_between_two_steps(phase: str) -> None:
-    """A signal may arrive at any moment, and not only while the task pool is being waited for."""
     stopped, cost, greedys, bound, broken = after_interrupt(program(phase))
     assert stopped == "interrupted"
     assert bound <= cost <= greedys
@@ -318,14 +317,13 @@ def test_ctrl_c_between_two_steps(phase: str) -> None:
 def cut(
     problem: sendplan.Problem, end: int, *, horizon_days: int | None = None
 ) -> tuple[Any, Any, list[Subproblem]]:
-    """Give the work, its rules and its subproblems, the day after `end` standing for all later
-    ones."""
+    """Return the instance, its limits and its subproblems; the day after `end` is the sink."""
     instance = build_instance(problem)
     parameters = Parameters(horizon_days=horizon_days)
     limits = limits_of(instance, parameters)
-    apart = told_apart(instance, limits)
+    apart = single_out_chains(instance, limits)
     sink = np.full(int(apart.component.max()) + 1, end + 1)
-    return apart.instance, limits, subproblems(apart, limits, parameters, sink)
+    return apart.instance, limits, build_subproblems(apart, limits, parameters, sink)
 
 
 def index_of(problem: sendplan.Problem, plan: sendplan.Plan) -> int:
@@ -359,7 +357,7 @@ def recomputed(frames: Frames, plan: sendplan.Plan) -> float:
             wait, days = int(steps.loc[row.step_id, "wait_days"]), list(sequence["send_days"])
             if before is None:
                 # Ready when enrolled, but no earlier than today: the instance plans at 2:00 on a
-                # Monday, and everybody was enrolled before.
+                # Monday, and all were enrolled before.
                 today = pd.Timestamp(REFERENCE_NOW.date())
                 enrolled = person["enrolled_at"].tz_convert(None).normalize()
                 ideal = due = max(today, ready(enrolled, wait, days))
@@ -390,7 +388,7 @@ def test_the_cost_is_that_of_the_slots(method: str) -> None:
 
 @pytest.mark.parametrize("horizon_days", [None, 9])
 @pytest.mark.parametrize("method", MAKERS)
-def test_lanes_cost_what_the_plan_does(method: str, horizon_days: int | None) -> None:
+def test_flows_cost_what_the_plan_does(method: str, horizon_days: int | None) -> None:
     frames = tight()
     plan = sendplan.solve(problem_of(frames), method, 1, horizon_days=horizon_days)
     problem = problem_of(with_plan(frames, plan.sends, plan.unplaced))
@@ -400,7 +398,7 @@ def test_lanes_cost_what_the_plan_does(method: str, horizon_days: int | None) ->
     existing = incumbent(instance, limits)
     assert existing is not None
     value = sum(
-        subproblem.network.value(counted(instance, subproblem, existing.placement))
+        subproblem.network.value(flow_of(instance, subproblem, existing.placement))
         for subproblem in parts
     )
     assert value == pytest.approx(plan.cost)
@@ -422,7 +420,7 @@ def known() -> tuple[list[FlowNetwork], float]:
 
 
 @cache
-def one_piece() -> FlowNetwork:
+def one_component() -> FlowNetwork:
     """Give the commodities of four mailboxes that share everything."""
     problem = problem_of(tight(100, 4, 1))
     _, _, [subproblem] = cut(problem, 60)
@@ -449,36 +447,37 @@ PRICES = {
 @given(**PRICES)
 def test_no_prices_bound_above_the_best_plan(seed: int, scale: float, share: float) -> None:
     parts, best = known()
-    bound = sum(lagrangian(network, priced(network, seed, scale, share)) for network in parts)
+    bound = sum(lagrangian_bound(network, priced(network, seed, scale, share)) for network in parts)
     assert bound <= best + 1e-6
 
 
-def test_room_for_nothing_bounds_from_below() -> None:
+def test_prices_of_zero_bound_from_below() -> None:
     parts, best = known()
-    bound = sum(lagrangian(network, DualPrices.free(network)) for network in parts)
+    bound = sum(lagrangian_bound(network, DualPrices.zero(network)) for network in parts)
     # There is a shortage: with room for all the best plan would cost less.
     assert 0 <= bound < best
     # A solver's prices are better than none.
-    assert bound <= sum(pooled_bound(network) for network in parts) + 1e-6 <= best + 2e-6
+    assert bound <= sum(pooled_lp_bound(network) for network in parts) + 1e-6 <= best + 2e-6
 
 
 @examples(40)
 @given(groups=st.lists(st.integers(0, 3), min_size=4, max_size=4), **PRICES)
-def test_boxes_taken_as_one_bound_no_higher(
+def test_aggregated_resources_bound_no_higher(
     groups: list[int], seed: int, scale: float, share: float
 ) -> None:
-    """With every resource at its group's prices the bounds are the same, so the best is not
-    lower."""
-    network = one_piece()
+    """With the prices of its group at every resource the bounds are equal."""
+    network = one_component()
     _, group_of = np.unique(groups, return_inverse=True)
-    grouped = network.grouped(group_of)
-    prices = priced(grouped, seed, scale, share)
+    pooled = network.aggregated(group_of)
+    prices = priced(pooled, seed, scale, share)
     apart = DualPrices(prices.room[group_of], prices.new)
-    assert lagrangian(grouped, prices) == pytest.approx(lagrangian(network, apart), rel=1e-9)
+    assert lagrangian_bound(pooled, prices) == pytest.approx(
+        lagrangian_bound(network, apart), rel=1e-9
+    )
 
 
 def test_more_groups_bound_tighter() -> None:
-    network = one_piece()
+    network = one_component()
     bounds = [relax(network, groups).bound for groups in (1, 2, 4)]
     best = sendplan.solve(problem_of(tight(100, 4, 1)), "cpsat", 5).cost
     for coarse, fine in pairwise(bounds):
@@ -505,7 +504,7 @@ def blocked_or_not(status: str, capacity: int) -> Frames:
 @pytest.mark.parametrize(
     ("status", "capacity", "words"),
     [
-        ("active", 0, {"no_room", "behind_unplaced"}),
+        ("active", 0, {"no_capacity"}),
         # In flight: bound to the paused mailbox. Not begun: no other mailbox to take.
         ("paused", 5, {"mailbox_paused", "no_active_mailbox"}),
     ],
@@ -571,23 +570,22 @@ def test_a_mailbox_of_no_capacity_beside_one_of_some(method: str, horizon_days: 
     assert plan.lower_bound is None or plan.lower_bound <= plan.cost
 
 
-# ---------------------------------------------------------------- sharing and following
+# ---------------------------------------------------------------- apportioning and rounding
 
 
 @st.composite
 def shared_out(draw: st.DrawFn) -> tuple[FlowNetwork, np.ndarray, FlowNetwork]:
-    """Draw commodities with a limit on first emails, shares of what may choose, and both
-    together."""
+    """Draw a network with a limit on first emails, apportioned chains, and both together."""
     network = limited(draw(st.integers(0, 4)), draw(st.integers(1, 9)))
     groups = draw(st.integers(1, 4))
-    group_of = alike(network, groups)
-    grouped = network.grouped(group_of)
+    group_of = group_by_load(network, groups)
+    grouped = network.aggregated(group_of)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     # Any division of the chains, as a relaxation might give it.
     starting = rng.random(grouped.arriving.shape) * (grouped.group != NONE)[:, None]
     starting *= rng.random(len(grouped))[:, None] < draw(st.sampled_from([0.3, 1.0]))
-    share = shares(network, group_of, grouped, starting)
-    return network, share, settled(network, share)
+    share = apportion(network, group_of, grouped, starting)
+    return network, share, separate_resources(network, share)
 
 
 @cache
@@ -600,7 +598,7 @@ def limited(seed: int, most: int) -> FlowNetwork:
 
 @examples(40)
 @given(drawn=shared_out())
-def test_shares_add_up(drawn: tuple[FlowNetwork, np.ndarray, FlowNetwork]) -> None:
+def test_apportioned_chains_add_up(drawn: tuple[FlowNetwork, np.ndarray, FlowNetwork]) -> None:
     network, share, _ = drawn
     assert (share >= 0).all()
     assert not share[network.group == NONE].any()
@@ -610,7 +608,7 @@ def test_shares_add_up(drawn: tuple[FlowNetwork, np.ndarray, FlowNetwork]) -> No
 
 @examples(40)
 @given(drawn=shared_out())
-def test_lanes_apart_start_no_more_than_the_sequence_may(
+def test_separate_resources_start_no_more_than_the_sequence_may(
     drawn: tuple[FlowNetwork, np.ndarray, FlowNetwork],
 ) -> None:
     network, _, apart = drawn
@@ -624,23 +622,23 @@ def test_lanes_apart_start_no_more_than_the_sequence_may(
 
 @examples(25)
 @given(drawn=shared_out(), seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.1, 0.5, 1.0]))
-def test_what_is_followed_keeps_every_row(
+def test_what_is_rounded_keeps_every_row(
     drawn: tuple[FlowNetwork, np.ndarray, FlowNetwork], seed: int, share: float
 ) -> None:
     """Targets are anything, in and out of reach: arrivals, order and capacity are kept to."""
     _, _, network = drawn
     rng = np.random.default_rng(seed)
     targets = rng.exponential(1.0, network.cost.shape) * (rng.random(network.cost.shape) < share)
-    sends = follow(network, targets)
-    model = count_model(network)
+    sends = round_flow(network, targets)
+    model = build_count_model(network)
     solution = model.solution(sends)
     assert (solution >= 0).all()
     left = np.zeros(len(model.lower), dtype=np.int64)
     np.add.at(left, model.row, model.value * solution[model.column])
     assert (left <= model.upper).all()
-    assert (left >= model.lower)[model.lower != FREE].all()
+    assert (left >= model.lower)[model.lower != NO_LOWER].all()
     assert (model.sends(solution) == sends).all()
-    # And what it costs is what the model says.
+    # The cost is that of the model.
     assert float(model.cost @ solution) + network.constant == pytest.approx(network.value(sends))
-    # Everybody leaves: each chain sends all its emails, be it in the sink.
+    # Each chain sends all its emails, some in the sink.
     assert sends.sum() == (network.arriving.sum(axis=1) * network.remaining).sum()

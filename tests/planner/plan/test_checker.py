@@ -379,7 +379,7 @@ def test_new() -> None:
     assert breaches(built, over) == [("new", 3, 11)]
 
 
-def test_new_of_nobody() -> None:
+def test_new_without_emails() -> None:
     built = World().sequence(max_new_per_day=0).mailbox().enroll(1, 2).email(2, 11, "sent", -3)
     assert breaches(built, [(2, 12, 5, 0, NINE)]) == []
     assert breaches(built, [(1, 11, 5, 0, NINE)]) == [("new", 1, 11)]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from sendplan.planner.schema.contracts import CONTRACTS, Columns, validate, validate_columns
+from sendplan.planner.schema.contracts import CONTRACTS, Columns, validate
 from sendplan.planner.schema.errors import ProblemError
 from sendplan.planner.schema.readers import NULL
 
@@ -74,6 +74,7 @@ SOUND: dict[str, dict[str, list[Any]]] = {
         "plan_run_id": [None, 1],
         "unplaced_reason": ["no_room", None],
         "status": ["pending", "sent"],
+        "retry_at": [NINE, None],
     },
     "used": {"mailbox_id": [5, 6], "send_day": [date(2026, 3, 2)] * 2, "used": [1, 2]},
     "contact_days": {"contact_id": [5, 6], "send_day": [date(2026, 3, 2)] * 2},
@@ -421,7 +422,7 @@ def columns(table: str, /, **changed: Any) -> Columns:
 @pytest.mark.parametrize("name", list(CONTRACTS))
 def test_canonical_columns_are_kept_as_they_are(name: str) -> None:
     given = columns(name)
-    kept = validate_columns(name, given)
+    kept = validate(name, given)
     assert_frame_equal(kept, validate(name, frame(name)))
     assert all(np.shares_memory(kept[key].to_numpy(), given.of[str(key)]) for key in kept)
 
@@ -431,14 +432,14 @@ def test_words_may_come_as_codes() -> None:
     reason = pd.Categorical.from_codes([0, -1], categories=["no_room"])
     given = columns("scheduled_emails", status=status, unplaced_reason=reason)
     assert_frame_equal(
-        validate_columns("scheduled_emails", given),
+        validate("scheduled_emails", given),
         validate("scheduled_emails", frame("scheduled_emails")),
     )
 
 
 def test_a_canonical_column_left_out_takes_the_tables_default() -> None:
     given = {"id": np.array([1, 2]), "sequence_id": np.array([1, 1]), "position": np.array([1, 2])}
-    kept = validate_columns("steps", Columns(given))
+    kept = validate("steps", Columns(given))
     assert_frame_equal(kept, validate("steps", pd.DataFrame(given)))
 
 
@@ -460,14 +461,14 @@ def test_canonical_columns_are_checked_as_frames_are(name: str, changed: dict[st
         for key, values in changed.items()
     }
     with pytest.raises(ProblemError) as caught:
-        validate_columns(name, columns(name, **changed))
+        validate(name, columns(name, **changed))
     assert str(caught.value) == refusal(name, frame(name, **wrong))
 
 
 def test_a_canonical_column_that_is_missing_is_named() -> None:
     given = {key: values for key, values in columns("steps").of.items() if key != "position"}
     with pytest.raises(ProblemError, match=r"steps\.position: the column is missing"):
-        validate_columns("steps", Columns(given))
+        validate("steps", Columns(given))
 
 
 @pytest.mark.parametrize(
@@ -480,10 +481,10 @@ def test_a_canonical_column_that_is_missing_is_named() -> None:
 )
 def test_what_is_not_canonical_is_the_callers_mistake(changed: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=f"steps.{next(iter(changed))} comes as "):
-        validate_columns("steps", columns("steps", **changed))
+        validate("steps", columns("steps", **changed))
 
 
 def test_no_rows_are_canonical_too() -> None:
     empty = {key: values[:0] for key, values in columns("scheduled_emails").of.items()}
     empty["status"] = pd.Categorical.from_codes([], categories=["pending"])
-    assert len(validate_columns("scheduled_emails", Columns(empty))) == 0
+    assert len(validate("scheduled_emails", Columns(empty))) == 0

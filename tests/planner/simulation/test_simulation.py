@@ -1,4 +1,4 @@
-"""Simulation: futures lived through day by day, under looking ahead and under day-by-day rules.
+"""Simulation: futures day by day, under the rolling horizon and under dispatch rules.
 
 Tiny futures are worked out by hand; larger ones are judged by the checker, for which the emails of
 a whole future are one plan that must keep every rule. See `worlds` for days and ids.
@@ -23,9 +23,9 @@ from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.simulation import rolling_horizon
 from sendplan.planner.simulation.randomness import MOST_ATTEMPTS, Rates
-from sendplan.planner.simulation.results import Simulation, run_of
+from sendplan.planner.simulation.results import Simulation, figures_of
 from sendplan.planner.simulation.rollout import Rollout
-from sendplan.planner.simulation.simulation import Policy, lived, simulate
+from sendplan.planner.simulation.simulation import Policy, simulate, simulate_run
 from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.problems.nasty import random_features, random_frames
 from sendplan.tests.worlds.problems.tiny import World, day
@@ -39,7 +39,7 @@ LIVELY = Rates((0.2, 0.1), (0.1, 0.02), 0.2, 1.5)
 def live(
     problem: Problem, policy: str, rates: Rates | None = None, seed: int = 0, run: int = 0
 ) -> Rollout:
-    return lived(problem, Policy(policy), rates or Rates(0, 0, 0, 0), GREEDY, seed, run)
+    return simulate_run(problem, Policy(policy), rates or Rates(0, 0, 0, 0), GREEDY, seed, run)
 
 
 def alone(problem: Problem, policy: str, **more: Any) -> Simulation:
@@ -123,7 +123,7 @@ def test_a_paused_mailbox_keeps_its_threads_waiting_under_every_policy() -> None
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_who_replies_gets_no_more(policy: str) -> None:
-    # Everybody answers the first email on the same day: nobody gets the second.
+    # All contacts answer the first email on the same day: none gets the second.
     problem = World().sequence().mailbox(capacity=1).enroll(1, 2).problem()
     simulation = alone(problem, policy, reply_rate=1, reply_days=0)
     assert a_day(simulation) == {0: 1, 1: 1}
@@ -132,7 +132,7 @@ def test_who_replies_gets_no_more(policy: str) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_rates_are_by_step_and_the_last_holds_for_all_behind(policy: str) -> None:
-    # Of four steps the first is answered by nobody, the second and all behind by everybody.
+    # Of four steps the first gets no answer, the second and all behind it are answered by all.
     problem = World().sequence(waits=(0, 1, 1, 1)).mailbox().enroll(1).problem()
     simulation = alone(problem, policy, reply_rate=[0, 1], reply_days=0)
     assert figures(simulation, "emails", "replies", "spared") == [2, 1, 2]
@@ -170,7 +170,7 @@ def test_an_email_that_never_gets_through_is_given_up(policy: str) -> None:
 def test_a_failed_attempt_is_made_again_on_another_day(policy: str) -> None:
     problem = World().sequence().mailbox(capacity=40).enroll(*range(1, 41)).problem()
     rollout = live(problem, policy, Rates(0, 0, 0.5, 0))
-    failures = rollout.draws.failures.reshape(40, 2)
+    failures = rollout.samples.failures.reshape(40, 2)
     through = failures[:, 0] < MOST_ATTEMPTS
     first = rollout.day.reshape(40, 2)[:, 0]
     # Day index 1 is Monday; the attempts are on weekdays in a row, the fifth on Friday.
@@ -223,7 +223,7 @@ def test_every_night_is_planned_from_where_things_stand(monkeypatch: pytest.Monk
         sent = sent[(sent["send_at"] >= problem.now).to_numpy()].groupby("enrollment_id").size()
         for enrollment_id, planned in plan.sends.groupby("enrollment_id").size().items():
             assert planned + sent.get(enrollment_id, 0) == length[enrollment_id]
-    # Who has left makes room; nobody else's slot becomes wrong by that.
+    # Chains that have ended free capacity, which breaks no other slot.
     assert sum(plan.unavoidable for _, plan in nights) == 0
 
 
@@ -284,8 +284,8 @@ def test_a_given_horizon_moves_on_with_the_nights() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_nobody_sends_to_contacts_before_they_come(policy: str) -> None:
-    # They come at midnight, six hours before the night: whoever comes on day 2 can be sent an
+def test_contacts_get_nothing_before_they_arrive(policy: str) -> None:
+    # They come at midnight, six hours before the night: a contact who comes on day 2 can be sent an
     # email on day 2.
     world = World().sequence(waits=(0,)).mailbox(capacity=1000).enroll(1)
     later = Arrivals(1, per_day=30, first_day=day(2), days=2)
@@ -305,13 +305,13 @@ def test_all_policies_meet_the_same_contacts() -> None:
     for other in courses[1:]:
         assert_frame_equal(first.instance.problem.enrollments, other.instance.problem.enrollments)
         for name in ("failures", "bounced", "replied", "reply_delay"):
-            assert (getattr(first.draws, name) == getattr(other.draws, name)).all()
+            assert (getattr(first.samples, name) == getattr(other.samples, name)).all()
 
 
 def test_a_higher_rate_makes_more_contacts_reply_and_no_other_ones() -> None:
     problem = World().sequence().mailbox(capacity=500).enroll(*range(1, 201)).problem()
     few, many = (
-        live(problem, "first come", Rates(rate, 0, 0, 2.0)).draws.replied for rate in (0.1, 0.4)
+        live(problem, "first come", Rates(rate, 0, 0, 2.0)).samples.replied for rate in (0.1, 0.4)
     )
     assert not (few & ~many).any()
     # 400 emails, of which 40 and 160 on average; six standard deviations either way.
@@ -323,7 +323,7 @@ def test_a_step_added_behind_leaves_the_answers_to_those_before() -> None:
     world = World().sequence(waits=(0, 1)).mailbox(capacity=500).enroll(*range(1, 101))
     longer = World().sequence(waits=(0, 1, 1)).mailbox(capacity=500).enroll(*range(1, 101))
     two, three = (
-        live(each.problem(), "first come", Rates(0.3, 0, 0, 2.0)).draws.replied
+        live(each.problem(), "first come", Rates(0.3, 0, 0, 2.0)).samples.replied
         for each in (world, longer)
     )
     assert (two.reshape(100, 2) == three.reshape(100, 3)[:, :2]).all()
@@ -361,7 +361,7 @@ def test_every_simulated_day_keeps_the_rules(seed: int, policy: str) -> None:
     problem = chance_problem(seed)
     rollout = live(problem, policy, LIVELY, seed)
     assert broken_rules(rollout) == []
-    run = run_of(rollout)
+    run = figures_of(rollout)
     assert run.emails + run.spared + run.unsent == len(rollout.instance.emails)
     if policy == "look-ahead" and not rollout.comes_in.any():
         plan = sendplan.solve(problem, "greedy")

@@ -42,7 +42,7 @@ def test_a_queue_that_one_more_email_shortens() -> None:
     assert shortages.cost == shortages.lower_bound == pytest.approx(3.0)
 
 
-def test_nothing_is_short_where_everybody_has_room() -> None:
+def test_nothing_is_short_where_all_have_room() -> None:
     shortages = found(World().sequence(1, (0, 1)).mailbox(5, 9).enroll(1, 2))
     assert not len(shortages.pools)
     assert not len(shortages.days)

@@ -22,9 +22,9 @@ from sendplan.planner.model.limits import limits_of
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.errors import MethodError, ProblemError
 from sendplan.planner.studies.bisection import Bracket
-from sendplan.planner.studies.capacity_bounds import Target, shortfall
-from sendplan.planner.studies.deadline import Weights, deadline
-from sendplan.planner.studies.shortfall import least_shortfall
+from sendplan.planner.studies.capacity_bounds import Target, total_shortfall
+from sendplan.planner.studies.deadline import Weights, build_deadline
+from sendplan.planner.studies.shortfall import shortfall_cut
 from sendplan.planner.synthetic import instances as synthetic
 from sendplan.tests.worlds.problems.tiny import World, day, days_of
 
@@ -229,7 +229,7 @@ def test_each_scenario_is_told_as_soon_as_it_is_planned() -> None:
         workers=1,
         method="greedy",
         clock=clock,
-        done=told.append,
+        progress=told.append,
     )
     assert told == ["as it is", "off", "half"]
     assert looked == [0, 0, 1, 1, 2, 2]
@@ -241,9 +241,9 @@ def test_each_scenario_is_told_as_soon_as_it_is_planned() -> None:
 def cut(world: World, last: int, max_late: int | None, **room: int) -> tuple[float, float]:
     """Give the least shortfall of a world's only pool by a day, and what a mailbox relieves."""
     instance = build_instance(world.problem())
-    whole = deadline(instance, limits_of(instance, Parameters()), last + 1)
+    whole = build_deadline(instance, limits_of(instance, Parameters()), last + 1)
     new = np.full(last + 2, room.get("new", 2))
-    found = least_shortfall(whole.at(0), Weights.of(max_late), new)
+    found = shortfall_cut(whole.pool_alone(0), Weights.of(max_late), new)
     return round(found.short, 6), round(found.relief, 6)
 
 
@@ -270,7 +270,7 @@ def test_no_plan_falls_short_by_less_than_the_bound(seed: int, max_late: int | N
     problem = sendplan.Problem.from_frames(**frames, now=synthetic.REFERENCE_NOW)
     target = Target(40, max_late)
     weights = target.weights
-    bound = shortfall(problem, Parameters(horizon_days=39), target)
+    bound = total_shortfall(problem, Parameters(horizon_days=39), target)
     for slip_weight in (20.0, 1.0):
         plan = sendplan.solve(problem, "greedy", horizon_days=39, slip_weight=slip_weight)
         left_out = len(plan.delays) - len(plan.sends)
@@ -305,7 +305,7 @@ def test_what_plans_do_not_reach_is_told_apart_from_what_none_can() -> None:
     assert (found.needed, found.at_least, found.proven) == (5, 3, False)
     assert repr(found) == (
         "5 more mailboxes of 2 emails a day are enough to finish by 04 Mar 2026; less than 3 more"
-        " mailboxes of 2 emails a day certainly does not do."
+        " mailboxes of 2 emails a day is proven not to be enough."
     )
 
 
@@ -362,7 +362,7 @@ def test_threads_of_several_mailboxes_fall_short_together() -> None:
     for key in (1, 2, 3, 4):
         world.email(key, 11, "sent", -3, mailbox_id=5 + key % 2)
     # One of two is late at each mailbox, which may be two in all, but not one.
-    assert shortfall(world.problem(), Parameters(horizon_days=4), Target(5, 1)) == 2
+    assert total_shortfall(world.problem(), Parameters(horizon_days=4), Target(5, 1)) == 2
     found = sendplan.fewest_mailboxes(world.problem(), day(4), 1, workers=1)
     assert found.obstacle is not None
     assert sendplan.fewest_mailboxes(world.problem(), day(4), 2, workers=1).needed == 0
@@ -444,7 +444,7 @@ def test_a_bracket_closes_on_the_smallest_number_that_does(
         asked += 1
         assert len(points) <= abreast
         for point in points:
-            bracket.told(point, does=point >= answer)
+            bracket.record(point, holds=point >= answer)
     assert bracket.high == answer
     assert asked <= 16
 
@@ -452,7 +452,7 @@ def test_a_bracket_closes_on_the_smallest_number_that_does(
 def test_what_does_is_kept_whatever_else_does() -> None:
     bracket = Bracket(0, None, 100)
     for point in (4, 8):
-        bracket.told(point, does=True)
+        bracket.record(point, holds=True)
     assert (bracket.low, bracket.high) == (0, 4)
 
 
@@ -461,5 +461,5 @@ def test_a_bracket_gives_up_at_its_limit() -> None:
     while not bracket.closed:
         for point in bracket.points(2):
             assert point <= 10
-            bracket.told(point, does=False)
+            bracket.record(point, holds=False)
     assert bracket.high is None

@@ -211,21 +211,21 @@ def set_max_new(changer: Changer) -> None:
         sequence["max_new_per_day"] = changer.rng.choice((None, 1, 2))
 
 
-def stop_somebody(changer: Changer) -> None:
+def stop_an_enrollment(changer: Changer) -> None:
     if (enrollment := changer.any("enrollments")) is not None:
         enrollment["status"] = "stopped"
 
 
-def enroll_somebody(changer: Changer) -> None:
-    somebody = changer.any("enrollments")
-    if somebody is None:
+def enroll_a_contact(changer: Changer) -> None:
+    other = changer.any("enrollments")
+    if other is None:
         return
-    steps = changer.steps(somebody["sequence_id"])
+    steps = changer.steps(other["sequence_id"])
     if changer.emails_left() + len(steps) > changer.most_emails:
         return
     key = changer.new_id("enrollments")
-    row: Row = {"id": key, "sequence_id": somebody["sequence_id"], "enrolled_at": changer.now}
-    if "contact_id" in somebody:
+    row: Row = {"id": key, "sequence_id": other["sequence_id"], "enrolled_at": changer.now}
+    if "contact_id" in other:
         row["contact_id"] = max(row.get("contact_id", 0) for row in changer.own("enrollments")) + 1
     changer.rows["enrollments"].append(row | {"status": "active"})
 
@@ -260,8 +260,8 @@ CHANGES: tuple[Change, ...] = (
     set_window,
     set_priority,
     set_max_new,
-    stop_somebody,
-    enroll_somebody,
+    stop_an_enrollment,
+    enroll_a_contact,
     lose_a_slot,
     shift_a_slot,
 )

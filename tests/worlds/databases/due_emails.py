@@ -23,7 +23,7 @@ INSTALLATION = UUID("5f0c1c1e-6f2b-4a52-9d6f-0a6b4a3f9f10")
 
 
 def put(engine: Engine, world: World) -> None:
-    """Make the tables hold a world, with nobody having asked for anything."""
+    """Fill the tables with a world, without queued requests."""
     for row in world.rows["mailboxes"]:
         row.setdefault("email", f"box{row['id']}@example.com")
     for number, row in enumerate(world.rows["scheduled_emails"], start=1):

@@ -106,7 +106,7 @@ def here(
 
 @contextmanager
 def held(engine: Engine, sequence: int, *, at_commit: bool) -> Iterator[Callable[[], None]]:
-    """Hold whoever publishes emails of a sequence, until the block is left or told to let go.
+    """Hold publishers of emails of a sequence, until the block ends or lets go.
 
     Parameters
     ----------

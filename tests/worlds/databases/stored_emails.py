@@ -94,7 +94,7 @@ def still_to_get(connection: Connection) -> dict[int, list[int]]:
 
 
 def assert_as_specified(engine: Engine, reach: Collection[int]) -> None:
-    """Every email still due has one pending row, and everybody else has none."""
+    """Every email still due has one pending row, and all others have none."""
     with engine.connect() as connection:
         left = still_to_get(connection)
         sequence_of: dict[int, tuple[int, str]] = {

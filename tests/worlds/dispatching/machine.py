@@ -229,12 +229,12 @@ class DispatchMachine(RuleBasedStateMachine):
         return list(self.looking.scalars(text(query)))
 
     def pick(self, query: str, which: int) -> Any:
-        """Choose one of the ids that a query gives; 0 is nobody's id."""
+        """Choose one of the ids that a query gives; 0 is no row's id."""
         found = sorted(self.values(query))
         return found[which % len(found)] if found else 0
 
     def wait(self, how_long: timedelta) -> None:
-        """Let time pass: so much, or until the next email that somebody has planned is due."""
+        """Let time pass: so much, or until the next planned email is due."""
         if how_long == NEXT_SLOT:
             ahead = (at - self.now for at in self.planned())
             how_long = min((left for left in ahead if left > NEXT_SLOT), default=MINUTE)
@@ -579,7 +579,7 @@ class DispatchMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ rules: planning
 
-    meddlers = st.sampled_from(["nobody", "nobody", "claims", "goes on", "changes", "stops"])
+    meddlers = st.sampled_from(["none", "none", "claims", "goes on", "changes", "stops"])
 
     @precondition(lambda self: self.something_to_plan())
     @rule(meddler=meddlers, chosen=chosen, night=st.booleans(), dies=st.booleans())
@@ -636,7 +636,7 @@ class DispatchMachine(RuleBasedStateMachine):
         def report(phase: str) -> None:
             if phase != "store" or not left:
                 return
-            # What has been stored by now, and is nobody's to undo.
+            # What has been stored by now, and is final.
             self.look("plan")
             match left.pop():
                 case "claims":
@@ -654,7 +654,7 @@ class DispatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.overdue())
     @rule()
     def overdue_ones_are_handed_over(self) -> None:
-        """A recalculation that nobody disturbs leaves nothing that is overdue."""
+        """An undisturbed recalculation leaves nothing overdue."""
         with self.dispatchers[0].session.begin() as cursor:
             hand_over(cursor, self.now, GRACE)
         done = self.recalculated()
@@ -672,7 +672,7 @@ class DispatchMachine(RuleBasedStateMachine):
         self.resolve(rows[chosen % len(rows)])
 
     def resolvable(self) -> list[Row]:
-        """Uncertain emails that nobody is still about to send, and that left before now."""
+        """Uncertain emails that no dispatcher is about to send, and that left before now."""
         about_to = {
             attempt.claim.email_id for _, attempt in self.attempts() if attempt.stage is Stage.BEGUN
         }
@@ -697,7 +697,7 @@ class DispatchMachine(RuleBasedStateMachine):
         self.count("resolved")
 
     @rule(chosen=chosen, kind=st.integers(0, len(CHANGES) - 1))
-    def somebody_changes_something(self, chosen: int, kind: int) -> None:
+    def something_is_changed(self, chosen: int, kind: int) -> None:
         self.change(CHANGES[kind], chosen)
 
     @rule(chosen=chosen)
@@ -753,7 +753,7 @@ class DispatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.ended and len(self.log.accepted) >= FULL_LIFE)
     @rule()
     def all_is_well_again(self) -> None:
-        """Once nothing goes wrong any more, everybody gets all that is due to them."""
+        """Without further faults, every contact gets all emails that are due."""
         self.ended = True
         for which in range(len(self.dispatchers)):
             self.die(which)

@@ -1,7 +1,7 @@
-"""A real SMTP server on loopback that remembers what it accepted, and answers as it is told.
+"""A real SMTP server on loopback that remembers what it accepted, and answers by a script.
 
 It is the oracle of all tests that send: what it has accepted was sent, whatever the database says.
-It runs in a thread (`SmtpServer`), or as a process of its own that outlives whoever is killed:
+It runs in a thread (`SmtpServer`), or as a process of its own that outlives a killed dispatcher:
 
     python tests/worlds/dispatching/smtp_server.py --port 0 --log accepted.jsonl --script
     faults.json
@@ -72,8 +72,8 @@ def say(reply: str | bytes, then: Literal["go on", "drop", "hang"] = "go on") ->
 
 
 @dataclass
-class MailboxQueue:
-    """One line of the script: an answer, and when it is given."""
+class ScriptedAnswer:
+    """One entry of the script: an answer, and when it is given."""
 
     phase: Phase
     answer: Answer
@@ -82,7 +82,7 @@ class MailboxQueue:
     times: int | None = None
 
     def applies(self, phase: Phase, recipient: str | None) -> bool:
-        """Tell whether the line is due; it counts how often it was asked."""
+        """Return whether it is due; counts the calls."""
         if phase != self.phase or self.recipient not in (None, recipient) or self.times == 0:
             return False
         if self.after:
@@ -134,7 +134,7 @@ class SmtpServer:
         self.commands: list[tuple[int, str]] = []
         self.connections = 0
         self.open: set[Conversation] = set()
-        self._script: list[MailboxQueue] = []
+        self._script: list[ScriptedAnswer] = []
         self._changed = threading.Condition()
         self._log: IO[str] | None = None if log is None else log.open("a", encoding="utf-8")
         self._user, self._password = user, password
@@ -171,12 +171,12 @@ class SmtpServer:
     ) -> None:
         """Answer otherwise at a phase: of one recipient, after so many times, so many times.
 
-        The first line that is due counts.
+        The first entry that is due counts.
         """
         if not isinstance(answer, Answer):
             answer = say(answer)
         with self._changed:
-            self._script.append(MailboxQueue(phase, answer, recipient, after, times))
+            self._script.append(ScriptedAnswer(phase, answer, recipient, after, times))
 
     def forget_script(self) -> None:
         with self._changed:
@@ -211,13 +211,13 @@ class SmtpServer:
             self._thread = self._loop = None
 
     def hang_up(self) -> None:
-        """Drop all lines; new ones are taken."""
+        """Drop all connections; new ones are accepted."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._abort)
         self.until(lambda: not self.open)
 
     def speak(self, raw: bytes) -> None:
-        """Send something that nobody has asked for over all lines."""
+        """Send bytes that answer no command over all connections."""
         said = threading.Event()
 
         def write() -> None:
@@ -388,7 +388,7 @@ class Conversation(SMTP):
             await self._hold(answer)
             return answer.reply
         await self._perform(answer)
-        # aiosmtpd answers whatever happens; nobody hears it.
+        # aiosmtpd answers all the same; no client hears it.
         return "250 dropped"
 
     def _recipient(self) -> str | None:
@@ -461,14 +461,14 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def scripted(lines: Iterable[dict[str, Any]]) -> list[MailboxQueue]:
-    """Read a script from JSON: objects with the fields of `MailboxQueue`, and of `Answer` beside
+def scripted(lines: Iterable[dict[str, Any]]) -> list[ScriptedAnswer]:
+    """Read a script from JSON: objects with the fields of `ScriptedAnswer`, and of `Answer` beside
     them."""
     found = []
     for line in lines:
         answer = Answer(line.get("reply"), line.get("then", "go on"), line.get("accept"))
         when = (line.get("recipient"), line.get("after", 0), line.get("times"))
-        found.append(MailboxQueue(line["phase"], answer, *when))
+        found.append(ScriptedAnswer(line["phase"], answer, *when))
     return found
 
 

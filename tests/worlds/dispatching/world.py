@@ -44,7 +44,7 @@ Row = dict[str, Any]
 
 
 def until(happened: Callable[[], bool]) -> None:
-    """Wait for what nobody tells, such as a state of the tables."""
+    """Poll for a condition, such as a state of the tables."""
     end = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < end, "it has not happened"
@@ -283,7 +283,7 @@ class DispatchWorld:
 
 
 def assert_accounted_for(world: DispatchWorld) -> None:
-    """Compare what servers have accepted with what the tables say, once nobody dispatches.
+    """Compare what servers have accepted with what the tables say, once no dispatcher runs.
 
     Nothing was accepted twice; what was accepted is sent or uncertain, and went to its contact from
     its mailbox; what is sent was accepted; nothing stays in flight; no mailbox-day is overdrawn.

@@ -21,7 +21,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from itertools import count
@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sendplan.planner.schema.vocabulary import MAX_HORIZON_DAYS, EmailStatus, Reason
+from sendplan.planner.schema.vocabulary import EmailStatus, Reason
 from sendplan.tests.worlds.oracle.facts import (
     ONE_DAY,
     Chain,
@@ -177,10 +177,8 @@ class _Search:
             for enrollment in facts.enrollments.values()
             if (email := first_email(enrollment)) is not None and email.day is not None
         )
-        jobs = [self.job(c) for c in facts.chains.values() if not c.blocked]
-        # With the default horizon everything is placed, so that what never has room is apart.
-        self.jobs = [job for job in jobs if self.last is not None or job.mailboxes]
-        self.starved = [job for job in jobs if self.last is None and not job.mailboxes]
+        placeable = [(chain, chain.placeable) for chain in facts.chains.values()]
+        self.jobs = [self.job(replace(chain, steps=some)) for chain, some in placeable if some]
         keys = [job.alike() for job in self.jobs]
         self.groups = [[i for i, k in enumerate(keys) if k == key] for key in dict.fromkeys(keys)]
         self.room = cache(self._room)
@@ -202,10 +200,7 @@ class _Search:
         enrollment = chain.enrollment
         pool = enrollment.sequence.pool if chain.sender is None else (chain.sender,)
         active = [m for m in pool if self.facts.mailboxes[m].status == "active"]
-        if self.last is None:
-            starts = chain.started or enrollment.sequence.max_new != 0
-            far = self.day(MAX_HORIZON_DAYS)
-            active = [m for m in active if starts and self.facts.mailboxes[m].capacity(far) > 0]
+        active = [m for m in active if self.facts.mailboxes[m].capacity(chain.last_day) > 0]
         contact = enrollment.contact
         sharing = [c for c in self.facts.chains.values() if c.enrollment.contact == contact]
         return _Job(
@@ -263,9 +258,6 @@ class _Search:
         if place + 1 < job.emails:
             cost += self._left_out(job, place + 1, self.ready_after(job, place + 1, day), day)
         return cost
-
-    def starved_until(self, day: int) -> float:
-        return sum(self._left_out(job, 0, job.first_ready, day + 1) for job in self.starved)
 
     def _alone(self, job: _Job, place: int, mailbox_id: int, ready: int, first: int) -> float:
         """Give what the rest of a chain costs at least, as if no other chain were there.
@@ -400,7 +392,7 @@ class _Search:
         begin = tuple(Incumbent(0, job.first_ready, UNCHOSEN) for job in self.jobs)
         first_day = min((job.first_ready for job in self.jobs), default=0)
         if not self.jobs:
-            return self.result(self.starved_until(0), ())
+            return self.result(0.0, ())
         order = count()
         Entry = tuple[float, int, int, int, float, tuple[Incumbent, ...], tuple[Any, ...]]
         heap: list[Entry] = []
@@ -414,9 +406,7 @@ class _Search:
                 return
             reached[key] = cost
             left = sum(job.emails - at.sent for job, at in zip(self.jobs, state, strict=True))
-            # What never has room counts as of the day after the last slot, so today's at least.
-            over = self.starved_until(day - 1 if not left else day)
-            total = cost + self.least_from(state) + over
+            total = cost + self.least_from(state)
             if total < inf:
                 heapq.heappush(heap, (total, left, next(order), day, cost, state, path))
 
@@ -442,11 +432,11 @@ class _Search:
         last = max((day for *_, day in moves), default=0) if self.last is None else self.last
         moved = sum(
             job.moves(place, *placed.get((number, place), (None, None)))
-            for number, job in enumerate(self.jobs + self.starved)
+            for number, job in enumerate(self.jobs)
             for place in range(job.emails)
         )
         sends, unplaced = [], []
-        for number, job in enumerate(self.jobs + self.starved):
+        for number, job in enumerate(self.jobs):
             enrollment = job.chain.enrollment
             for place, step in enumerate(job.chain.steps):
                 if (number, place) not in placed:
@@ -462,9 +452,9 @@ class _Search:
                 sends.append((enrollment.id, step.id, step.position, *slot))
         for chain in self.facts.chains.values():
             unplaced += [
-                (chain.enrollment.id, step.id, min(chain.blocked))
+                (chain.enrollment.id, step.id, min(chain.blocked_by(step)))
                 for step in chain.steps
-                if chain.blocked
+                if chain.blocked_by(step)
             ]
         columns = ["enrollment_id", "step_id", "position", "mailbox_id", "send_day", "send_at"]
         frame = pd.DataFrame(sends, columns=columns)

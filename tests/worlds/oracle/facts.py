@@ -16,7 +16,13 @@ from zoneinfo import ZoneInfo
 import holidays
 import pandas as pd
 
-from sendplan.planner.schema.vocabulary import IN_FLIGHT, OCCUPYING, EmailStatus, Reason
+from sendplan.planner.schema.vocabulary import (
+    IN_FLIGHT,
+    MAX_HORIZON_DAYS,
+    OCCUPYING,
+    EmailStatus,
+    Reason,
+)
 
 ONE_DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -226,6 +232,18 @@ class Chain:
     sender: int | None  # the mailbox that the thread is bound to
     blocked: frozenset[str]  # the reasons that block it (any of them is right), empty if none
     first_usable: date
+    last_day: date  # of any plan made now
+
+    def blocked_by(self, step: Step) -> frozenset[str]:
+        """Give the reasons for which no plan places an email, any of them being right."""
+        if self.blocked or self.ideal_days()[self.steps.index(step)] <= self.last_day:
+            return self.blocked
+        return frozenset({str(Reason.BEYOND_HORIZON)})
+
+    @property
+    def placeable(self) -> tuple[Step, ...]:
+        """The emails that some plan places, a beginning of the chain."""
+        return tuple(step for step in self.steps if not self.blocked_by(step))
 
     @property
     def first_ready(self) -> date:
@@ -367,16 +385,28 @@ def thread_sender(
 
 
 def blocking_reasons(
-    enrollment: Enrollment, sender: int | None, mailboxes: Mapping[int, Mailbox]
+    enrollment: Enrollment,
+    started: bool,
+    sender: int | None,
+    mailboxes: Mapping[int, Mailbox],
+    last_day: date,
 ) -> frozenset[str]:
     reasons = set()
+    if not started and enrollment.sequence.max_new == 0:
+        reasons.add(str(Reason.NO_NEW_CONTACTS))
+    pool = enrollment.sequence.pool if sender is None else (sender,)
+    # Ramps only rise, so that the last day has the most.
+    if not any(
+        mailboxes[m].capacity(last_day) for m in pool if sender or mailboxes[m].status == "active"
+    ):
+        reasons.add(str(Reason.NO_CAPACITY))
     if any(email.status == EmailStatus.UNCERTAIN for email in enrollment.emails):
         reasons.add(str(Reason.BEHIND_UNCERTAIN))
     if sender is not None:
         if mailboxes[sender].status == "paused":
             reasons.add(str(Reason.MAILBOX_PAUSED))
     elif not any(mailboxes[m].status == "active" for m in enrollment.sequence.pool):
-        reasons.add(str(Reason.NO_ACTIVE_MAILBOX))
+        reasons = reasons - {str(Reason.NO_CAPACITY)} | {str(Reason.NO_ACTIVE_MAILBOX)}
     return frozenset(reasons)
 
 
@@ -392,14 +422,16 @@ def chain_of(
     if not steps:
         return None
     sender = thread_sender(enrollment, received, mailboxes)
+    last_day = now.date() + MAX_HORIZON_DAYS * ONE_DAY
     return Chain(
         enrollment=enrollment,
         steps=steps,
         started=bool(received),
         base_day=wait_base(enrollment, received),
         sender=sender,
-        blocked=blocking_reasons(enrollment, sender, mailboxes),
+        blocked=blocking_reasons(enrollment, bool(received), sender, mailboxes, last_day),
         first_usable=first_usable_day(enrollment, now),
+        last_day=last_day,
     )
 
 

@@ -349,10 +349,11 @@ def new_contacts_limited(case: Case) -> Iterator[str]:
 
 def blocked_exactly_when_due(case: Case) -> Iterator[str]:
     for send in case.sends:
-        if send.chain.blocked:
-            yield f"blocked: {send} is placed, but blocked by {sorted(send.chain.blocked)}"
+        due = send.chain.blocked_by(send.step)
+        if due:
+            yield f"blocked: {send} is placed, but blocked by {sorted(due)}"
     for email in case.left_out:
-        due = email.chain.blocked
+        due = email.chain.blocked_by(email.step)
         if email.reason in BLOCKED and email.reason not in due:
             yield f"blocked: {email} is not blocked for that reason (rather {sorted(due)})"
         if due and email.reason not in due:
@@ -362,13 +363,13 @@ def blocked_exactly_when_due(case: Case) -> Iterator[str]:
 def reasons_in_order(case: Case) -> Iterator[str]:
     """Demand no_room of a chain's first email left out; of those behind it, either word."""
     for email in first_left_out(case).values():
-        if not email.chain.blocked and email.reason != Reason.NO_ROOM:
+        if not email.chain.blocked_by(email.step) and email.reason != Reason.NO_ROOM:
             yield f"reason: {email} is the first left out of its chain, so {Reason.NO_ROOM!s}"
 
 
 def nothing_with_room_left_out(case: Case) -> Iterator[str]:
     for email in first_left_out(case).values():
-        if email.chain.blocked:
+        if email.chain.blocked_by(email.step):
             continue
         place = a_free_place(case, email)
         if place is not None:
@@ -450,7 +451,7 @@ def horizon_kept(case: Case) -> Iterator[str]:
     if case.horizon_given or not case.sends:
         return
     last = max(send.day for send in case.sends)
-    wanting = any(not email.chain.blocked for email in case.left_out)
+    wanting = any(not email.chain.blocked_by(email.step) for email in case.left_out)
     # With emails that find no room in 366 days, either day is a fair answer.
     if case.horizon_end != last and not (wanting and case.horizon_end == case.last_day):
         yield f"horizon: horizon_end is {case.horizon_end}, the last slot's day {last}"
@@ -465,7 +466,7 @@ def true_cost(case: Case) -> float:
     for email in case.left_out:
         out_of[email.chain.enrollment.id].add(email.step.id)
     for chain in case.facts.chains.values():
-        if not chain.blocked:
+        if chain.placeable:
             total += chain_cost(case, chain, out_of[chain.enrollment.id])
     return total
 
@@ -473,7 +474,7 @@ def true_cost(case: Case) -> float:
 def chain_cost(case: Case, chain: Chain, left_out: set[int]) -> float:
     days = {send.step.id: send.day for send in case.by_chain.get(chain.enrollment.id, [])}
     cost, previous = 0.0, None
-    for number, (step, ideal) in enumerate(zip(chain.steps, chain.ideal_days(), strict=True)):
+    for number, (step, ideal) in enumerate(zip(chain.placeable, chain.ideal_days(), strict=False)):
         if step.id in left_out:
             assert case.horizon_end is not None
             day = case.horizon_end + ONE_DAY
@@ -497,7 +498,7 @@ def cost_as_reported(case: Case) -> Iterator[str]:
     if (
         case.horizon_end is None
         and case.left_out
-        and any(not email.chain.blocked for email in case.left_out)
+        and any(not email.chain.blocked_by(email.step) for email in case.left_out)
     ):
         yield "horizon: emails are left out, but there is no horizon_end"
         return

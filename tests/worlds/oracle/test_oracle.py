@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from itertools import pairwise
 from typing import Any
@@ -576,7 +577,11 @@ def naive_plan(facts: Facts, last_day: date | None, one_a_day: bool) -> Case:
     had, started = contact_history(plan), first_emails_had(plan)
     used = dict(facts.used)
     done: dict[int, list[Send]] = {key: [] for key in facts.chains}
-    open_chains = {key: chain for key, chain in facts.chains.items() if not chain.blocked}
+    open_chains = {
+        key: replace(chain, steps=chain.placeable)
+        for key, chain in facts.chains.items()
+        if chain.placeable
+    }
     today = facts.now.date() - 2 * ONE_DAY
     while today <= plan.last_day and open_chains:
         turns = sorted(open_chains.items(), key=lambda kv: (not kv[1].started, kv[0]))
@@ -599,7 +604,7 @@ def naive_plan(facts: Facts, last_day: date | None, one_a_day: bool) -> Case:
         today += ONE_DAY
     sends = [send for chain_sends in done.values() for send in chain_sends]
     left_out = [
-        LeftOut(chain, step, min(chain.blocked, default="no_room"))
+        LeftOut(chain, step, min(chain.blocked_by(step), default="no_room"))
         for key, chain in facts.chains.items()
         for step in chain.steps[len(done[key]) :]
     ]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from sendplan.planner.flow.network import FlowNetwork
-from sendplan.planner.flow.single_chains import told_apart
-from sendplan.planner.flow.subproblems import subproblems
+from sendplan.planner.flow.single_chains import single_out_chains
+from sendplan.planner.flow.subproblems import build_subproblems
 from sendplan.planner.model.assignment import Placement
 from sendplan.planner.model.instance import build_instance
 from sendplan.planner.model.limits import limits_of
@@ -85,9 +85,9 @@ class Arrays:
         return {enrollment: days for enrollment, (_, days) in self.ways(placement).items()}
 
     def network(self, last: int) -> FlowNetwork:
-        """Give the only component as a flow network, the day after `last` standing for all later ones."""
-        singles = told_apart(self.instance, self.limits)
+        """Return the only component as a flow network; the day after `last` is its sink."""
+        singles = single_out_chains(self.instance, self.limits)
         sink = np.full(int(singles.component.max()) + 1, self.day(last) + 1)
         limits = limits_of(singles.instance, self.parameters)
-        [subproblem] = subproblems(singles, limits, self.parameters, sink)
+        [subproblem] = build_subproblems(singles, limits, self.parameters, sink)
         return subproblem.network

@@ -21,7 +21,7 @@ from sendplan.planner.explain.facts import DayBetween, Move
 from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.model.instance import Instance, build_instance
 from sendplan.planner.placing.send_times import timetable
-from sendplan.planner.plan.reading import email_numbers, planned
+from sendplan.planner.plan.reading import email_numbers, read_plan
 from sendplan.planner.schema.dates import SECOND
 from sendplan.tests.worlds.oracle.facts import ONE_DAY, Facts, read
 from sendplan.tests.worlds.oracle.judge import judge
@@ -79,7 +79,7 @@ class Asked:
             sends.loc[(enrollment_id, step_id), "send_day"] = pd.Timestamp(day)
         sends = sends.reset_index()
         instance = self.instance
-        seconds = timetable(instance, planned(instance, sends).placement).at
+        seconds = timetable(instance, read_plan(instance, sends).placement).at
         at = seconds[email_numbers(instance, sends["enrollment_id"], sends["step_id"])]
         assert (at >= 0).all(), "an email finds no minute"
         sends["send_at"] = pd.DatetimeIndex((at * SECOND).astype("datetime64[us]"), tz="UTC")

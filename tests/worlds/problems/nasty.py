@@ -349,7 +349,7 @@ class Builder:
             if self.has("edited_steps", 0.5) and len(mine) > 1:
                 current = {e["current_step_id"] for e in self.enrollments}
                 spare = [s for s in mine if s["id"] not in current]
-                # Without rows nobody could know what came before a removed current step.
+                # Without rows it is unknown what came before a removed current step.
                 gone = rng.choice((spare or mine) if "columns_only" in self.features else mine)
                 if gone["id"] in current and "columns_only" in self.features:
                     continue
@@ -360,7 +360,7 @@ class Builder:
                 extra = dict(mine[0]) | {"id": self.new_id(), "wait_days": rng.randrange(3)}
                 self.steps.append(extra)
                 mine.insert(rng.randint(0, len(mine)), extra)
-            # Without rows nobody can know which steps came before the current one.
+            # Without rows it is unknown which steps came before the current one.
             if self.has("edited_steps", 0.4) and "columns_only" not in self.features:
                 rng.shuffle(mine)
             for position, step in enumerate(mine, start=1):
@@ -446,7 +446,7 @@ class Builder:
         return self.frames()
 
     def forget_rows(self) -> None:
-        """Keep what the enrollments' columns tell; whoever has no such columns has got nothing."""
+        """Keep what the columns of enrollments tell; without values nothing was received."""
         self.emails.clear()
 
     def frames(self) -> Frames:
