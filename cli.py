@@ -1,8 +1,8 @@
 """The command line: wires the planner to the database, the files and the terminal.
 
-The rooms of `sendplan.io` declare the commands; here is what each does with its options. A new one
-is a declaration there and a function here. Libraries load inside the commands that need them, so
-that every command starts fast.
+The rooms of `sendplan.io` declare the commands; the functions here run them. A new command is a
+declaration there and a function here. Libraries load inside the commands that need them, so that
+every command starts fast.
 """
 
 import datetime as dt
@@ -46,15 +46,15 @@ Found = TypeVar("Found")
 Body = Callable[..., None]
 
 CREW = "sendplan-crew"
-"""How the names of threads begin that improve a plan."""
+"""Prefix of the names of threads that improve a plan."""
 
 SHOWN_FAULTS = 50
-"""How many faults of a bad file the terminal spells out."""
+"""Faults of a file that the terminal lists."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """What all commands are called with.
+    """The context of a command.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Call:
         text: Callable[[Found], None],
         json: Callable[[Found], Any] | None = None,
     ) -> None:
-        """Print what was found, as text or as the JSON object that `json` makes of it."""
+        """Print a result as text, or as the JSON object that `json` makes of it."""
         from sendplan.io.console.tables import emit_json
 
         if self.as_json:
@@ -106,7 +106,7 @@ class Text(click.ParamType[Any]):
         self.name, self.read = "value", read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the text; what cannot be read is wrong usage."""
+        """Read the text; a text that cannot be read is wrong usage."""
         if not isinstance(value, str):
             return value
         try:
@@ -127,7 +127,7 @@ class Finite(click.FloatRange):
 
 
 class Commands(click.Group):
-    """The commands by section, with errors turned into one message and an exit code."""
+    """The commands by section; errors become a message and an exit code."""
 
     sections: dict[str, Section]
 
@@ -144,7 +144,7 @@ class Commands(click.Group):
                 formatter.write_dl(lines)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a failure exits with its code (io/README.md, exit codes)."""
+        """Run the command; an error ends it with its exit code (io/README.md, exit codes)."""
         try:
             with tolerant_streams():
                 return super().invoke(ctx)
@@ -222,7 +222,7 @@ def _help(about: str, calls: Iterable[str], title: str) -> str:
 
 
 def add(declared: Command, body: Body, kind: type[click.Command] = click.Command) -> None:
-    """Add a command, which calls a function with a `Call` and with its options."""
+    """Add a command that calls a function with a `Call` and its options."""
 
     def callback(
         database_url: str | None, data_dir: Path | None, as_json: bool = False, **options: Any
@@ -249,7 +249,7 @@ def add(declared: Command, body: Body, kind: type[click.Command] = click.Command
 
 
 def command(declared: Command) -> Callable[[Body], Body]:
-    """Make a function what a declared command does."""
+    """Make a function the body of a declared command."""
 
     def added(body: Body) -> Body:
         add(declared, body)
@@ -259,7 +259,7 @@ def command(declared: Command) -> Callable[[Body], Body]:
 
 
 def given(**options: Any) -> dict[str, Any]:
-    """Return the options that were given; a default is left to what takes it."""
+    """Return the options that were given; the others keep the defaults of the callee."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -272,7 +272,7 @@ def given(**options: Any) -> dict[str, Any]:
 @click.version_option(__version__)
 @click.pass_context
 def main(ctx: click.Context, database_url: str | None, data_dir: Path | None) -> None:
-    """Keep where the database is for the commands."""
+    """Keep the place of the database for the commands."""
     ctx.obj = Call(database_url, data_dir)
 
 
@@ -324,19 +324,19 @@ def enroll(call: Call, file: Path, sequence: str, now: dt.datetime) -> None:
 @command(DEMO)
 def demo(call: Call, contacts: int, mailboxes: int, seed: int, now: dt.datetime) -> None:
     from sendplan.io.campaigns.demo import fill, is_filled
-    from sendplan.io.console.tables import phases, say
+    from sendplan.io.console.tables import planning, say
     from sendplan.io.database.engine import migrate
     from sendplan.planner.synthetic.instances import reference
 
     with call.database(migrated=False) as engine:
         migrate(engine)
         if is_filled(engine):
-            say("The database holds a demonstration already; planning it again.")
+            say("The database holds a demonstration already; it is planned again.")
         else:
-            with phases() as report:
-                report(f"Making up {contacts:,} contacts and {mailboxes:,} mailboxes")
+            with planning() as shown:
+                shown.phase(f"Making up {contacts:,} contacts and {mailboxes:,} mailboxes")
                 frames = reference(contacts, mailboxes, seed=seed, now=now, provisional=True)
-                fill(engine, frames, lambda table: report(f"Filling {table}"))
+                fill(engine, frames, lambda table: shown.phase(f"Filling {table}"))
         _plan(call, engine, now, Parameters())
 
 
@@ -414,7 +414,7 @@ def dispatch(
     as_of: dt.datetime | None,
     **settings: Any,
 ) -> None:
-    from sendplan.io.campaigns.demonstration import contents
+    from sendplan.io.campaigns.demonstration import holds_demonstration
     from sendplan.io.console.dispatch import dispatched_json, show_dispatched
     from sendplan.io.console.stopping import until_stopped
     from sendplan.io.dispatch.dispatcher import Settings
@@ -422,11 +422,11 @@ def dispatch(
     from sendplan.io.logs import show_logs
 
     if as_of is not None and not settings["once"]:
-        raise click.UsageError("--as-of stops the clock, so it needs --once")
+        raise click.UsageError("--as-of stops the clock; it needs --once.")
     show_logs(sys.stderr, log)
     with call.database() as engine, until_stopped() as stopped:
         if transport is None:
-            transport = "outbox" if contents(engine).demonstration else "smtp"
+            transport = "outbox" if holds_demonstration(engine) else "smtp"
         folder = outbox if transport == "outbox" else None
         how = Settings(
             outbox=folder,
@@ -490,12 +490,12 @@ def recalc(
 
 
 def _enter(call: Call) -> None:
-    """Let the commands of a group be told before their name where the database is."""
+    """Take the place of the database before the name of a command in a group."""
     click.get_current_context().obj = call
 
 
 def _change(declared: Command, call: Call, preview: bool, now: dt.datetime, **given: Any) -> None:
-    """Make the changes that a command asks for, all or none, or show what they would do."""
+    """Make the changes of a command, all or none, or preview them."""
     from sendplan.io.changes.apply import apply, sentence, summary, translated_faults
     from sendplan.io.changes.from_options import wanted_changes
     from sendplan.io.database.engine import committing
@@ -572,7 +572,7 @@ def what_if(
     if any(value not in (None, ()) for value in changes.values()):
         wanted = {"changed": changes, **wanted}
     if not wanted:
-        raise click.UsageError("no scenario is given; give --add-mailboxes or another option")
+        raise click.UsageError("No scenario is given; give --add-mailboxes or another option.")
     how = {"method": method} | given(time_limit=time_limit)
     planned = count(1)
     with call.database() as engine, bar("Planning") as progress:
@@ -596,14 +596,16 @@ def capacity(
     **how: Any,
 ) -> None:
     from sendplan.io.console.studies import show_capacity
-    from sendplan.io.console.tables import phases
+    from sendplan.io.console.tables import planning
     from sendplan.io.studies.studies import capacity as study
     from sendplan.io.studies.studies import capacity_json
 
     if capacity is not None and how["of"] == "capacity":
-        raise click.UsageError("--capacity is about new mailboxes, so it needs --of mailboxes")
-    with call.database() as engine, phases() as report:
-        found = study(engine, finish_by, now, daily_capacity=capacity, told=report, **given(**how))
+        raise click.UsageError("--capacity is for new mailboxes; it needs --of mailboxes.")
+    with call.database() as engine, planning() as shown:
+        found = study(
+            engine, finish_by, now, daily_capacity=capacity, told=shown.phase, **given(**how)
+        )
     call.show(found, show_capacity, capacity_json)
 
 
@@ -661,7 +663,7 @@ def uncertain(
     from sendplan.io.operations.uncertain import resolve, uncertain_emails
 
     if at is not None and not sent:
-        raise click.UsageError("--at says when emails left, so it needs --sent")
+        raise click.UsageError("--at is for emails that were sent; it needs --sent.")
     with call.database() as engine:
         if not sent and not not_sent:
             found = uncertain_emails(engine)
@@ -673,9 +675,9 @@ def uncertain(
 
 
 def run() -> None:
-    """Run the command line as a program of its own.
+    """Run the command line as a program.
 
-    A solver that Ctrl-C has overtaken cannot be called off; the program does not wait for it.
+    A solver cannot be cancelled after Ctrl-C; the program does not wait for it.
     """
     code: int | str | None = 0
     try:

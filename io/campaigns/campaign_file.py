@@ -68,15 +68,15 @@ Mailbox = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What one campaign file says, checked.
+    """A checked campaign file.
 
     Parameters
     ----------
     name : str
-        What the file is called in messages.
+        Name of the file in messages.
     mailboxes, sequences : tuple
     warnings : tuple of Fault
-        What the reader should know although it stops nothing, such as secrets not set here.
+        Such as references to secrets that do not exist on this machine.
     """
 
     name: str
@@ -91,7 +91,7 @@ def read_campaign(path: Path, environ: Mapping[str, str] = os.environ) -> Campai
     Raises
     ------
     DataError
-        With everything that is wrong with it, and where.
+        With all faults of the file, and where.
     """
     return parse(read_text(path, MAX_FILE), path.parent, name=str(path), environ=environ)
 
@@ -110,16 +110,16 @@ def parse(
     text : str
         TOML.
     folder : Path, optional
-        Where the text comes from; `content_file` is looked up there, and refused without it.
+        Folder of `content_file`, which is refused without it.
     name : str
-        What to call the text in messages.
+        Name of the text in messages.
     environ : mapping
         Environment in which secret references are looked up, for warnings only.
 
     Raises
     ------
     DataError
-        With everything that is wrong, each with its path in the document, line and remedy.
+        With all faults, each with its path in the document, line and remedy.
     """
     with toml_document(text, name) as root:
         tables = root.tables("mailboxes", "write each mailbox under [[mailboxes]]")
@@ -133,7 +133,7 @@ def parse(
 
 
 Mailboxes = dict[str, Mailbox | None]
-"""By address in lower case; None for one that is named but cannot be used."""
+"""By address in lower case; None for a mailbox with faults."""
 
 
 def _read_mailboxes(tables: list[TomlTable], environ: Mapping[str, str]) -> Mailboxes:
@@ -163,7 +163,7 @@ def _check_secret(environ: Mapping[str, str], table: TomlTable, key: str, value:
     elif not (target in environ if kind == "env" else Path(target).is_file()):
         noun = "environment variable" if kind == "env" else "file"
         what = f"the {noun} {shown(target)} does not exist here"
-        table.findings.warn(table.place(key), what, "see that it does on the machine that sends")
+        table.findings.warn(table.place(key), what, "create it on the machine that sends")
     return value
 
 

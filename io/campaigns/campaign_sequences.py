@@ -16,7 +16,7 @@ from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import MAX_STEPS
 
 Attributes = tuple[str, ...]
-"""What templates may use besides the built-in variables."""
+"""Attributes of contacts that templates may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Sequence:
     steps : tuple of mapping
         The columns of each.
     attributes : tuple of str
-        What its templates may use besides the built-in variables.
+        Attributes of contacts that its templates may use.
     """
 
     columns: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Sequence:
 def read_sequence(
     table: TomlTable, groups: Mapping[str, list[str]], known: Listed[str], folder: Path | None
 ) -> Sequence:
-    """Read a sequence; what is unusable is noted in its table.
+    """Read a sequence; faults are noted in its table.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def read_sequence(
     known : sequence of str
         The addresses of all mailboxes in lower case.
     folder : Path or None
-        Where contents in files of their own are looked up.
+        Folder of contents in files of their own.
     """
     attributes = _read_attributes(table)
     columns = read_columns(table, "sequences", {"url": _template(url_faults, attributes)})

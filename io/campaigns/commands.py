@@ -14,8 +14,7 @@ LOAD = Command(
     Section.START,
     "load",
     "Load a campaign FILE: sequences, steps, mailboxes, links.\n\n"
-    "It is a TOML file, and is loaded whole or not at all. What exists already must be equal, and"
-    " stays.",
+    "The TOML file is loaded whole or not at all. Rows that exist already must be equal, and stay.",
     ("campaign.toml",),
     (_FILE, JSON),
 )
@@ -32,7 +31,7 @@ DEMO = Command(
     Section.START,
     "demo",
     "Fill the database with a realistic instance and plan it.\n\n"
-    "If it holds the demonstration already, that is planned again.",
+    "A demonstration that is there already is planned again.",
     ("", "--contacts 2000 --mailboxes 10"),
     (
         _count("--contacts", "N", "Contacts to make up.", default=50_000),

@@ -9,7 +9,6 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from sendplan.io.documents.addresses import AddressError, address
@@ -46,7 +45,7 @@ class ContactList:
     Parameters
     ----------
     name : str
-        What the file is called in messages.
+        Name of the file in messages.
     columns : tuple of str
         The attributes' columns, in the order of the file.
     contacts : tuple of Contact
@@ -65,7 +64,7 @@ def read_contacts(path: Path, *, several_by: str | None = None) -> ContactList:
     path : Path
         The file.
     several_by : str, optional
-        A column, named in small letters, by which rows of one address may differ.
+        A column in lower case; rows of one address may differ in it.
 
     Raises
     ------
@@ -86,7 +85,7 @@ def parse_contacts(
     text : str
         CSV, without byte order mark, line ends as in the file.
     name : str
-        What to call the text in messages.
+        Name of the text in messages.
     several_by : str, optional
         See `read_contacts`.
 
@@ -138,7 +137,7 @@ def _quoting_fault(first: int, last: int, message: str) -> Fault:
         limit = csv.field_size_limit()
         what = f"a field is longer than {limit:,} characters; a quote may never be closed"
     else:
-        what = "a quoted field goes on behind its closing quote"
+        what = "text follows a closing quote"
     if last > first:
         what += f" (read up to line {last})"
     remedy = 'close the quote, or write quotes inside a quoted field twice (""); rows after it'
@@ -147,7 +146,10 @@ def _quoting_fault(first: int, last: int, message: str) -> Fault:
 
 def _header(line: int, header: list[str], faults: list[Fault]) -> tuple[str, ...]:
     where = f"line {line}"
-    note = partial(_note, faults)
+
+    def note(*fault: str) -> None:
+        faults.append(Fault(*fault))
+
     names = [name.strip() for name in header]
     names = [name.lower() if name.lower() in (EMAIL, TIMEZONE) else name for name in names]
     if EMAIL not in names:
@@ -177,16 +179,12 @@ def _header(line: int, header: list[str], faults: list[Fault]) -> tuple[str, ...
         elif len(name) > 100:
             note(place, f"{len(name):,} characters: {shown(name)}", "keep to 100 at most")
         elif name in BUILT_INS and name != EMAIL:
-            note(place, f"{shown(name)} is filled in by sendplan itself", "rename the column")
+            note(place, f"{shown(name)} is a variable of sendplan", "rename the column")
         elif name.casefold() in seen:
             what = f"{shown(name)} is the header of column {seen[name.casefold()]} too"
             note(place, what, "rename or remove one of them")
         seen.setdefault(name.casefold(), number)
     return tuple(names)
-
-
-def _note(faults: list[Fault], where: str, what: str, remedy: str) -> None:
-    faults.append(Fault(where, what, remedy))
 
 
 def _read_rows(
@@ -213,13 +211,13 @@ def _read_rows(
         email = _email(line, row[email_place], faults)
         apart = row[apart_place].strip() if apart_place is not None else ""
         if email and (first := seen.setdefault((email.lower(), apart), line)) != line:
-            what = f"{shown(row[email_place])} stands in line {first} already"
+            what = f"{shown(row[email_place])} is already in line {first}"
             faults.append(Fault(f"line {line}, column email", what, "remove one of the rows"))
         zone = row[zone_place].strip() if zone_place is not None else ""
         if zone and (fault := zone_fault(zone)):
             faults.append(fault.within(f"line {line}, column timezone"))
         attributes = {name: value for place, name in others if (value := row[place].strip(" \t"))}
-        # One search over the whole row: almost none has anything to find.
+        # One search over the whole row, since faults are rare.
         if CONTROL.search("".join(attributes.values())) or any(
             "=?" in value or len(value) > MAX_VALUE for value in attributes.values()
         ):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 from sqlalchemy import Engine, text
 
-from sendplan.io.campaigns.demonstration import contents
+from sendplan.io.campaigns.demonstration import holds_demonstration
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import DataError
 
@@ -23,7 +23,7 @@ TABLES = (
 """In the order in which references allow them to be filled."""
 
 NOT_STORED = {"enrollments": ("contact_timezone", "last_sent_day")}
-"""Columns that frames carry and tables do not: they follow from other tables."""
+"""Columns of frames that tables do not have: they follow from other tables."""
 
 
 def is_filled(engine: Engine) -> bool:
@@ -32,15 +32,15 @@ def is_filled(engine: Engine) -> bool:
     Raises
     ------
     DataError
-        If it holds anything that is not a demonstration's.
+        If it holds anything else.
     """
-    found = contents(engine)
-    if found.anything and not found.demonstration:
+    found = holds_demonstration(engine)
+    if found is False:
         raise DataError(
-            "The database holds campaigns of your own, and the demonstration would plan them."
-            " Name an empty database with --database-url, or a new folder with --data-dir."
+            "The database holds campaigns of your own, which the demonstration would plan as well;"
+            " give an empty database with --database-url, or a new folder with --data-dir."
         )
-    return found.anything
+    return found is True
 
 
 def fill(
@@ -57,7 +57,7 @@ def fill(
     frames : mapping of DataFrame
         As `sendplan.planner.synthetic.instances.reference` gives them.
     report : callable
-        Told each table's name before it is filled.
+        Called with the name of each table before it is filled.
     """
     with translated_errors("filling the database"), engine.begin() as connection:
         cursor = connection.connection.cursor()

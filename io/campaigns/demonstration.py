@@ -1,13 +1,11 @@
-"""Whether a database holds a demonstration: told by its mailboxes, whose addresses reach nobody."""
-
-from dataclasses import dataclass
+"""Whether a database holds a demonstration, by the addresses of its mailboxes."""
 
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
 
 OWN_MAILBOXES = "%@outreach-%.example"
-"""What the addresses of synthetic mailboxes look like (RFC 2606 keeps the domain free)."""
+"""Addresses of synthetic mailboxes (RFC 2606 reserves the domain, so that they reach nothing)."""
 
 CONTENTS = """
     SELECT EXISTS (SELECT FROM mailboxes WHERE email LIKE :pattern) AS own_mailboxes,
@@ -17,24 +15,8 @@ CONTENTS = """
 """
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a database holds.
-
-    Parameters
-    ----------
-    demonstration : bool
-        A demonstration, and nothing else.
-    anything : bool
-        Anything at all.
-    """
-
-    demonstration: bool
-    anything: bool
-
-
-def contents(engine: Engine) -> Contents:
-    """Look whether a database holds a demonstration.
+def holds_demonstration(engine: Engine) -> bool | None:
+    """Tell whether a database holds a demonstration and nothing else; None if it is empty.
 
     Raises
     ------
@@ -43,4 +25,6 @@ def contents(engine: Engine) -> Contents:
     """
     with translated_errors("looking for a demonstration"), engine.connect() as connection:
         found = connection.execute(text(CONTENTS), {"pattern": OWN_MAILBOXES}).one()
-    return Contents(found.own_mailboxes and not found.foreign_mailboxes, found.anything)
+    if not found.anything:
+        return None
+    return bool(found.own_mailboxes and not found.foreign_mailboxes)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, text
 
 from sendplan.io.campaigns.contact_list import ContactList
 from sendplan.io.campaigns.loading import transaction
+from sendplan.io.campaigns.lookups import find_sequence
 from sendplan.io.campaigns.ready_days import ReadyDays
 from sendplan.io.documents.known_names import zone_fault
 from sendplan.io.documents.texts import nearest, shown
@@ -33,14 +34,12 @@ _ONE_ENROLLING_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('sendplan enro
 
 # Shared locks: other enrolments go on, a pause or change of the sequence waits for the rows.
 # Seconds of the day: 24:00 is a time to PostgreSQL, but not to Python.
-_NAMED = """
+_SEQUENCE = """
     SELECT id, name, status, timezone, send_days, holidays, unsubscribe_url,
            extract(epoch FROM start_time)::integer AS start_second,
            extract(epoch FROM end_time)::integer AS end_second
-    FROM sequences WHERE name = :name ORDER BY id FOR SHARE
+    FROM sequences WHERE id = :sequence FOR SHARE
 """
-
-_NAMES = "SELECT DISTINCT name FROM sequences WHERE name IS NOT NULL"
 
 _STEPS = """
 SELECT id, position, subject, content FROM steps
@@ -127,14 +126,14 @@ class EnrollReport:
     contacts : int
         Rows of the list; the sum of the next three.
     enrolled, already_enrolled, suppressed : int
-        New enrollments, each with its first email; contacts that were in the sequence already,
-        whatever became of them; contacts that may not be written to.
+        New enrollments, each with its first email; contacts already enrolled, whatever their
+        status; suppressed contacts.
     new_contacts, known_contacts, merged_contacts : int
-        Contacts created; those that existed; those among them that took over values of the list.
+        Contacts created; those that existed; those among them that took values from the list.
     mailboxes : int
         Active mailboxes among which the first emails were shared.
     first_day, last_day : date or None
-        The earliest and latest ready day given, in local dates.
+        The earliest and latest ready day, in local dates.
     """
 
     sequence_id: int
@@ -168,7 +167,7 @@ def enroll(
     connection : Connection
         A connection to the migrated database.
     sequence_name : str
-        The sequence's name, exactly.
+        The sequence's name or id.
     contacts : ContactList
         From `sendplan.io.campaigns.contact_list`.
     now : datetime
@@ -179,7 +178,7 @@ def enroll(
     Raises
     ------
     DataError
-        If the sequence cannot be told, or the list lacks what its templates need; nothing is
+        If there is no such sequence, or the list lacks values that its templates need; nothing is
         changed then.
     ValueError
         If `now` has no zone.
@@ -187,7 +186,8 @@ def enroll(
     instant = dates.to_microseconds(now)
     with transaction(connection):
         connection.execute(text(_ONE_ENROLLING_AT_A_TIME))
-        sequence = _find_sequence(connection, sequence_name)
+        sequence_id = find_sequence(connection, sequence_name)
+        sequence = connection.execute(text(_SEQUENCE), {"sequence": sequence_id}).one()
         steps = connection.execute(text(_STEPS), {"sequence": sequence.id}).all()
         variables = _variables(sequence_name, steps)
         if sequence.unsubscribe_url is not None:
@@ -202,27 +202,10 @@ def enroll(
         )
 
 
-def _find_sequence(connection: Connection, name: str) -> Row[Any]:
-    found = connection.execute(text(_NAMED), {"name": name}).all()
-    if len(found) == 1:
-        return found[0]
-    if found:
-        ids = ", ".join(str(row.id) for row in found)
-        what = f"several sequences are called {shown(name)} (ids {ids})"
-        raise DataError([Fault("sequence", what, "rename all but one")])
-    names = sorted(connection.scalars(text(_NAMES)))
-    near = nearest(name, names)
-    listed = ", ".join(shown(known) for known in names[:10]) + (", …" if names[10:] else "")
-    remedy = f"there is {listed}" if names else "load a campaign first"
-    if near is not None:
-        remedy = f"did you mean {shown(near)}?"
-    raise DataError([Fault("sequence", f"no sequence is called {shown(name)}", remedy)])
-
-
 def _variables(name: str, steps: Sequence[Row[Any]]) -> Placeholders:
     if not steps:
         what = f"{shown(name)} has no step"
-        raise DataError([Fault("sequence", what, "add a step, then enrol")])
+        raise DataError([Fault("sequence", what, "add a step first")])
     total = Placeholders(frozenset(), frozenset())
     faults: list[Fault] = []
     for step in steps:
@@ -238,7 +221,7 @@ def _variables(name: str, steps: Sequence[Row[Any]]) -> Placeholders:
 
 
 def _check_columns(contacts: ContactList, variables: Placeholders) -> None:
-    """See that each contact has what the texts print, while the list can still be corrected."""
+    """Refuse a list that lacks values which the texts print."""
     faults: list[Fault] = []
     for name in sorted(variables.used - {*contacts.columns, *BUILT_INS}):
         near = nearest(name, contacts.columns)
@@ -257,7 +240,7 @@ def _check_columns(contacts: ContactList, variables: Placeholders) -> None:
 
 
 def _shares(pool: Sequence[Row[Any]], count: int) -> list[int]:
-    """Give each of `count` new emails to the mailbox that holds the fewest by then."""
+    """Give each of `count` new emails to the mailbox with the fewest so far."""
     heap = [(mailbox.held, mailbox.id) for mailbox in pool]
     heapq.heapify(heap)
     shares = []

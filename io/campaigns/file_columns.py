@@ -15,7 +15,7 @@ from sendplan.planner.schema.columns import COLUMNS, Column, FileKey
 from sendplan.planner.schema.errors import Fault
 
 Check = Callable[[TomlTable, str, str], str]
-"""Notes what is wrong with the text of a key, and returns it as it is stored."""
+"""Notes the faults of a text, and returns it as it is stored."""
 
 _DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -23,7 +23,7 @@ _DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday"
 def read_columns(
     table: TomlTable, name: str, checks: Mapping[str, Check], folder: Path | None = None
 ) -> dict[str, Any]:
-    """Read all columns of a row; what is wrong with them is noted in the table.
+    """Read all columns of a row; faults are noted in the table.
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ def read_columns(
     checks : mapping
         By the form of a text, besides those of addresses, countries and time zones.
     folder : Path, optional
-        Where texts in files of their own are looked up; they are refused without it.
+        Folder of texts in files of their own, which are refused without it.
 
     Returns
     -------
     dict
-        Values by column, with the default where the file gives none; None for null, and where a
-        value is missing. A column that says nothing when it is left out is not there then.
+        Values by column, by default its declared default; None for null and for missing values.
+        Optional columns that the file leaves out are left out.
     """
     read: dict[str, Any] = {}
     groups: dict[str, TomlTable | None] = {"": table}
@@ -62,7 +62,7 @@ def read_columns(
 
 
 def is_whole(name: str, values: Mapping[str, Any]) -> bool:
-    """Tell whether no column is missing that a row of a table must have."""
+    """Tell whether a row has all required columns."""
     return all(
         values[column_name] is not None
         for column_name, column, file in _declared(name)
@@ -145,7 +145,7 @@ class _Cell:
 
     def _content(self, key: str, file: str) -> str | None:
         if self.folder is None:
-            what = "the campaign is no file to look beside"
+            what = "the campaign is not read from a file"
             self.table.add(key, what, f"use {self.key}")
             return None
         base = self.folder.resolve()

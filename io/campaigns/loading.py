@@ -28,7 +28,7 @@ class LoadReport:
     sequences, steps, mailboxes, links : int
         Rows created.
     unchanged_sequences, known_mailboxes : int
-        What the database had already, with equal settings.
+        Rows that existed already, with equal settings.
     warnings : tuple of Fault
         The campaign's.
     """
@@ -55,10 +55,10 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def load(connection: Connection, campaign: Campaign) -> LoadReport:
-    """Create what a campaign names; what is there already must be equal, and stays.
+    """Create the rows of a campaign; rows that exist already must be equal, and stay.
 
     Loading the same file again changes nothing. A status is compared only where the file states
-    one, so that a sequence or mailbox paused since then does not stand in the way.
+    one, so that a sequence or mailbox paused since then is no difference.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def load(connection: Connection, campaign: Campaign) -> LoadReport:
                 fresh.append(sequence)
         if faults:
             raise DataError(faults, campaign.name)
-        created = [box for box in campaign.mailboxes if box["email"].lower() not in known]
+        created = [new for new in campaign.mailboxes if new["email"].lower() not in known]
         ids = {email: row.id for email, row in known.items()}
         ids |= _insert_mailboxes(connection, created)
         for sequence in fresh:
@@ -118,7 +118,7 @@ def _differences(wanted: Mapping[str, Any], stored: Row[Any]) -> Iterator[tuple[
             other = sorted(set(other))
         if value != other:
             here, there = ("nothing" if item is None else str(item) for item in (value, other))
-            # One written by plain SQL is not to be trusted for having no secret in it.
+            # A reference written by plain SQL may hold a secret.
             if name in _SECRETS:
                 yield name, "another reference than the database"
             else:
@@ -129,7 +129,7 @@ def _mailbox_differences(mailbox: Mailbox, stored: Row[Any] | None) -> Iterator[
     if stored is None:
         return
     where = f"mailbox {shown(mailbox['email'])}"
-    remedy = "write the stored value into the file, or change the mailbox with “sendplan mailbox”"
+    remedy = "write the stored value into the file, or run `sendplan mailbox set`"
     wanted = {name: value for name, value in mailbox.items() if name != "email"}
     for name, values in _differences(wanted, stored):
         yield Fault(where, f"{name} is {values}", remedy)
@@ -147,10 +147,10 @@ def _sequence_differences(
     if len(stored) > 1:
         ids = ", ".join(str(row.id) for row in stored)
         remedy = "give the new one another name"
-        yield Fault(where, f"the database has several of that name (ids {ids})", remedy)
+        yield Fault(where, f"several sequences of that name exist (ids {ids})", remedy)
     if len(stored) != 1:
         return
-    remedy = "give it another name, or change the stored one with “sendplan sequence” and “step”"
+    remedy = "give it another name, or run `sendplan sequence set` or `sendplan step set`"
     for name, values in _differences(sequence.columns, stored[0]):
         yield Fault(where, f"exists already, and {name} is {values}", remedy)
     if _stored_steps(connection, stored[0].id) != list(sequence.steps):
@@ -175,12 +175,12 @@ def _stored_pool(connection: Connection, sequence_id: int) -> set[str]:
 
 
 def _pool_faults(sequence: Sequence, known: Mapping[str, Row[Any]]) -> Iterator[Fault]:
-    """Find a new sequence whose mailboxes were all paused or removed in the meantime."""
+    """Find a new sequence whose mailboxes are all paused or removed."""
     states = {email: known[email].status for email in sequence.mailboxes if email in known}
     if len(states) < len(sequence.mailboxes) or MailboxStatus.ACTIVE in states.values():
         return
     listed = ", ".join(f"{email} is {status}" for email, status in states.items())
-    remedy = "add an active mailbox, or resume one with “sendplan mailbox”"
+    remedy = "add an active mailbox, or run `sendplan mailbox resume`"
     where = f"sequence {shown(sequence.name)}"
     yield Fault(where, f"none of its mailboxes is active ({shown(listed, 200)})", remedy)
 

@@ -33,6 +33,6 @@ class ReadyDays:
         closed = self._instant >= instant_at(today, self._sequence.end_second, zone)
         ready = self._days.on_or_after(today + ONE_DAY if closed else today)
         if ready is None:
-            what = f"sequence {shown(self._sequence.name)} has no sending day in sight"
+            what = f"sequence {shown(self._sequence.name)} has no sending day"
             raise DataError([Fault("sequence", what, "check its send_days and holidays")])
         return ready, instant_at(ready, self._sequence.start_second, zone)

@@ -1,7 +1,7 @@
-"""Changes in the tables: the SQL face of `sendplan.planner.changes`.
+"""Changes in the tables: the SQL side of `sendplan.planner.changes`.
 
-A change locks the rows that it hangs on and is part of the caller's transaction. It touches the
-settings alone; which emails it moves is planned afterwards.
+A change locks the rows that it depends on and is part of the caller's transaction. It writes
+settings only; a recalculation moves the emails afterwards.
 """
 
 import datetime as dt
@@ -47,25 +47,25 @@ def apply(connection: Connection, change: Change, now: dt.datetime | None = None
     Returns
     -------
     Applied
-        Which also tells of a change that found everything so already.
+        Also of a change that left everything as it was.
 
     Raises
     ------
     DataError
-        If the change names what does not exist, does not fit what is there, or is for studies
+        If the change names a row that does not exist, does not fit the tables, or is for studies
         only.
     """
-    face = _FACES.get(type(change))
-    if face is None:
-        what = f"{type(change).__name__} is for studies only, and cannot be stored"
+    applied = _APPLY.get(type(change))
+    if applied is None:
+        what = f"{type(change).__name__} is for studies only"
         raise DataError([Fault("", what, "change the mailboxes, steps or sequences one by one")])
     with translated_faults():
-        return face(connection, change, now or connection.scalars(select(func.now())).one())
+        return applied(connection, change, now or connection.scalars(select(func.now())).one())
 
 
 @contextmanager
 def translated_faults() -> Iterator[None]:
-    """Turn what the planner refuses into the `DataError` of a command."""
+    """Turn a `ProblemError` of the planner into the `DataError` of a command."""
     try:
         yield
     except ProblemError as error:
@@ -73,22 +73,20 @@ def translated_faults() -> Iterator[None]:
 
 
 def sentence(done: Sequence[Applied]) -> str:
-    """Return one line that tells a person of changes made together."""
-    told = "; ".join(str(applied) for applied in done)
-    if any(applied.changed for applied in done):
-        after = "`sendplan recalc` re-plans what that reaches."
-    else:
-        after = "Nothing was changed."
-    return f"{told[:1].upper()}{told[1:]}. {after}"
+    """Return one line about changes made together."""
+    text = "; ".join(str(applied) for applied in done)
+    changed = any(applied.changed for applied in done)
+    after = "Run `sendplan recalc` to update the plan." if changed else "Nothing was changed."
+    return f"{text[:1].upper()}{text[1:]}. {after}"
 
 
 def summary(kind: str, done: Sequence[Applied]) -> dict[str, Any]:
-    """Return one object of JSON that tells of changes made together.
+    """Return the JSON object of changes made together.
 
     Parameters
     ----------
     kind : str
-        What was asked for, such as ``"mailbox pause"``.
+        The command, such as ``"mailbox pause"``.
     done : sequence of Applied
         At least one.
 
@@ -126,7 +124,7 @@ def _set_sequence(connection: Connection, change: SetSequence, now: dt.datetime)
     return Applied(change, changed, words, {"sequence_id": change.sequence_id})
 
 
-_FACES: dict[type[Change], Callable[[Connection, Any, dt.datetime], Applied]] = {
+_APPLY: dict[type[Change], Callable[[Connection, Any, dt.datetime], Applied]] = {
     changes.AddMailbox: mailbox_changes.add_mailbox,
     changes.RemoveMailbox: mailbox_changes.remove_mailbox,
     changes.SetMailbox: mailbox_changes.set_mailbox,

@@ -1,6 +1,6 @@
 """The commands that make changes, declared as data: their options, help and examples.
 
-`sendplan.io.changes.from_options` works out what their options ask for.
+`sendplan.io.changes.from_options` turns their options into changes.
 """
 
 from functools import partial
@@ -15,25 +15,25 @@ from sendplan.planner.schema.vocabulary import SUPPRESSING, StopReason
 
 
 def gives_something(options: Options) -> str | None:
-    """Refuse a command that names what to set, but nothing to set there."""
+    """Refuse a command without any setting."""
     targets = ("mailbox", "sequence", "step", "position", "preview", "now")
     given = (value for name, value in options.items() if name not in targets)
     if any(value is not None and value is not False and value != () for value in given):
         return None
-    return "Nothing to change is given; --help lists what can be."
+    return "No change is given; --help lists the options."
 
 
 def names_one_step(options: Options) -> str | None:
-    """Refuse a step that is named by nothing, by half its place, or twice."""
+    """Refuse a step that is not named, named twice, or by half of its place."""
     named = options["step"] is not None
     placed = [options[name] is not None for name in ("sequence", "position")]
     if placed == [not named] * 2:
         return None
-    return "Name the step by its id, or else by --sequence and --position."
+    return "Name the step by its id, or by --sequence and --position."
 
 
 def gives_texts_once(options: Options) -> str | None:
-    """Refuse a text that is given both itself and in a file."""
+    """Refuse a text given both directly and in a file."""
     for part in texts_or_files("steps"):
         if options[part] is not None and options[f"{part}_file"] is not None:
             return f"Give --{part} or --{part}-file, not both."
@@ -41,25 +41,25 @@ def gives_texts_once(options: Options) -> str | None:
 
 
 def gives_both_texts(options: Options) -> str | None:
-    """Refuse a new step without text, unless it is only to be looked at."""
+    """Refuse a new step without texts, except in a preview."""
     for part in ("subject", "content"):
         if not options["preview"] and options[part] is None and options[f"{part}_file"] is None:
-            return f"Give --{part} or --{part}-file; only --preview does without."
+            return f"Give --{part} or --{part}-file; only --preview works without."
     return None
 
 
-def names_who_stops(options: Options) -> str | None:
-    """Refuse a stop that names no contact, both a contact and a list, or no known reason."""
+def names_contacts_to_stop(options: Options) -> str | None:
+    """Refuse a stop without contact, with both contact and list, or without a known reason."""
     email, file, reason = options["email"], options["file"], options["reason"]
     known = [str(word) for word in StopReason]
     if (email is None) == (file is None):
-        return "Name the contact by its address, or else a list of them by --file."
+        return "Give the address of a contact, or a list by --file."
     if reason is None and file is None:
         return f"Give --reason, one of {', '.join(known)}."
     if reason is not None and reason not in known:
         return f"--reason {reason} is unknown; use one of {', '.join(known)}."
     if reason in SUPPRESSING and options["sequence"] is not None:
-        return f"{reason} stops a contact in every sequence; leave --sequence out."
+        return f"A contact who {reason} is stopped in every sequence; leave --sequence out."
     return None
 
 
@@ -97,7 +97,7 @@ def _read(table: str, column: str, text: str) -> Any:
 _position = partial(_read, "steps", "position")
 _several = partial(Option, repeatable=True)
 _file = partial(Option, kind=Path)
-PREVIEW = Option("--preview", about="Show what the plan would become, and change nothing.")
+PREVIEW = Option("--preview", about="Show what would become of the plan; change nothing.")
 
 _STEP = (
     Option("--sequence", "NAME", "Its sequence, where its id is not given."),
@@ -116,17 +116,17 @@ COMMANDS = (
     _command(
         "mailbox add",
         "Add a mailbox, or bring back a removed one of the same address.\n\n"
-        "One brought back takes the settings given here and sends for the sequences named here;"
-        " if none is named, for those it had.",
+        "A mailbox brought back takes the settings given here and sends for the sequences named"
+        " here; if none is named, for those that it had.",
         'dana@mail.example --capacity 40 --sequence "Autumn webinar"',
         Option("email"),
         *column_options("mailboxes", new=True),
-        _several("--sequence", "NAME", "Sequence that it sends for.", name="sequences"),
+        _several("--sequence", "NAME", "Sequence to send for.", name="sequences"),
     ),
     _command(
         "mailbox remove",
         "Remove a mailbox for good.\n\n"
-        "Its threads move to other mailboxes of their sequences, where there are any.",
+        "Its threads move to other mailboxes of their sequences, if there are any.",
         "dana@mail.example --preview",
         Option("mailbox"),
     ),
@@ -159,14 +159,14 @@ COMMANDS = (
         Option("--sequence", "NAME", "Sequence to add it to.", required=True),
         *column_options("steps", new=True),
         Option("--position", "P", "Its place; by default the last one.", _position),
-        Option("--reopen", about="Send it also to contacts who have completed."),
+        Option("--reopen", about="Send it also to contacts who have completed the sequence."),
         checks=(gives_texts_once, gives_both_texts),
     ),
     _command(
         "step remove",
         "Remove a step.\n\n"
-        "It is named by its id or by its place. Its emails that are still to be sent are"
-        " cancelled, and the steps behind it move up.",
+        "It is named by its id or by its place. Its pending emails are cancelled, and the steps"
+        " after it move up.",
         '--sequence "Autumn webinar" --position 3 --preview',
         Option("[step]"),
         *_STEP,
@@ -192,13 +192,13 @@ COMMANDS = (
     ),
     _command(
         "sequence pause",
-        "Pause a sequence: nothing of it is sent until it is resumed.",
+        "Pause a sequence: none of its emails is sent until it is resumed.",
         '"Autumn webinar"',
         Option("sequence"),
     ),
     _command(
         "sequence resume",
-        "Resume a paused sequence.\n\nOverdue emails are spread over the days to come.",
+        "Resume a paused sequence.\n\nOverdue emails are spread over the next days.",
         '"Autumn webinar" --preview',
         Option("sequence"),
     ),
@@ -209,13 +209,13 @@ COMMANDS = (
         '"Autumn webinar" --start 08:00 --holidays none --link dana@mail.example',
         Option("sequence"),
         *column_options("sequences"),
-        _several("--link", "MAILBOX", "Mailbox that starts to send for it."),
-        _several("--unlink", "MAILBOX", "Mailbox that stops sending for it."),
+        _several("--link", "MAILBOX", "Mailbox to add."),
+        _several("--unlink", "MAILBOX", "Mailbox to take away."),
         checks=(gives_something,),
     ),
     _command(
         "contact suppress",
-        "Send nothing more to the contact of an address, in any sequence.",
+        "Send nothing more to a contact, in any sequence.",
         'ada@client.example --reason "asked not to be written to"',
         Option("email"),
         Option("--reason", "TEXT", "Why; kept with the contact."),
@@ -223,22 +223,22 @@ COMMANDS = (
     _command(
         "contact stop",
         "Stop the threads of a contact who replied, bounced or unsubscribed.\n\n"
-        "What is still to be sent is cancelled. Contacts who bounced or unsubscribed get nothing"
-        " more in any sequence. A list is a CSV file with the column email and, where rows differ,"
-        " reason and sequence; the options say what its cells leave open.",
+        "Their pending emails are cancelled. Contacts who bounced or unsubscribed get nothing more"
+        " in any sequence. A list is a CSV file with the column email and, where rows differ,"
+        " reason and sequence; the options stand for empty cells.",
         'ada@client.example --reason replied --sequence "Autumn webinar"',
         Option("[email]"),
         Option("--reason", "WORD", "replied, bounced or unsubscribed."),
-        Option("--sequence", "NAME", "Only this sequence; for replies."),
+        Option("--sequence", "NAME", "Only in this sequence; for replies."),
         _file("--file", "FILE", "List of contacts to stop, all or none."),
-        checks=(names_who_stops,),
+        checks=(names_contacts_to_stop,),
     ),
 )
 _GROUPS = {
     "mailbox": "Add, remove, pause, resume and set mailboxes.",
     "step": "Add, remove, move and set the steps of sequences.",
     "sequence": "Pause, resume and set sequences.",
-    "contact": "Termination and suppress contacts.",
+    "contact": "Stop and suppress contacts.",
 }
 GROUPS = tuple(
     Command(

@@ -1,4 +1,4 @@
-"""Contacts changed in the tables: suppressed, or stopped for what they or their servers said."""
+"""Contacts changed in the tables: suppressed, or stopped after a reply or bounce."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, any_, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from sendplan.io.changes.rows import SEARCHED, Applied, locked
+from sendplan.io.campaigns.lookups import SEARCHED
+from sendplan.io.changes.rows import Applied, locked
 from sendplan.io.database.tables import contacts, sequences
+from sendplan.io.documents.wording import counted
 from sendplan.planner.changes import StopContacts, SuppressContact
 from sendplan.planner.changes.refusals import unknown
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus
@@ -26,7 +28,7 @@ STOP = f"""
     WHERE id = locked_id
 """
 
-# Also those of threads that had ended before: they are nobody's to send any more.
+# Also those of threads that had ended before: they are never sent.
 CANCEL = f"""
     UPDATE scheduled_emails SET status = '{EmailStatus.CANCELLED}'
     FROM (
@@ -44,7 +46,7 @@ CANCEL = f"""
 
 
 def suppress_contact(connection: Connection, change: SuppressContact, now: dt.datetime) -> Applied:
-    """Suppress a contact; the emails that it does not get wait for a plan to cancel them."""
+    """Suppress a contact; the next plan cancels its pending emails."""
     row = locked(connection, contacts, "contact", change.contact_id)
     changed = _suppress(connection, [change.contact_id], change.reason, now) > 0
     words = f"contact {row['email']} ({change.contact_id}): suppressed"
@@ -52,7 +54,7 @@ def suppress_contact(connection: Connection, change: SuppressContact, now: dt.da
 
 
 def stop_contacts(connection: Connection, change: StopContacts, now: dt.datetime) -> Applied:
-    """Stop enrollments of contacts, and cancel what these would still have got."""
+    """Stop enrollments of contacts, and cancel their pending emails."""
     for sequence_id in change.sequence_ids or ():
         locked(connection, sequences, "sequence", sequence_id)
     ids = sorted(change.contact_ids)
@@ -67,13 +69,12 @@ def stop_contacts(connection: Connection, change: StopContacts, now: dt.datetime
         "suppressed": _suppress(connection, ids, change.reason, now) if change.suppresses else 0,
     }
     changed = any(counts.values())
-    words = f"contact {emails[0]} ({ids[0]})" if len(ids) == 1 else f"{len(ids):,} contacts"
-    words += f": stopped, {change.reason}"
+    one = f"contact {emails[0]} ({ids[0]})"
+    words = f"{one if len(ids) == 1 else counted(len(ids), 'contact')}: stopped, {change.reason}"
     if changed:
-        words += (
-            f" ({counts['stopped']:,} enrollments stopped, {counts['cancelled']:,} emails"
-            f" cancelled, {counts['suppressed']:,} contacts suppressed)"
-        )
+        nouns = zip(counts.items(), ("enrollment", "email", "contact"), strict=True)
+        details = (f"{counted(count, noun)} {done}" for (done, count), noun in nouns)
+        words += f" ({', '.join(details)})"
     return Applied(change, changed, words, {"contact_ids": ids, **counts})
 
 
@@ -92,12 +93,12 @@ def _locked_contacts(connection: Connection, ids: Sequence[int]) -> list[str]:
 def _suppress(
     connection: Connection, ids: Sequence[int], reason: str | None, now: dt.datetime
 ) -> int:
-    """Suppress those who are not yet; the first time and reason stay."""
+    """Suppress contacts; the first time and reason stay."""
     fresh = (contacts.c.id == any_(_bigints(ids))) & contacts.c.suppressed_at.is_(None)
     values = {"suppressed_at": now, "suppressed_reason": reason}
     return connection.execute(update(contacts).where(fresh).values(values)).rowcount
 
 
 def _bigints(ids: Sequence[int]) -> ColumnElement[Any]:
-    # One parameter, however many there are.
+    # One parameter for any number of ids.
     return literal(list(ids), ARRAY(BigInteger))

@@ -1,15 +1,16 @@
-"""What the options of a command ask for, as changes: names looked up, texts read.
+"""The options of a command as changes: names looked up, texts read.
 
 One function for each command of `sendplan.io.changes.commands`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from sendplan.io.changes.lookups import find_contact, find_mailbox, find_sequence, find_step
+from sendplan.io.campaigns.lookups import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.changes.stop_lists import wanted_stops
 from sendplan.io.changes.values import Null
 from sendplan.io.documents.texts import read_text
@@ -34,7 +35,7 @@ from sendplan.planner.schema.vocabulary import MailboxStatus, SequenceStatus
 
 
 def wanted_changes(connection: Connection, name: str, options: dict[str, Any]) -> list[Change]:
-    """Return what a command asks for.
+    """Return the changes that a command asks for.
 
     Parameters
     ----------
@@ -76,15 +77,9 @@ def _remove_mailbox(connection: Connection, mailbox: str) -> Change:
     return RemoveMailbox(find_mailbox(connection, mailbox))
 
 
-def _pause_mailbox(connection: Connection, mailbox: str) -> Change:
-    return SetMailbox(find_mailbox(connection, mailbox), status=MailboxStatus.PAUSED)
-
-
-def _resume_mailbox(connection: Connection, mailbox: str) -> Change:
-    return SetMailbox(find_mailbox(connection, mailbox), status=MailboxStatus.ACTIVE)
-
-
-def _set_mailbox(connection: Connection, mailbox: str, no_ramp: bool, **settings: Any) -> Change:
+def _set_mailbox(
+    connection: Connection, mailbox: str, no_ramp: bool = False, **settings: Any
+) -> Change:
     if no_ramp:
         settings |= dict.fromkeys(("ramp_start", "ramp_increment", "ramp_from"))
     return SetMailbox(find_mailbox(connection, mailbox), **settings)
@@ -138,19 +133,11 @@ def _with_files(settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _pause_sequence(connection: Connection, sequence: str) -> Change:
-    return SetSequence(find_sequence(connection, sequence), status=SequenceStatus.PAUSED)
-
-
-def _resume_sequence(connection: Connection, sequence: str) -> Change:
-    return SetSequence(find_sequence(connection, sequence), status=SequenceStatus.ACTIVE)
-
-
 def _set_sequence(
     connection: Connection,
     sequence: str,
-    link: tuple[str, ...],
-    unlink: tuple[str, ...],
+    link: tuple[str, ...] = (),
+    unlink: tuple[str, ...] = (),
     **settings: Any,
 ) -> list[Change]:
     key = find_sequence(connection, sequence)
@@ -180,15 +167,15 @@ def _stop_contact(
 _WANTED: dict[str, Callable[..., Change | Sequence[Change]]] = {
     "mailbox add": _add_mailbox,
     "mailbox remove": _remove_mailbox,
-    "mailbox pause": _pause_mailbox,
-    "mailbox resume": _resume_mailbox,
+    "mailbox pause": partial(_set_mailbox, status=MailboxStatus.PAUSED),
+    "mailbox resume": partial(_set_mailbox, status=MailboxStatus.ACTIVE),
     "mailbox set": _set_mailbox,
     "step add": _add_step,
     "step remove": _remove_step,
     "step move": _move_step,
     "step set": _set_step,
-    "sequence pause": _pause_sequence,
-    "sequence resume": _resume_sequence,
+    "sequence pause": partial(_set_sequence, status=SequenceStatus.PAUSED),
+    "sequence resume": partial(_set_sequence, status=SequenceStatus.ACTIVE),
     "sequence set": _set_sequence,
     "contact suppress": _suppress_contact,
     "contact stop": _stop_contact,

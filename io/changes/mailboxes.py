@@ -42,7 +42,7 @@ def add_mailbox(connection: Connection, change: AddMailbox, now: dt.datetime) ->
         mailbox_id, done = connection.scalars(statement).one(), "added"
     else:
         done = "brought back"
-        # The address stays as it was written: its threads know it.
+        # The address keeps its spelling: its threads use it.
         del values["email"]
         set_row(connection, mailboxes, mailbox_id, values)
         if change.sequence_ids:
@@ -79,8 +79,7 @@ def remove_mailbox(connection: Connection, change: RemoveMailbox, now: dt.dateti
     locked(connection, mailboxes, "mailbox", change.mailbox_id)
     removed = {"status": str(MailboxStatus.REMOVED)}
     changed = set_row(connection, mailboxes, change.mailbox_id, removed)
-    words = f"{named_mailbox(connection, change.mailbox_id)}: removed"
-    return Applied(change, changed, words, {"mailbox_id": change.mailbox_id})
+    return _about_mailbox(connection, change, changed, "removed")
 
 
 def set_mailbox(connection: Connection, change: SetMailbox, now: dt.datetime) -> Applied:
@@ -89,7 +88,13 @@ def set_mailbox(connection: Connection, change: SetMailbox, now: dt.datetime) ->
     change.refuse_for({name: NULL if value is None else value for name, value in row.items()})
     values = stored(change)
     changed = set_row(connection, mailboxes, change.mailbox_id, values)
-    words = f"{named_mailbox(connection, change.mailbox_id)}: {settings_in_words(values)}"
+    return _about_mailbox(connection, change, changed, settings_in_words(values))
+
+
+def _about_mailbox(
+    connection: Connection, change: RemoveMailbox | SetMailbox, changed: bool, state: str
+) -> Applied:
+    words = f"{named_mailbox(connection, change.mailbox_id)}: {state}"
     return Applied(change, changed, words, {"mailbox_id": change.mailbox_id})
 
 
@@ -103,7 +108,7 @@ def link_mailbox(connection: Connection, change: LinkMailbox, now: dt.datetime) 
 
 
 def unlink_mailbox(connection: Connection, change: UnlinkMailbox, now: dt.datetime) -> Applied:
-    """Let a mailbox send for a sequence no longer."""
+    """Stop a mailbox from sending for a sequence."""
     locked(connection, sequences, "sequence", change.sequence_id)
     locked(connection, mailboxes, "mailbox", change.mailbox_id)
     link = (sequence_mailboxes.c.sequence_id == change.sequence_id) & (
@@ -114,10 +119,10 @@ def unlink_mailbox(connection: Connection, change: UnlinkMailbox, now: dt.dateti
 
 
 def _about_link(
-    connection: Connection, change: LinkMailbox | UnlinkMailbox, changed: bool, holds: str
+    connection: Connection, change: LinkMailbox | UnlinkMailbox, changed: bool, state: str
 ) -> Applied:
     mailbox = named_mailbox(connection, change.mailbox_id)
-    words = f"{mailbox}: {holds} {named_sequence(connection, change.sequence_id)}"
+    words = f"{mailbox}: {state} {named_sequence(connection, change.sequence_id)}"
     ids = {"sequence_id": change.sequence_id, "mailbox_id": change.mailbox_id}
     return Applied(change, changed, words, ids)
 

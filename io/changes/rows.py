@@ -1,4 +1,4 @@
-"""What the changes of all tables have in common: rows locked and given values, and told of."""
+"""What the changes of all tables share: rows locked and updated, and reported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, Time, cast, or_, select, update
 
 from sendplan.io.campaigns.campaign_file import is_reference
+from sendplan.io.campaigns.lookups import SEARCHED
 from sendplan.io.database.tables import mailboxes, sequences
 from sendplan.io.documents.texts import shown
 from sendplan.io.errors import DataError
@@ -17,27 +18,24 @@ from sendplan.planner.schema.columns import COLUMNS, settable, with_form
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.readers import NULL
 
-SEARCHED = 5_000
-"""How many ids are looked through for one that may have been meant."""
-
-UNTOLD = with_form("secret", "subject", "template")
-"""Columns whose values are too long, or too secret, for a line that tells of a change."""
+NOT_SHOWN = with_form("secret", "subject", "template")
+"""Columns whose values are too long, or too secret, for a message."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of a change.
+    """A change that was made.
 
     Parameters
     ----------
     change : Change
         The change.
     changed : bool
-        False if everything was so already.
+        False if the tables were so already.
     words : str
-        What holds now, for a person: ``"mailbox ann@mail.example (7): removed"``.
+        The new state in words: ``"mailbox ann@mail.example (7): removed"``.
     ids : dict
-        The ids of what it concerns, new ones included, by name: ``{"mailbox_id": 7}``.
+        The ids that it concerns, new ones included, by name: ``{"mailbox_id": 7}``.
     """
 
     change: Change
@@ -46,16 +44,16 @@ class Applied:
     ids: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Tell what was done, or that there was nothing to do."""
+        """Return the new state in words."""
         return self.words if self.changed else f"{self.words} already"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what JSON tells of the change."""
+        """Return the JSON object of the change."""
         return {"kind": type(self.change).__name__, "changed": self.changed, **self.ids}
 
 
 def locked(connection: Connection, table: Table, noun: str, key: int) -> dict[str, Any]:
-    """Return a row, which others may refer to but not change until the transaction ends.
+    """Lock a row until the transaction ends, and return it; others may still refer to it.
 
     Raises
     ------
@@ -71,7 +69,7 @@ def locked(connection: Connection, table: Table, noun: str, key: int) -> dict[st
 
 
 def set_row(connection: Connection, table: Table, key: int, values: Mapping[str, Any]) -> bool:
-    """Give a row values, and tell whether any of them was another before."""
+    """Set columns of a row, and tell whether any of them changed."""
     cells = {
         name: cast(value, Time) if isinstance(table.c[name].type, Time) else value
         for name, value in values.items()
@@ -82,12 +80,12 @@ def set_row(connection: Connection, table: Table, key: int, values: Mapping[str,
 
 
 def stored(change: Change) -> dict[str, Any]:
-    """Return the columns of a change as the driver takes them.
+    """Return the columns of a change as values for the driver.
 
     Raises
     ------
     DataError
-        If a value is out of all proportion, or is a secret itself.
+        If a value is out of range, or is a secret itself.
     """
     columns = COLUMNS[change.TABLE]
     given = {
@@ -133,25 +131,26 @@ def _plain(kind: str, value: Any) -> Any:
 
 
 def named_mailbox(connection: Connection, mailbox_id: int) -> str:
-    """Return what a person calls a mailbox."""
+    """Return the address and id of a mailbox."""
     email = connection.scalar(select(mailboxes.c.email).where(mailboxes.c.id == mailbox_id))
     return f"mailbox {email} ({mailbox_id})"
 
 
 def named_sequence(connection: Connection, sequence_id: int) -> str:
-    """Return what a person calls a sequence."""
+    """Return the name and id of a sequence."""
     name = connection.scalar(select(sequences.c.name).where(sequences.c.id == sequence_id))
     return f"sequence {sequence_id}" if name is None else f"sequence {shown(name)} ({sequence_id})"
 
 
 def settings_in_words(values: Mapping[str, Any]) -> str:
-    """Return the settings of a row as a person reads them."""
+    """Return the settings of a row in words."""
     return ", ".join(
-        name if name in UNTOLD else f"{name} {_told(value)}" for name, value in values.items()
+        name if name in NOT_SHOWN else f"{name} {_plain_text(value)}"
+        for name, value in values.items()
     )
 
 
-def _told(value: Any) -> str:
+def _plain_text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
     return "none" if value is None else str(value)

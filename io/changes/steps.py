@@ -1,4 +1,4 @@
-"""Steps changed in the tables; their sequence is locked, so that the positions hold still."""
+"""Steps changed in the tables; their sequence is locked, so that positions hold still."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from sendplan.io.changes.rows import (
     stored,
 )
 from sendplan.io.database.tables import enrollments, sequences, steps
+from sendplan.io.documents.wording import counted
 from sendplan.io.messages.step_texts import check_texts
 from sendplan.planner.changes import AddStep, MoveStep, RemoveStep, SetStep
 from sendplan.planner.changes.steps import Positions, refuse_removed_step
@@ -25,7 +26,7 @@ _TEMPLATES = with_form("subject", "template")
 
 
 def add_step(connection: Connection, change: AddStep, now: dt.datetime) -> Applied:
-    """Insert a step, and reopen the enrollments that have completed if that is wanted."""
+    """Insert a step, and reopen completed enrollments if asked to."""
     sequence_id = change.sequence_id
     locked(connection, sequences, "sequence", sequence_id)
     moved, position = change.place(_positions(connection, sequence_id))
@@ -34,11 +35,13 @@ def add_step(connection: Connection, change: AddStep, now: dt.datetime) -> Appli
     _set_positions(connection, moved)
     values |= {"sequence_id": sequence_id, "position": position}
     step_id = connection.scalars(insert(steps).values(values).returning(steps.c.id)).one()
-    words = f"{named_sequence(connection, sequence_id)}: step {step_id} added as no. {position}"
+    words = (
+        f"{named_sequence(connection, sequence_id)}: step {step_id} added at position {position}"
+    )
     ids = {"sequence_id": sequence_id, "step_id": step_id, "position": position}
     if change.reopen:
         ids["reopened"] = _reopen(connection, sequence_id)
-        words += f", {ids['reopened']:,} enrollments reopened"
+        words += f", {counted(ids['reopened'], 'enrollment')} reopened"
     return Applied(change, True, words, ids)
 
 
@@ -58,12 +61,12 @@ def remove_step(connection: Connection, change: RemoveStep, now: dt.datetime) ->
 
 
 def move_step(connection: Connection, change: MoveStep, now: dt.datetime) -> Applied:
-    """Give a step another position, and those between the ones next to theirs."""
+    """Give a step another position, and shift the steps between."""
     row = _live_step(connection, change.step_id)
     moved = change.place(_positions(connection, row["sequence_id"]))
     changed = _set_positions(connection, moved)
-    holds = f"no. {moved[change.step_id]}"
-    return _about_step(connection, change, row["sequence_id"], changed, holds)
+    state = f"at position {moved[change.step_id]}"
+    return _about_step(connection, change, row["sequence_id"], changed, state)
 
 
 def set_step(connection: Connection, change: SetStep, now: dt.datetime) -> Applied:
@@ -72,8 +75,7 @@ def set_step(connection: Connection, change: SetStep, now: dt.datetime) -> Appli
     values = stored(change)
     check_texts(connection, row["sequence_id"], _texts(values))
     changed = set_row(connection, steps, change.step_id, values)
-    words = settings_in_words(values)
-    return _about_step(connection, change, row["sequence_id"], changed, words)
+    return _about_step(connection, change, row["sequence_id"], changed, settings_in_words(values))
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -85,9 +87,9 @@ def _about_step(
     change: RemoveStep | MoveStep | SetStep,
     sequence_id: int,
     changed: bool,
-    holds: str,
+    state: str,
 ) -> Applied:
-    words = f"{named_sequence(connection, sequence_id)}, step {change.step_id}: {holds}"
+    words = f"{named_sequence(connection, sequence_id)}, step {change.step_id}: {state}"
     ids = {"sequence_id": sequence_id, "step_id": change.step_id}
     return Applied(change, changed, words, ids)
 
@@ -109,7 +111,7 @@ def _positions(connection: Connection, sequence_id: int) -> Positions:
 
 
 def _set_positions(connection: Connection, positions: Positions) -> bool:
-    """Give steps positions in one statement, and tell whether any of them was another before."""
+    """Give steps positions in one statement, and tell whether any changed."""
     if not positions:
         return False
     # Until the transaction ends two steps may share a position.

@@ -1,18 +1,19 @@
 """Lists of contacts to stop: CSV files, read as strictly as lists of contacts to enrol.
 
-The column ``email`` is required; ``reason`` and ``sequence`` are optional, and what their empty
-cells leave open is said for the whole list. There are no other columns: one that was misspelt
-would stop people for another reason than was meant, or in more sequences.
+The column ``email`` is required; ``reason`` and ``sequence`` are optional, and the options of the
+command stand for their empty cells. Other columns are refused: a misspelt one would stop contacts
+for another reason than meant, or in more sequences.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
 from sendplan.io.campaigns.contact_list import Contact, ContactList, read_contacts
-from sendplan.io.changes.lookups import find_sequence
+from sendplan.io.campaigns.lookups import find_sequence
 from sendplan.io.documents.texts import shown, suggestion
 from sendplan.io.errors import DataError
 from sendplan.planner.changes import StopContacts
@@ -30,8 +31,7 @@ KNOWN = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class StopListRow:
+class StopListRow(NamedTuple):
     """One row of a list; `line` is where it begins in the file."""
 
     line: int
@@ -40,21 +40,7 @@ class StopListRow:
     sequence: str | None
 
 
-def read_stops(path: Path, reason: str | None, sequence: str | None) -> tuple[StopListRow, ...]:
-    """Read and check a list.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    reason, sequence : str, optional
-        What holds for rows that do not say it.
-
-    Raises
-    ------
-    DataError
-        With every offending line, its column, value and a remedy.
-    """
+def _read(path: Path, reason: str | None, sequence: str | None) -> list[StopListRow]:
     listed = read_contacts(path, several_by=SEQUENCE)
     faults = list(_unknown_columns(listed))
     stops = []
@@ -64,7 +50,7 @@ def read_stops(path: Path, reason: str | None, sequence: str | None) -> tuple[St
         stops.append(stop)
     if faults:
         raise DataError(faults, listed.name)
-    return tuple(stops)
+    return stops
 
 
 def _unknown_columns(listed: ContactList) -> Iterator[Fault]:
@@ -91,14 +77,14 @@ def _faults(stop: StopListRow) -> Iterator[Fault]:
         remedy = suggestion(stop.reason, REASONS, f"use one of {', '.join(REASONS)}")
         yield Fault(where, f"unknown reason {shown(stop.reason)}", remedy)
     elif stop.reason in SUPPRESSING and stop.sequence is not None:
-        what = f"{shown(stop.sequence)}, but whoever {stop.reason} is stopped in every sequence"
+        what = f"{shown(stop.sequence)}, but {stop.reason} contacts are stopped in every sequence"
         yield Fault(f"line {stop.line}, column {SEQUENCE}", what, "leave the sequence out")
 
 
 def wanted_stops(
     connection: Connection, path: Path, reason: str | None, sequence: str | None
 ) -> list[StopContacts]:
-    """Return the changes that a list asks for: one for each reason and sequence.
+    """Return the changes of a list: one for each reason and sequence.
 
     Parameters
     ----------
@@ -107,14 +93,14 @@ def wanted_stops(
     path : Path
         The file.
     reason, sequence : str, optional
-        What holds for rows that do not say it.
+        For rows without one.
 
     Raises
     ------
     DataError
         With every offending line, its column, value and a remedy.
     """
-    stops = read_stops(path, reason, sequence)
+    stops = _read(path, reason, sequence)
     emails = list({stop.email.lower() for stop in stops})
     known = {row.email: row.id for row in connection.execute(text(KNOWN), {"emails": emails})}
     sequences: dict[str, int] = {}
@@ -122,11 +108,11 @@ def wanted_stops(
     grouped: dict[tuple[str, str | None], list[int]] = {}
     for stop in stops:
         if stop.sequence is not None and stop.sequence not in sequences:
-            # Told once, at its first line, if it does not exist.
+            # Reported once, at its first line, if it does not exist.
             sequences[stop.sequence] = _sequence(connection, stop.line, stop.sequence, faults)
         contact_id = known.get(stop.email.lower())
         if contact_id is None:
-            what = f"there is no contact of the address {shown(stop.email)}"
+            what = f"no contact has the address {shown(stop.email)}"
             remedy = "correct it, or remove the row"
             faults.append(Fault(f"line {stop.line}, column email", what, remedy))
         else:

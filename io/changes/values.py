@@ -1,4 +1,4 @@
-"""Settings as they stand on the command line, read by the declarations of their columns."""
+"""Settings on the command line, read by the declarations of their columns."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +13,11 @@ from sendplan.planner.schema.contracts import read_values
 from sendplan.planner.schema.errors import Fault, ProblemError
 
 NONE = "none"
-"""What is written for null, where a column may be null."""
+"""Stands for null on the command line."""
 
 
 class Null(Enum):
-    """Stands for null once it is read, as None is what is not given."""
+    """Null once it is read; None means not given."""
 
     NULL = None
 
@@ -40,7 +40,7 @@ def read_argument(table: str, column: str, text: str) -> Any:
     Raises
     ------
     ValueError
-        Saying what is wrong with it, and how to write it.
+        With what is wrong, and how to write it.
     """
     declared = COLUMNS[table][column]
     may_be_none = declared.setting is not None and declared.setting.none
@@ -64,7 +64,7 @@ def read_argument(table: str, column: str, text: str) -> Any:
     except ProblemError as error:
         fault = replace(error.faults[0], where=shown(text), offenders=())
         if declared.kind == "time":
-            # In seconds its bounds would mean nothing to a reader.
+            # Its bounds are in seconds.
             fault = Fault(shown(text), "no time of day here", "write it as HH:MM or HH:MM:SS")
         raise ValueError(str(fault)) from error
     return value

@@ -5,7 +5,7 @@ from dataclasses import replace
 from sendplan.io.commands.option import Option, clock, moment
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS
 
-AS_OF = Option("--as-of", "TIME", "Act as of then, such as 2026-11-23T02:00:00+00:00.", moment)
+AS_OF = Option("--as-of", "TIME", "Act as of this time, such as 2026-11-23T02:00:00+00:00.", moment)
 NOW = replace(AS_OF, name="now", default=clock)
 JSON = Option("--json", about="Print one JSON object.", name="as_json")
 GRACE = Option(

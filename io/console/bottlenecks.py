@@ -1,9 +1,10 @@
-"""What a person reads of bottlenecks: the dearest first."""
+"""Output of bottlenecks: pools that lack capacity, the costliest first."""
 
 from typing import TYPE_CHECKING
 
 from sendplan.io.console.tables import print_table
 from sendplan.io.console.terminal import Terminal
+from sendplan.io.documents.wording import Columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -11,70 +12,74 @@ if TYPE_CHECKING:
     from sendplan.io.studies.bottlenecks import StoredBottlenecks
 
 SHOWN_POOLS = 15
-NAME_WIDTH = 11
-"""Characters of a name, so that a table fits on 80 columns."""
+NAME_WIDTH = 15
 
 
 def show_bottlenecks(stored: "StoredBottlenecks") -> None:
-    """Print what is short, and what more of it would save."""
+    """Print where capacity is short, and what more of it would save."""
     console, found = Terminal(), stored.found
     if not len(found.pools) and not len(found.new_emails):
         console.print("Nothing is short: more capacity would save nothing.")
         return
-    rows = found.pools.head(SHOWN_POOLS).to_dict("records")
+    when: Columns = {
+        "when": ("When", "text"),
+        "days": ("Days", "count"),
+        "price": ("One more", "decimal"),
+    }
+    pools = found.pools.to_dict("records")
     print_table(
         console,
         f"Pools that lack capacity; what {found.more:.0%} more would save, of a cost of"
         f" {found.cost:,.0f}",
-        ["Sends for", "Boxes", "When", "Days", "One more", "Saves", "At least", "At most"],
+        {
+            "pool": ("Sends for", "text"),
+            "mailboxes": ("Mailboxes", "count"),
+            **when,
+            "saving": ("Saves", "count"),
+            "saving_at_least": ("At least", "count"),
+            "saving_at_most": ("At most", "count"),
+        },
         [
-            [
-                _pool(row["mailbox_ids"], row["sequence_ids"], stored),
-                f"{len(row['mailbox_ids']):,}",
-                _span(row["first_day"], row["last_day"]),
-                f"{row['days']:,}",
-                f"{row['price']:,.1f}",
-                f"{row['saving']:,.0f}",
-                "–"
-                if row["saving_at_least"] != row["saving_at_least"]
-                else f"{row['saving_at_least']:,.0f}",
-                f"{row['saving_at_most']:,.0f}",
-            ]
-            for row in rows
+            {
+                **row,
+                "pool": _pool(row["mailbox_ids"], row["sequence_ids"], stored),
+                "mailboxes": len(row["mailbox_ids"]),
+                "when": _span(row["first_day"], row["last_day"]),
+            }
+            for row in pools
         ],
-        hidden=len(found.pools) - SHOWN_POOLS,
+        most=SHOWN_POOLS,
+        width=NAME_WIDTH,
     )
+    sequences = found.new_emails.to_dict("records")
     print_table(
         console,
         "Sequences that may start too few contacts a day",
-        ["", "When", "Days", "One more"],
+        {"name": ("", "text"), **when},
         [
-            [
-                stored.sequences[row["sequence_id"]],
-                _span(row["first_day"], row["last_day"]),
-                f"{row['days']:,}",
-                f"{row['price']:,.1f}",
-            ]
-            for row in found.new_emails.to_dict("records")
+            {
+                **row,
+                "name": stored.sequences[row["sequence_id"]],
+                "when": _span(row["first_day"], row["last_day"]),
+            }
+            for row in sequences
         ],
     )
     console.print(
-        "\nOne more: what one more email of capacity on a day saves at most, on average of the days"
-        " that lack it, in days of lateness.\nSaves: by how much the proven bound falls; at least:"
-        " what a plan made with it saves; at most: no plan saves more."
+        "\nOne more: what one more email of capacity on a day saves at most, on average over the"
+        " days that lack it, in days of lateness.\nSaves: by how much the lower bound falls."
+        " At least: what a plan made with it saves. At most: no plan saves more."
     )
 
 
 def _pool(
     mailbox_ids: tuple[int, ...], sequence_ids: tuple[int, ...], stored: "StoredBottlenecks"
 ) -> str:
-    """Name a mailbox by itself, and several by what they send for."""
+    """Name a single mailbox by its address, several by the sequences that they send for."""
     if len(mailbox_ids) == 1:
-        name, more = stored.mailboxes[mailbox_ids[0]], 0
-    else:
-        name, more = stored.sequences[sequence_ids[0]], len(sequence_ids) - 1
-    cut = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
-    return cut + (f" +{more}" if more else "")
+        return stored.mailboxes[mailbox_ids[0]]
+    more = f" +{len(sequence_ids) - 1}" if len(sequence_ids) > 1 else ""
+    return stored.sequences[sequence_ids[0]] + more
 
 
 def _span(first: "pd.Timestamp", last: "pd.Timestamp") -> str:

@@ -1,26 +1,42 @@
-"""What a person sees of changes: what a preview found, and what a recalculation did."""
+"""Output of changes: previews and recalculations."""
 
-from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from sendplan.io.console.tables import (
     SHOWN_SEQUENCES,
-    counted,
-    day_of,
+    late_follow_ups,
     print_set_aside,
     print_table,
     print_unplaced,
 )
 from sendplan.io.console.terminal import Terminal
+from sendplan.io.documents.wording import counted, named, written
 
 if TYPE_CHECKING:
     from sendplan.io.planning.preview import Preview
     from sendplan.io.planning.recalc import Recalculation
-    from sendplan.planner.plan.plan import Plan
 
 SHOWN_MOVES = 10
+
+FIGURES = {
+    "finish_day": "Last day",
+    "emails": "Emails with a slot",
+    "unplaced": "Emails without",
+    "late_follow_ups": "Late follow-ups",
+    "slip_days": "Days late in all",
+    "cost": "Cost",
+}
+MOVES = {
+    "moved": "moved",
+    "unavoidable": "of them unavoidably",
+    "later": "later (by {} in all)",
+    "earlier": "earlier (by {} in all)",
+    "mailbox_changes": "from another mailbox",
+    "added": "that get a slot",
+    "removed": "that lose their slot",
+    "retimed": "at another minute of their day",
+}
+"""How emails differ, with the sum of days where there is one."""
 
 
 def show_recalculation(done: "Recalculation") -> None:
@@ -33,116 +49,81 @@ def show_recalculation(done: "Recalculation") -> None:
         return
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in requests.kinds.items())
     totals, published = run.summary.totals, run.published
-    rows = published.rows_changed if published else 0
     planned = totals["emails"] + totals["unplaced"] - totals["blocked"]
     console.print(
-        f"Re-planned {planned:,} emails after {counted(len(requests.ids), 'change')} ({kinds}) in"
-        f" {run.seconds['total']:.1f} s."
+        f"Re-planned {counted(planned, 'email')} after {counted(len(requests.ids), 'change')}"
+        f" ({kinds}) in {run.seconds['total']:.1f} s."
     )
     console.print(
-        f"{totals['moved']:,} emails moved, {totals['unavoidable']:,} of them had to; {rows:,} rows"
-        " written."
+        f"{counted(totals['moved'], 'email')} moved, {totals['unavoidable']:,} of them unavoidably;"
+        f" {counted(published.rows_changed if published else 0, 'row')} written."
     )
-    late = (
-        f"{totals['late_follow_ups']:,} late follow-ups"
-        if totals["late_follow_ups"]
-        else "none late"
+    console.print(
+        f"Last day {written(totals['finish_day'], 'day')},"
+        f" {late_follow_ups(totals['late_follow_ups'])}. {run.summary.verdict}"
     )
-    console.print(f"Finished on {day_of(totals['finish_day'])}, {late}. {run.summary.verdict}")
-    print_unplaced(console, list(run.summary.unplaced.itertuples(index=False, name=None)))
+    print_unplaced(console, run.summary.unplaced.itertuples(index=False, name=None))
 
 
 def show_preview(found: "Preview") -> None:
     """Print what a change would make of the plan."""
     console = Terminal()
-    counts, before, after = found.counts(), found.before, found.after
     console.print("Preview; nothing has been changed.", style="bold")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate((" ", "Before", "After")):
-        table.add_column(name, justify="left" if number == 0 else "right")
-    for row in zip(*(_figures(plan) for plan in (before, after)), strict=True):
-        (label, one), (_, other) = row
-        table.add_row(label, one, other)
-    console.print(table)
+    before, after = (plan.summary() for plan in (found.before, found.after))
+    print_table(
+        console,
+        "Before and after",
+        {"label": ("", "text"), "before": ("Before", "text"), "after": ("After", "text")},
+        [
+            {
+                "label": label,
+                "before": written(before.totals[name], "day" if name == "finish_day" else "count"),
+                "after": written(after.totals[name], "day" if name == "finish_day" else "count"),
+            }
+            for name, label in FIGURES.items()
+        ],
+    )
     console.print()
-    console.print(_moves_in_words(counts), soft_wrap=True)
-    rows = found.sequences()
-    rows = rows.sort_values("moved", ascending=False, kind="stable")
+    console.print(_moves_in_words(found.counts()), soft_wrap=True)
+    rows = found.sequences().sort_values("moved", ascending=False, kind="stable")
     print_table(
         console,
         "Sequences",
-        ["", "Moved", "Finished before", "Finished after", "Late before", "Late after"],
-        [
-            [
-                row["name"] if isinstance(row["name"], str) else f"sequence {row['sequence_id']}",
-                f"{row['moved']:,}",
-                day_of(row["finish_day_before"]),
-                day_of(row["finish_day_after"]),
-                _count(row["late_follow_ups_before"]),
-                _count(row["late_follow_ups_after"]),
-            ]
-            for row in rows.head(SHOWN_SEQUENCES).to_dict("records")
-        ],
-        hidden=len(rows) - SHOWN_SEQUENCES,
+        {
+            "name": ("", "text"),
+            "moved": ("Moved", "count"),
+            "finish_day_before": ("Last day before", "day"),
+            "finish_day_after": ("Last day after", "day"),
+            "late_follow_ups_before": ("Late before", "count"),
+            "late_follow_ups_after": ("Late after", "count"),
+        },
+        named(rows.to_dict("records"), "sequence", key="sequence_id"),
+        most=SHOWN_SEQUENCES,
     )
-    _print_moves(console, found)
-    print_unplaced(console, _by_reason(after))
-
-
-def _figures(plan: "Plan") -> list[tuple[str, str]]:
-    return [
-        ("Finished on", day_of(plan.finish_day)),
-        ("Emails with a slot", f"{len(plan.sends):,}"),
-        ("Emails without", f"{len(plan.unplaced):,}"),
-        ("Late follow-ups", f"{plan.late_follow_ups:,}"),
-        ("Days late in all", f"{plan.slip_days:,}"),
-        ("Cost", f"{plan.cost:,.0f}"),
-    ]
-
-
-def _by_reason(plan: "Plan") -> list[tuple[str, int]]:
-    counts = plan.unplaced["reason"].value_counts()
-    return [(str(reason), int(count)) for reason, count in counts.items()]
+    moved = found.moved.sort_values(["send_day_before", "enrollment_id", "step_id"])
+    print_table(
+        console,
+        "The first that move",
+        {
+            "enrollment_id": ("Enrollment", "text"),
+            "step_id": ("Step", "text"),
+            "send_day_before": ("Day before", "day"),
+            "send_day_after": ("Day after", "day"),
+            "mailbox_id_before": ("Mailbox before", "text"),
+            "mailbox_id_after": ("Mailbox after", "text"),
+        },
+        moved.to_dict("records"),
+        most=SHOWN_MOVES,
+    )
+    print_unplaced(console, after.unplaced.itertuples(index=False, name=None))
 
 
 def _moves_in_words(counts: dict[str, int]) -> str:
     if not any(counts.values()):
         return "No email moves."
-    parts = [
-        f"{counts['moved']:,} emails move, {counts['unavoidable']:,} of them have to:",
-        f"{counts['later']:,} leave later (by {counts['days_later']:,} days in all),",
-        f"{counts['earlier']:,} earlier (by {counts['days_earlier']:,}),",
-        f"{counts['mailbox_changes']:,} from another mailbox.",
+    moves = [
+        f"{counts[name]:,} {words.format(counted(counts.get(f'days_{name}', 0), 'day'))}"
+        for name, words in MOVES.items()
+        if counts[name]
     ]
-    if counts["added"]:
-        parts.append(f"{counts['added']:,} get a slot that had none.")
-    if counts["removed"]:
-        parts.append(f"{counts['removed']:,} lose theirs.")
-    if counts["retimed"]:
-        parts.append(f"{counts['retimed']:,} leave at another minute of their day.")
-    return " ".join(parts)
-
-
-def _print_moves(console: Console, found: "Preview") -> None:
-    moved = found.moved.sort_values(["send_day_before", "enrollment_id", "step_id"])
-    print_table(
-        console,
-        "The first that move",
-        ["Enrollment", "Step", "Day before", "Day after", "Mailbox before", "Mailbox after"],
-        [
-            [
-                str(row["enrollment_id"]),
-                str(row["step_id"]),
-                day_of(row["send_day_before"]),
-                day_of(row["send_day_after"]),
-                str(row["mailbox_id_before"]),
-                str(row["mailbox_id_after"]),
-            ]
-            for row in moved.head(SHOWN_MOVES).to_dict("records")
-        ],
-        hidden=len(moved) - SHOWN_MOVES,
-    )
-
-
-def _count(value: Any) -> str:
-    return "–" if value != value else f"{int(value):,}"
+    return f"Emails: {', '.join(moves)}."

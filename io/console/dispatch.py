@@ -1,4 +1,4 @@
-"""What a person sees of dispatching, when it has ended."""
+"""Output of dispatching, when it has ended."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 WORDS = {
     "sent": "sent",
-    "temporary": "not accepted now, to be tried again",
-    "recipient": "refused for their address, whose contacts are stopped",
+    "temporary": "not accepted yet, to be tried again",
+    "recipient": "refused for their address; their contacts are stopped",
     "refused": "refused",
     "mailbox": "given back, as their mailbox was paused",
     "flawed": "given back, as their sequence was paused for a flawed template",
     "unreachable": "given back, as their server could not be used",
     "withdrawn": "given back",
     "uncertain": "uncertain, see `sendplan uncertain`",
-    "stale": "no longer ours when they ended",
+    "stale": "taken over by another dispatcher meanwhile",
 }
-"""What became of emails, in the order in which it is told."""
+"""Outcomes of emails, in the order of the output."""
 
 
 def dispatched_json(done: "Dispatched") -> dict[str, Any]:
@@ -31,12 +31,12 @@ def dispatched_json(done: "Dispatched") -> dict[str, Any]:
 
 
 def show_dispatched(done: "Dispatched", outbox: "Path | None") -> None:
-    """Print what became of the emails, one line a kind."""
+    """Print the outcomes of the emails, one line a kind."""
     sent = "sent" if outbox is None else f"written to {outbox}/"
     words = WORDS | {"sent": sent}
     lines = [f"{done.outcomes[word]:,} {words[word]}" for word in words if done.outcomes.get(word)]
     lines += [
-        f"{count:,} taken back from dispatchers that died, now {status}"
+        f"{count:,} recovered from dispatchers that died, now {status}"
         for status, count in done.recovered.items()
     ]
     tell("\n".join(lines or ["Nothing was due."]))

@@ -1,10 +1,10 @@
-"""What a person reads of one email: what became of it, or why its slot is what it is."""
+"""Output of one email explained: its outcome, or why its slot is what it is."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sendplan.io.console.tables import counted
 from sendplan.io.console.terminal import Terminal
+from sendplan.io.documents.wording import called, counted, time_text
 from sendplan.planner.explain.texts import paragraphs
 from sendplan.planner.explain.unplaced_facts import OVERDUE
 from sendplan.planner.schema.vocabulary import EmailStatus
@@ -22,10 +22,10 @@ def show_explained(found: "ExplainedEmail") -> None:
 def _texts(found: "ExplainedEmail") -> Iterator[str]:
     row = found.row
     place = f"step {row['position']}" if row["position"] else "a removed step"
-    sequence = row["sequence"] or f"sequence {row['sequence_id']}"
+    sequence = called(row["sequence"], "sequence", row["sequence_id"])
     yield f"Email {row['id']} to {row['contact']}: {place} of {sequence}, {row['status']}."
     if row["status"] != EmailStatus.PENDING:
-        yield _fate(row)
+        yield _outcome(row)
         return
     if found.explanation is None:
         yield (
@@ -36,7 +36,7 @@ def _texts(found: "ExplainedEmail") -> Iterator[str]:
         return
     yield from paragraphs(found.explanation)
     if found.explanation.send_at is None and row["send_at"] is not None and row["plan_run_id"]:
-        slot = f"{row['send_at']:%a %d %b %Y at %H:%M} UTC"
+        slot = time_text(row["send_at"])
         if found.explanation.reason == OVERDUE:
             yield f"That slot was on {slot}."
         else:
@@ -45,30 +45,30 @@ def _texts(found: "ExplainedEmail") -> Iterator[str]:
         yield _tried(row)
 
 
-def _fate(row: dict[str, Any]) -> str:
-    """Say what became of an email that is not pending any more."""
+def _outcome(row: dict[str, Any]) -> str:
+    """Describe the outcome of an email that is no longer pending."""
     slot = f"its slot was {row['send_at']:%a %d %b %Y %H:%M:%S} UTC" if row["send_at"] else None
-    box = f"from {row['mailbox']}" if row["mailbox"] else None
+    mailbox = f"from {row['mailbox']}" if row["mailbox"] else None
     message = f"Message-ID {row['message_id']}" if row["message_id"] else None
     status = row["status"]
     if status == EmailStatus.SENT:
-        parts = [f"It left on {row['sent_at']:%a %d %b %Y at %H:%M:%S} UTC", box, slot]
+        parts = [f"It left on {row['sent_at']:%a %d %b %Y at %H:%M:%S} UTC", mailbox, slot]
         if row["send_at"] is not None:
             seconds = (row["sent_at"] - row["send_at"]).total_seconds()
             parts.append(f"{abs(seconds):,.0f} s {'late' if seconds >= 0 else 'early'}")
         return f"{_joined([*parts, message])}."
     if status in (EmailStatus.CLAIMED, EmailStatus.SENDING):
-        return f"{_joined(['A dispatcher has it in hand', box, slot, message])}."
+        return f"{_joined(['A dispatcher has it in hand', mailbox, slot, message])}."
     if status == EmailStatus.UNCERTAIN:
-        head = _joined(["SilentCallback knows whether it has left", box, slot, message])
+        head = _joined(["It may have left or not", mailbox, slot, message])
         return (
             f"{head}. {row['last_error'] or 'No reason was stored.'}\n"
-            "Look for its Message-ID among the mailbox's sent messages, then say what you found:"
+            "Look for its Message-ID among the mailbox's sent messages, then resolve it:"
             f" `sendplan uncertain --sent {row['id']}` or `--not-sent {row['id']}`."
         )
     if status == EmailStatus.FAILED:
         tries = f"after {counted(row['attempts'], 'attempt')}" if row["attempts"] else None
-        head = _joined(["It failed", tries, box, slot])
+        head = _joined(["It failed", tries, mailbox, slot])
         return f"{head}. {row['last_error'] or 'No reason was stored.'} The thread ends there."
     why = row["stop_reason"] or row["suppressed_reason"]
     ended = row["enrollment_status"] != "active"
@@ -79,7 +79,7 @@ def _fate(row: dict[str, Any]) -> str:
 
 
 def _tried(row: dict[str, Any]) -> str:
-    again = f" Not before {row['retry_at']:%a %d %b %H:%M} UTC." if row["retry_at"] else ""
+    again = f" Not before {time_text(row['retry_at'])}." if row["retry_at"] else ""
     error = f": {row['last_error']}" if row["last_error"] else ""
     return f"It was tried {counted(row['attempts'], 'time')}{error}.{again}"
 

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def until_stopped() -> Iterator[Callable[[], bool]]:
-    """Tell whether SIGTERM or Ctrl-C has come, so that work in hand is finished first."""
-    told = threading.Event()
+    """Tell whether SIGTERM or Ctrl-C has come; the caller finishes its task first."""
+    stopped = threading.Event()
     before = {
-        number: signal.signal(number, lambda *_: told.set())
+        number: signal.signal(number, lambda *_: stopped.set())
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
-        yield told.is_set
+        yield stopped.is_set
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

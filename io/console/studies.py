@@ -1,103 +1,90 @@
-"""What a person sees of studies: scenarios side by side, and the capacity that is needed."""
+"""Output of studies: scenarios side by side, and the capacity that is needed."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from sendplan.io.console.tables import day_of, print_table
+from sendplan.io.console.tables import late_follow_ups, print_table
 from sendplan.io.console.terminal import Terminal
+from sendplan.io.documents.wording import Columns, called, counted, written
 
 if TYPE_CHECKING:
     from sendplan.planner.studies.capacity_need import CapacityNeed
     from sendplan.planner.studies.comparison import Comparison
 
-
 FEW = 3
 """Scenarios that fit beside each other, a line for each figure."""
 
-LINES = {
-    "finish_day": "Finished on",
-    "days_saved": "Days sooner",
-    "emails": "EmailGroup with a slot",
-    "unplaced": "EmailGroup without",
-    "late_follow_ups": "Late follow-ups",
-    "slip_days": "Days late in all",
-    "cost": "Cost",
-    "lower_bound": "No plan costs less than",
-    "use": "ResidualCapacity used",
-    "moved": "EmailGroup moved",
+LINES: Columns = {
+    "finish_day": ("Last day", "day"),
+    "days_saved": ("Days sooner", "count"),
+    "emails": ("Emails with a slot", "count"),
+    "unplaced": ("Emails without", "count"),
+    "late_follow_ups": ("Late follow-ups", "count"),
+    "slip_days": ("Days late in all", "count"),
+    "cost": ("Cost", "count"),
+    "lower_bound": ("Lower bound", "count"),
+    "use": ("Capacity used", "share"),
+    "moved": ("Emails moved", "count"),
 }
-COLUMNS = {
-    "finish_day": "Finished",
-    "days_saved": "Sooner",
-    "unplaced": "Without",
-    "late_follow_ups": "Late",
-    "cost": "Cost",
-    "use": "Used",
-    "moved": "Moved",
+COLUMNS: Columns = {
+    "scenario": ("", "text"),
+    "finish_day": ("Last day", "day"),
+    "days_saved": ("Sooner", "count"),
+    "unplaced": ("Without", "count"),
+    "late_follow_ups": ("Late", "count"),
+    "cost": ("Cost", "count"),
+    "use": ("Used", "share"),
+    "moved": ("Moved", "count"),
 }
 
 
 def show_comparison(found: "Comparison") -> None:
-    """Print scenarios side by side, or one beside what there is."""
+    """Print scenarios side by side, a line for each figure; many below each other."""
     console = Terminal(soft_wrap=True)
     console.print("A study; nothing has been changed.", style="bold")
     names = list(found.plans)
-    if len(names) <= FEW:
-        columns = _columns(found, LINES)
-        body = [[label, *values] for label, values in columns]
-        print_table(console, "Before and after", ["", *names], body)
+    frame = found.frame.assign(scenario=names)
+    hidden = () if frame["unplaced"].any() else ("unplaced",)
+    if len(names) > FEW:
+        columns = {name: column for name, column in COLUMNS.items() if name not in hidden}
+        print_table(console, "Scenarios", columns, frame.to_dict("records"))
         return
-    columns = _columns(found, COLUMNS)
-    body = [[name, *row] for name, *row in zip(names, *(each for _, each in columns), strict=True)]
-    print_table(console, "Scenarios", ["", *(label for label, _ in columns)], body)
-
-
-def _columns(found: "Comparison", labels: dict[str, str]) -> list[tuple[str, list[str]]]:
-    """Return what is shown under each label, scenario by scenario."""
-    frame = found.frame
-    # Nobody misses a column that says that every email has a slot.
-    shown = [name for name in labels if name != "unplaced" or frame[name].any()]
-    return [
-        (labels[name], [_FORMS.get(name, _count)(value) for value in frame[name].tolist()])
-        for name in shown
+    rows = [
+        {
+            "figure": label,
+            **{name: written(value, kind) for name, value in zip(names, frame[key], strict=True)},
+        }
+        for key, (label, kind) in LINES.items()
+        if key not in hidden
     ]
-
-
-def _count(value: Any) -> str:
-    return "–" if value is None or pd.isna(value) else f"{value:,.0f}"
-
-
-_FORMS: dict[str, Callable[[Any], str]] = {"finish_day": day_of, "use": "{:.0%}".format}
+    columns = {"figure": ("", "text"), **{name: (name, "text") for name in names}}
+    print_table(console, "Before and after", columns, rows)
 
 
 def show_capacity(found: "CapacityNeed") -> None:
-    """Print what capacity is needed, and how the plan that has it fares."""
+    """Print what capacity is needed, and the plan that has it."""
     console = Terminal(soft_wrap=True)
     console.print(found.verdict, style="bold")
     plan = found.plan
     if plan is None:
         return
-    late = f"{plan.late_follow_ups:,} late follow-ups" if plan.late_follow_ups else "none late"
+    late = late_follow_ups(plan.late_follow_ups)
     console.print(
-        f"With that, {len(plan.sends):,} emails end on {day_of(plan.finish_day)}, {late}."
+        f"With that, {counted(len(plan.sends), 'email')}, {late}, last day"
+        f" {written(plan.finish_day, 'day')}."
     )
     if plan.late_follow_ups and found.max_late is None:
-        console.print("Late follow-ups did not matter; --max-late says how many there may be.")
-    pools = found.pools
-    if pools is None:
+        console.print("Late follow-ups were not limited; --max-late limits them.")
+    if found.pools is None:
         return
-    needed = pools[pools["mailboxes"] > 0]
-    rows = [
-        [", ".join(_name(plan.names, key) for key in sequences), f"{count:,}", f"{least:,}"]
-        for sequences, count, least in zip(
-            needed["sequences"], needed["mailboxes"], needed["at_least"], strict=True
-        )
+    needed = found.pools[found.pools["mailboxes"] > 0]
+    pools = [
+        ", ".join(called(plan.names.get(key), "sequence", key) for key in sequences)
+        for sequences in needed["sequences"]
     ]
-    print_table(console, "Where they are needed", ["", "Mailboxes", "At least"], rows)
-
-
-def _name(names: pd.Series, key: int) -> str:
-    name = names.get(key)
-    return name if isinstance(name, str) else f"sequence {key}"
+    columns: Columns = {
+        "pool": ("", "text"),
+        "mailboxes": ("Mailboxes", "count"),
+        "at_least": ("At least", "count"),
+    }
+    rows = needed.assign(pool=pools).to_dict("records")
+    print_table(console, "Where they are needed", columns, rows)

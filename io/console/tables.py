@@ -1,13 +1,14 @@
-"""What a person sees in the terminal: progress on stderr, tables on stdout."""
+"""Output on a terminal: progress on stderr, tables on stdout."""
 
 import datetime as dt
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +22,7 @@ from rich.table import Table
 
 from sendplan.io.console.terminal import Terminal
 from sendplan.io.documents.texts import shown
+from sendplan.io.documents.wording import Columns, counted, day_text, named, time_text, written
 from sendplan.io.streams import tell, write_json
 from sendplan.planner.schema.vocabulary import Reason
 
@@ -44,12 +46,12 @@ REASONS: dict[str, str] = {
     Reason.NO_CAPACITY: "no mailbox of the thread has capacity",
     Reason.BEYOND_HORIZON: "ready only after the 366 days of a plan",
     Reason.SET_ASIDE: "set aside: a value cannot be used",
-    Reason.NO_ROOM: "no room within the horizon",
+    Reason.NO_ROOM: "no capacity left within the horizon",
     Reason.BEHIND_UNPLACED: "an earlier email of the thread has no slot",
 }
 
 PHASES = {
-    "load": "Reading the pending work",
+    "load": "Reading the database",
     "build": "Checking the data",
     "solve": "Planning",
     "check": "Checking every rule",
@@ -57,27 +59,26 @@ PHASES = {
     "parts": "Planning part by part",
 }
 
-
 WORDS = {
-    "greedy": "Looked ahead",
-    "relaxed": "Bounded",
-    "rounded": "Rounded",
-    "refined": "Refined",
-    "proved": "Solved as a whole",
+    "greedy": "Greedy",
+    "relaxed": "Relaxation",
+    "rounded": "Rounding",
+    "refined": "Refinement",
+    "proved": "Exact solution",
 }
-"""Steps of an improvement, as a person reads them."""
+"""Phases of a search, as a person reads them."""
 
 
 def emit_json(value: Any, indent: int | None = 2) -> None:
     """Print one JSON object on stdout, by its ``to_json`` if it has one; on one line if unindented.
 
-    It is written at once, for a program that reads along.
+    It is flushed, for a program that reads a stream of them.
     """
     write_json(value, _plain, indent)
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON has no word for as one that it has."""
+    """Return the JSON form of a value of another type."""
     if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value) and not isinstance(value, type):
@@ -89,23 +90,16 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-@contextmanager
-def phases() -> Iterator[Callable[[str], None]]:
-    """Show which phase of a run is under way, on stderr; line by line where that is no terminal."""
-    with planning() as shown:
-        yield shown.phase
-
-
 @dataclass(frozen=True)
 class Planning:
-    """What shows how far a run has come.
+    """Shows the progress of a run.
 
     Parameters
     ----------
     phase : callable
         Shows the phase that begins.
     step : callable
-        Shows how far a plan has come: its cost, its bound and the gap.
+        Shows cost, lower bound and gap of the plan so far.
     parts : callable
         Shows how many parts are done, and of how many.
     """
@@ -117,7 +111,7 @@ class Planning:
 
 @contextmanager
 def planning() -> Iterator[Planning]:
-    """Show how far a run has come, on stderr; line by line where that is no terminal."""
+    """Show the progress of a run on stderr; line by line where that is no terminal."""
     console = Terminal(stderr=True)
     if not console.is_terminal:
         yield Planning(
@@ -149,13 +143,13 @@ def planning() -> Iterator[Planning]:
 
 def _step(reached: "Step") -> str:
     return (
-        f"{WORDS.get(reached.phase, reached.phase)}: cost {reached.cost:,.0f}, no plan below"
+        f"{WORDS.get(reached.phase, reached.phase)}: cost {reached.cost:,.0f}, lower bound"
         f" {reached.lower_bound:,.0f}, gap {reached.gap:.2%}"
     )
 
 
 def ask_to_keep(plan: "Plan") -> bool:
-    """Ask on the terminal whether an interrupted plan is to be stored; without one, it is not."""
+    """Ask on the terminal whether to store an interrupted plan; without a terminal, discard it."""
     say(f"Interrupted. {plan.verdict}")
     return sys.stdin.isatty() and Confirm.ask(
         "Store this plan?", default=False, console=Terminal(stderr=True)
@@ -164,7 +158,7 @@ def ask_to_keep(plan: "Plan") -> bool:
 
 @contextmanager
 def bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar of things done, on stderr."""
+    """Show a progress bar on stderr."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=Terminal(stderr=True)) as progress:
         task = progress.add_task(description, total=None)
@@ -172,7 +166,7 @@ def bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def say(message: str) -> None:
-    """Print a line for the person at the terminal, on stderr."""
+    """Print a line on stderr."""
     Terminal(stderr=True, soft_wrap=True).print(message)
 
 
@@ -184,54 +178,48 @@ def show_run(run: "Run") -> None:
     for label, value in _headline(run):
         table.add_row(label, value)
     console.print(table)
-    rows = summary.sequences
+    rows = summary.sequences.to_dict("records")
     print_table(
         console,
         "Sequences",
-        ["", "Contacts", "EmailGroup", "Finished", "Late", "Cost"],
-        [
-            [
-                row.name if isinstance(row.name, str) else f"sequence {row.sequence_id}",
-                f"{row.contacts:,}",
-                f"{row.emails:,}",
-                day_of(row.finish_day),
-                f"{row.late_follow_ups:,}",
-                f"{row.cost:,.0f}",
-            ]
-            for row in rows.head(SHOWN_SEQUENCES).itertuples(index=False)
-        ],
-        hidden=len(rows) - SHOWN_SEQUENCES,
+        {
+            "name": ("", "text"),
+            "contacts": ("Contacts", "count"),
+            "emails": ("Emails", "count"),
+            "finish_day": ("Last day", "day"),
+            "late_follow_ups": ("Late", "count"),
+            "cost": ("Cost", "count"),
+        },
+        named(rows, "sequence", key="sequence_id"),
+        most=SHOWN_SEQUENCES,
     )
-    boxes = summary.mailboxes.sort_values("use", ascending=False, kind="stable")
+    busiest = summary.mailboxes.sort_values("use", ascending=False, kind="stable")
     print_table(
         console,
         "Mailboxes, the busiest first",
-        ["", "ReadPlan", "ResidualCapacity", "Use", "Days in use"],
-        [
-            [
-                row.email if isinstance(row.email, str) else f"mailbox {row.mailbox_id}",
-                f"{row.planned:,}",
-                f"{row.capacity:,}",
-                f"{row.use:.0%}",
-                f"{row.days:,}",
-            ]
-            for row in boxes.head(SHOWN_MAILBOXES).itertuples(index=False)
-        ],
-        hidden=len(boxes) - SHOWN_MAILBOXES,
+        {
+            "email": ("", "text"),
+            "planned": ("Planned", "count"),
+            "capacity": ("Capacity", "count"),
+            "use": ("Use", "share"),
+            "days": ("Days in use", "count"),
+        },
+        named(busiest.to_dict("records"), "mailbox", "email", "mailbox_id"),
+        most=SHOWN_MAILBOXES,
     )
-    print_unplaced(console, list(summary.unplaced.itertuples(index=False, name=None)))
+    print_unplaced(console, summary.unplaced.itertuples(index=False, name=None))
     print_set_aside(run.set_aside)
     if run.discarded:
-        console.print("\nInterrupted: nothing was stored, the plan before still stands.")
+        console.print("\nInterrupted: nothing was stored; the previous plan stands.")
     elif run.published is None:
-        console.print("\nA dry run: nothing was stored.")
+        console.print("\nDry run: nothing was stored.")
     else:
         skipped = run.published.skipped
         left = f"; {skipped:,} changed meanwhile and were left alone" if skipped else ""
+        moved = counted(summary.totals["moved"], "email")
         console.print(
             f"\nStored as run {run.published.run_id}:"
-            f" {run.published.rows_changed:,} rows written{left}."
-            f" {summary.totals['moved']:,} emails moved from the slot they had."
+            f" {counted(run.published.rows_changed, 'row')} written{left}. {moved} moved."
         )
     spent = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in run.seconds.items())
     say(f"Seconds: {spent}")
@@ -239,34 +227,35 @@ def show_run(run: "Run") -> None:
 
 def _headline(run: "Run") -> Iterator[tuple[str, str]]:
     totals, as_of = run.summary.totals, run.summary.as_of
-    yield "Planned as of", f"{as_of:%a %d %b %Y %H:%M} UTC, by the {totals['method']} method"
-    if totals["finish_day"]:
-        days = (totals["finish_day"] - as_of.date()).days
-        yield "Finished on", f"{totals['finish_day']:%a %d %b %Y}, in {days} days"
-    yield "EmailGroup", f"{totals['emails']:,} with a slot, {totals['unplaced']:,} without"
+    yield "Planned as of", f"{time_text(as_of)}, by the {totals['method']} method"
+    if last := totals["finish_day"]:
+        days = counted((last - as_of.date()).days, "day")
+        yield "Last email", f"{last:%a} {day_text(last)}, in {days}"
+    yield "Emails", f"{totals['emails']:,} with a slot, {totals['unplaced']:,} without"
     planned = totals["emails"] + totals["unplaced"] - totals["blocked"]
-    late, days = totals["late_follow_ups"], totals["slip_days"]
-    yield (
-        "Follow-ups",
-        f"{late:,} late ({late / planned:.1%} of all emails), by {days:,} days in all"
-        if late
-        else "every one on time",
-    )
+    late, slip = totals["late_follow_ups"], counted(totals["slip_days"], "day")
+    share = f"{late / planned:.1%} of all emails, {slip} in all" if late else ""
+    yield "Follow-ups", f"{late:,} late ({share})" if late else "none late"
     yield "Cost", f"{totals['cost']:,.0f}. {run.summary.verdict}"
 
 
-def print_unplaced(console: Console, rows: Sequence[tuple[str, int]]) -> None:
+def late_follow_ups(count: int) -> str:
+    """Write how many follow-ups are late."""
+    return counted(count, "late follow-up") if count else "none late"
+
+
+def print_unplaced(console: Console, rows: Iterable[tuple[Any, int]]) -> None:
     """Print how many emails have no slot, by reason."""
-    if rows:
-        body = [[REASONS.get(reason, reason), f"{count:,}"] for reason, count in rows]
-        print_table(console, "Without a slot", ["", "EmailGroup"], body)
+    body = [{"why": REASONS.get(reason, reason), "emails": count} for reason, count in rows]
+    columns: Columns = {"why": ("", "text"), "emails": ("Emails", "count")}
+    print_table(console, "Without a slot", columns, body)
 
 
 def print_set_aside(values: Sequence["UnusableValue"]) -> None:
-    """Print what could not be used, and what to write instead; nothing if there is nothing."""
+    """Print values that could not be used, and what to write instead; nothing without any."""
     if not values:
         return
-    tell(f"\nSet aside, until mended: {counted(len(values), 'value')}")
+    tell(f"\nSet aside until corrected: {counted(len(values), 'value')}")
     for value in values[:SHOWN_SET_ASIDE]:
         where = f"{value.table} {value.id}, {value.column}"
         tell(f"  {where}: {shown(value.value or 'null')} – {value.remedy}")
@@ -277,41 +266,45 @@ def print_set_aside(values: Sequence["UnusableValue"]) -> None:
 def print_table(
     console: Console,
     title: str,
-    header: Sequence[str],
-    body: Sequence[Sequence[str]],
-    hidden: int = 0,
+    columns: Columns,
+    rows: Sequence[Mapping[Any, Any]],
+    *,
+    most: int | None = None,
+    width: int | None = None,
 ) -> None:
-    """Print a table under its title; nothing if it has no rows."""
-    if not body:
+    """Print a table under its title; nothing if it has no rows.
+
+    Parameters
+    ----------
+    console : Console
+        Where it is printed.
+    title : str
+        Its title.
+    columns : mapping
+        Heading and kind by the name of the values; the first column names the rows.
+    rows : sequence of mapping
+        Values by name.
+    most : int, optional
+        Rows that are printed; the others are counted.
+    width : int, optional
+        Characters of the first column, so that a table fits on 80 columns.
+    """
+    if not rows:
         return
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(header):
-        table.add_column(name or " ", justify="left" if number == 0 else "right")
-    for row in body:
-        table.add_row(*row)
+    for number, (heading, _) in enumerate(columns.values()):
+        if number:
+            table.add_column(heading, justify="right")
+        else:
+            table.add_column(
+                heading or " ", max_width=width, no_wrap=width is not None, overflow="ellipsis"
+            )
+    for row in rows[:most]:
+        table.add_row(*(escape(written(row[name], kind)) for name, (_, kind) in columns.items()))
     console.print()
     console.print(table)
-    if hidden > 0:
-        console.print(f"… and {hidden:,} more")
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a count and its noun, in the plural where it must be."""
-    ending = "" if count == 1 else "es" if noun.endswith("x") else "s"
-    return f"{count:,} {noun}{ending}"
-
-
-def day_of(value: Any) -> str:
-    """Write a date for a person; a dash where there is none."""
-    return "–" if value is None or value != value else f"{value:%d %b %Y}"
-
-
-def _slot(row: dict[Any, Any]) -> tuple[str, str, str]:
-    """Write a slot's mailbox, day and time; dashes where an email has none."""
-    if row["send_at"] != row["send_at"]:
-        return "–", "–", "–"
-    day, at = f"{row['send_day']:%Y-%m-%d}", f"{row['send_at']:%Y-%m-%d %H:%M:%S}"
-    return str(row["mailbox_id"]), day, at
+    if most is not None and len(rows) > most:
+        console.print(f"… and {len(rows) - most:,} more")
 
 
 def show_findings(findings: "CheckResult") -> None:
@@ -319,29 +312,33 @@ def show_findings(findings: "CheckResult") -> None:
     print_set_aside(findings.set_aside)
     console = Terminal()
     found = findings.violations
+    slots = counted(findings.emails, "slot")
     if not len(found):
-        console.print(f"{findings.emails:,} slots keep every rule.")
+        console.print(f"Every hard rule holds in {slots}.")
         return
-    console.print(f"{len(found):,} violations in {findings.emails:,} slots:")
+    console.print(f"{counted(len(found), 'violation')} in {slots}:")
     counts = found.groupby(["rule", "detail"]).size().reset_index(name="count")
     print_table(
         console,
         "By rule",
-        ["Rule", "What is wrong", "SlotOption"],
-        [[row["rule"], row["detail"], f"{row['count']:,}"] for row in counts.to_dict("records")],
+        {
+            "rule": ("Rule", "text"),
+            "detail": ("What is wrong", "text"),
+            "count": ("Slots", "count"),
+        },
+        counts.to_dict("records"),
     )
     print_table(
         console,
         "The first of them",
-        ["Rule", "Enrollment", "Step", "Mailbox", "Day", "Time (UTC)"],
-        [
-            [
-                row["rule"],
-                str(row["enrollment_id"]),
-                str(row["step_id"]),
-                *_slot(row),
-            ]
-            for row in found.head(SHOWN_VIOLATIONS).to_dict("records")
-        ],
-        hidden=len(found) - SHOWN_VIOLATIONS,
+        {
+            "rule": ("Rule", "text"),
+            "enrollment_id": ("Enrollment", "text"),
+            "step_id": ("Step", "text"),
+            "mailbox_id": ("Mailbox", "text"),
+            "send_day": ("Day", "day"),
+            "time": ("Time (UTC)", "text"),
+        },
+        found.assign(time=found["send_at"].dt.strftime("%Y-%m-%d %H:%M:%S")).to_dict("records"),
+        most=SHOWN_VIOLATIONS,
     )

@@ -1,4 +1,4 @@
-"""Commands that look at a running system, and after it."""
+"""Commands that watch and look after a running system."""
 
 from sendplan.io.commands.command import Command, Section
 from sendplan.io.commands.option import Option, moment
@@ -7,31 +7,29 @@ from sendplan.io.commands.shared_options import JSON, NOW
 STATUS = Command(
     Section.ASK,
     "status",
-    "Show where the work stands.\n\n"
-    "It lists what is due, late and sent, the last run, the sequences and the mailboxes.",
-    ("", "--as-of 2026-11-23T08:00:00+00:00    what is due by then"),
+    "Show the status: emails due, late and sent, the last run, sequences, mailboxes.",
+    ("", "--as-of 2026-11-23T08:00:00+00:00    as of a moment"),
     (NOW, JSON),
 )
 HEALTH = Command(
     Section.LOOK_AFTER,
     "health",
-    "Check that emails leave and plans are made, for a monitor.\n\n"
+    "Check that emails leave and the plan is fresh, for a monitor.\n\n"
     "Exits with 1 if something needs attention. Each finding is one line: what is wrong, and what"
-    " to do. Uncertain emails are a warning, since they wait for an operator and hold up nothing"
-    " else.",
+    " to do. Uncertain emails are only a warning, since nothing else waits for them.",
     ("", "--max-late 1800 --fail-on-uncertain"),
     (
         Option(
             "--max-late",
             "S",
-            "Seconds that an email may be late when nothing blocks it; by default 900.",
+            "Seconds that an email may be late if nothing blocks it; by default 900.",
             float,
             least=0,
         ),
         Option(
             "--max-plan-age",
             "H",
-            "Hours that the last plan may be old while there is work; by default 36.",
+            "Age of the last plan in hours, while emails are pending; by default 36.",
             float,
             least=0,
         ),
@@ -44,8 +42,8 @@ UNCERTAIN = Command(
     Section.LOOK_AFTER,
     "uncertain",
     "List emails that may have been sent or not, or resolve them.\n\n"
-    "Look for the Message-ID among the mailbox's sent messages. An email that was sent counts as"
-    " any other; one that was not is planned again.",
+    "Look for the Message-ID among the mailbox's sent messages. An email resolved as sent counts"
+    " as any other; one resolved as not sent is planned again.",
     (
         "                             list them",
         "--sent 17 --not-sent 23     resolve them, all or none",

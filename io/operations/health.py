@@ -1,4 +1,4 @@
-"""Whether the work goes on, for monitors: what somebody should look at, and what to do about it."""
+"""The health of an installation, for monitors: what is wrong, and what to do."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator
@@ -22,13 +22,13 @@ from sendplan.planner.schema.vocabulary import (
 )
 
 COUNTED = 1_000
-"""Up to how many a finding counts: a monitor must not wait for the exact number."""
+"""A finding counts at most this many: a monitor must not wait for the exact number."""
 
 NAMED = 10
-"""How many paused mailboxes or sequences are named."""
+"""Paused mailboxes and sequences that are named."""
 
 LEASE_SLACK = 60
-"""Seconds that dispatchers have for recovering a lease that has run out."""
+"""Seconds that dispatchers have to recover an expired lease."""
 
 LATE = f"""
     SELECT count(*) AS number, min(send_at) AS earliest FROM (
@@ -75,7 +75,7 @@ PLANNED = f"""
                JOIN sequences AS sequence ON sequence.id = enrollment.sequence_id
                WHERE enrollment.status = '{EnrollmentStatus.ACTIVE}'
                  AND sequence.status = '{SequenceStatus.ACTIVE}'
-           ) AS work
+           ) AS pending
 """
 
 QUEUED = f"""
@@ -97,18 +97,18 @@ PAUSED = f"""
 
 @dataclass(frozen=True)
 class Limits:
-    """What is still fine.
+    """Limits of a healthy state.
 
     Parameters
     ----------
     late : timedelta
-        How late an email may be that nothing blocks.
+        Lateness of an email that nothing blocks.
     plan_age : timedelta
-        How old the last nightly plan may be while there is work.
+        Age of the last nightly plan while emails are pending.
     queued : timedelta
-        How long a change may wait to be re-planned.
+        Wait of a change in the queue.
     uncertain : bool
-        Whether uncertain emails are fine. They take an operator, and nothing else waits for them.
+        Whether uncertain emails are healthy; nothing else waits for them.
     """
 
     late: dt.timedelta = dt.timedelta(seconds=GRACE_SECONDS)
@@ -119,16 +119,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that somebody should look at.
+    """One thing that needs attention.
 
     Parameters
     ----------
     kind : str
         One word: late, leases, uncertain, plan, queue, paused or set_aside.
     fails : bool
-        Whether it makes the whole unhealthy.
+        Whether it is an error, not a warning.
     what, remedy : str
-        As a person reads it.
+        What is wrong, and what to do.
     """
 
     kind: str
@@ -144,7 +144,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Health:
-    """What was found at one moment.
+    """All findings of one moment.
 
     Parameters
     ----------
@@ -157,16 +157,16 @@ class Health:
 
     @property
     def fine(self) -> bool:
-        """Whether nothing was found but what is fine to wait."""
+        """Whether there are only warnings, if any."""
         return not any(finding.fails for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what JSON tells."""
+        """Return the object that ``health --json`` prints."""
         return {"fine": self.fine, "now": self.now, "findings": self.findings}
 
 
 def health(engine: Engine, now: dt.datetime, limits: Limits | None = None) -> Health:
-    """Look whether emails leave, plans are made and changes worked off.
+    """Check that emails leave, the plan is fresh and changes are worked off.
 
     Parameters
     ----------
@@ -179,7 +179,6 @@ def health(engine: Engine, now: dt.datetime, limits: Limits | None = None) -> He
     Returns
     -------
     Health
-        All that was found.
 
     Raises
     ------
@@ -187,7 +186,7 @@ def health(engine: Engine, now: dt.datetime, limits: Limits | None = None) -> He
         If the database cannot be read.
     """
     limits = limits or Limits()
-    with translated_errors("looking at the health"), engine.connect() as connection:
+    with translated_errors("checking the health"), engine.connect() as connection:
         found = [each for look in LOOKS for each in look(connection, now, limits)]
     return Health(now, tuple(found))
 
@@ -197,32 +196,32 @@ def _late(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[
     if row["number"]:
         what = f"late emails: {_counted(row['number'])}, by up to {_age(now, row['earliest'])}"
         remedy = (
-            "see that `sendplan dispatch` runs, and `sendplan recalc --watch`, which re-plans"
-            " what has missed its slot"
+            "run `sendplan dispatch`, and `sendplan recalc --watch`, which re-plans emails that"
+            " missed their slot"
         )
         yield Finding("late", True, what, remedy)
 
 
 def _leases(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
     if number := _row(connection, LEASES)["number"]:
-        what = f"emails in the hands of dispatchers gone silent: {_counted(number)}"
-        yield Finding("leases", True, what, "start `sendplan dispatch`, which takes them back")
+        what = f"emails claimed by dispatchers that no longer answer: {_counted(number)}"
+        yield Finding("leases", True, what, "run `sendplan dispatch`, which recovers them")
 
 
 def _uncertain(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
     if number := _row(connection, UNCERTAIN)["number"]:
         what = f"emails that may have left or not: {_counted(number)}"
-        remedy = "`sendplan uncertain` lists them, for you to look and decide"
+        remedy = "`sendplan uncertain` lists them and resolves them"
         yield Finding("uncertain", not limits.uncertain, what, remedy)
 
 
 def _plan(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
     row = _row(connection, PLANNED)
     last = row["finished_at"]
-    if row["work"] and (last is None or last < now - limits.plan_age):
+    if row["pending"] and (last is None or last < now - limits.plan_age):
         ago = "there is no plan" if last is None else f"the last plan is {_age(now, last)} old"
-        what = f"{ago}, while contacts wait for emails"
-        yield Finding("plan", True, what, "see that `sendplan plan` runs every night")
+        what = f"{ago}, and contacts wait for emails"
+        yield Finding("plan", True, what, "run `sendplan plan` every night")
 
 
 def _queue(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
@@ -230,7 +229,7 @@ def _queue(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator
     if row["number"]:
         age = _age(now, row["earliest"])
         what = f"changes in the queue: {_counted(row['number'])}, for up to {age}"
-        remedy = "see that `sendplan recalc --watch` runs, or run `sendplan recalc`"
+        remedy = "run `sendplan recalc`, or `sendplan recalc --watch` all the time"
         yield Finding("queue", True, what, remedy)
 
 
@@ -239,7 +238,7 @@ def _paused(connection: Connection, now: dt.datetime, limits: Limits) -> Iterato
     for row in rows[:NAMED]:
         name = shown(row.name) if row.name else str(row.id)
         what = f"{row.noun} {name} was paused: {row.reason}"
-        remedy = f"mend it, then `sendplan {row.noun} resume {row.id}`"
+        remedy = f"solve the problem, then run `sendplan {row.noun} resume {row.id}`"
         yield Finding("paused", True, what, remedy)
     if len(rows) > NAMED:
         what = f"{len(rows) - NAMED:,} more mailboxes and sequences were paused"

@@ -1,4 +1,4 @@
-"""Where the work stands, from the tables."""
+"""The status, from the tables."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.planner_lock_key import lock_is_held
-from sendplan.io.database.tables import in_calendar
+from sendplan.io.database.tables import among, in_calendar
+from sendplan.io.documents.wording import called
 from sendplan.io.snapshot.requests import pending_requests
 from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
@@ -24,19 +25,21 @@ from sendplan.planner.schema.vocabulary import (
 LATE_SECONDS = 60
 """How long after its slot an email is late; after `GRACE_SECONDS` it is overdue."""
 
-USABLE_DAY = in_calendar("email.send_day", "date")
-USABLE_TIME = in_calendar("send_at", "instant")
-"""Conditions that leave out what is set aside, which the driver cannot read."""
-
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """State of a run."""
 
     FINISHED = "finished"
     RUNNING = "running"
     UNFINISHED = "unfinished"
-    """It was interrupted or killed, or something failed; what it had published stands."""
+    """Interrupted, killed or failed; what it had published stays."""
 
+
+USABLE_DAY = in_calendar("email.send_day", "date")
+USABLE_TIME = in_calendar("email.send_at", "instant")
+"""Conditions that leave out values set aside, which the driver cannot read."""
+
+PLANNED = f"email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL"
 
 EMAILS = "SELECT status, count(*) AS emails FROM scheduled_emails GROUP BY status ORDER BY status"
 
@@ -57,16 +60,11 @@ SEQUENCES = f"""
                WHERE enrollment.status = '{EnrollmentStatus.ACTIVE}'
            ) AS contacts,
            count(email.id) FILTER (WHERE email.status = '{EmailStatus.SENT}') AS sent,
-           count(email.id) FILTER (
-               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
-           ) AS planned,
+           count(email.id) FILTER (WHERE {PLANNED}) AS planned,
            count(email.id) FILTER (
                WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NULL
            ) AS without_slot,
-           max(email.send_day) FILTER (
-               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
-                 AND {USABLE_DAY}
-           ) AS finish_day
+           max(email.send_day) FILTER (WHERE {PLANNED} AND {USABLE_DAY}) AS finish_day
     FROM sequences AS sequence
     LEFT JOIN enrollments AS enrollment ON enrollment.sequence_id = sequence.id
     LEFT JOIN scheduled_emails AS email ON email.enrollment_id = enrollment.id
@@ -80,23 +78,12 @@ MAILBOXES = f"""
                WHERE email.status = '{EmailStatus.SENT}' AND email.send_day = :today
            ) AS sent_today,
            count(email.id) FILTER (
-               WHERE email.status IN ({", ".join(f"'{word}'" for word in OCCUPYING)})
-                 AND email.send_day = :today
+               WHERE {among("email.status", OCCUPYING)} AND email.send_day = :today
            ) AS used_today,
-           count(email.id) FILTER (
-               WHERE email.status IN ({", ".join(f"'{word}'" for word in IN_FLIGHT)})
-           ) AS in_flight,
-           count(email.id) FILTER (
-               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
-                 AND email.send_day = :today
-           ) AS planned_today,
-           count(email.id) FILTER (
-               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
-           ) AS planned,
-           max(email.send_day) FILTER (
-               WHERE email.status = '{EmailStatus.PENDING}' AND email.plan_run_id IS NOT NULL
-                 AND {USABLE_DAY}
-           ) AS finish_day
+           count(email.id) FILTER (WHERE {among("email.status", IN_FLIGHT)}) AS in_flight,
+           count(email.id) FILTER (WHERE {PLANNED} AND email.send_day = :today) AS planned_today,
+           count(email.id) FILTER (WHERE {PLANNED}) AS planned,
+           max(email.send_day) FILTER (WHERE {PLANNED} AND {USABLE_DAY}) AS finish_day
     FROM mailboxes AS mailbox
     LEFT JOIN scheduled_emails AS email ON email.mailbox_id = mailbox.id
     GROUP BY mailbox.id ORDER BY mailbox.id
@@ -113,13 +100,13 @@ DUE = f"""
            count(*) FILTER (WHERE send_at < :late_since) AS late,
            count(*) FILTER (WHERE send_at < :overdue_since) AS overdue,
            min(send_at) FILTER (WHERE send_at > :now AND {USABLE_TIME}) AS next_at
-    FROM scheduled_emails WHERE status = '{EmailStatus.PENDING}' AND plan_run_id IS NOT NULL
+    FROM scheduled_emails AS email WHERE {PLANNED}
 """
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where the work stands at one moment.
+    """The status at one moment.
 
     Parameters
     ----------
@@ -128,24 +115,24 @@ class Status:
     emails : dict of int
         Rows by status.
     due, late, overdue : int
-        Planned emails whose time has come; those of them that should have left a minute ago, and
-        those that are past the grace and to be planned again.
+        Planned emails whose slot has come; those of them more than a minute late, and those past
+        the grace, which are planned again.
     in_flight : int
-        Emails in the hands of dispatchers.
+        Emails that dispatchers have claimed or are sending.
     uncertain : int
         Emails that may have left or not, see `sendplan.io.operations.uncertain`.
     sent_today : int
         Emails sent whose send_day is today.
     next_at : aware datetime or None
-        When the next one leaves.
+        Slot of the next email.
     last_run : dict or None
         The newest row of ``plan_runs``, with its ``state``, a word of `RunState`, and for one
-        that is planned part by part the number of parts and of those that are published. A run
-        has no figures before it is finished, unless it is a recalculation.
+        that is planned part by part the number of parts and of those published. Only finished
+        runs and recalculations have figures.
     queued_changes : int
-        Changes that no plan has seen yet.
+        Changes that are not yet in the plan.
     sequences, mailboxes, unplaced : list of dict
-        Rows of the tables that `sendplan status` shows.
+        Rows of the tables of `sendplan status`.
     """
 
     now: dt.datetime
@@ -165,13 +152,13 @@ class Status:
 
     @property
     def paused(self) -> list[tuple[str, str | None]]:
-        """What is paused, by name, with the reason if it was not a person who paused it."""
+        """Names of what is paused, with the reason if sendplan paused it."""
         kinds = (
             ("sequence", "name", SequenceStatus.PAUSED, self.sequences),
             ("mailbox", "email", MailboxStatus.PAUSED, self.mailboxes),
         )
         return [
-            (row[name] or f"{noun} {row['id']}", row["paused_reason"])
+            (called(row[name], noun, row["id"]), row["paused_reason"])
             for noun, name, paused, rows in kinds
             for row in rows
             if row["status"] == paused
@@ -179,7 +166,7 @@ class Status:
 
 
 def status(engine: Engine, now: dt.datetime) -> Status:
-    """Read where the work stands.
+    """Read the status.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""Uncertain emails: nobody knows whether they were accepted, until an operator has looked."""
+"""Uncertain emails: whether they were accepted is unknown until an operator resolves them."""
 
 import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.tables import in_calendar
@@ -36,7 +36,7 @@ UNCERTAIN = f"""
 # In the order of ids, as every writer does it, so that two of them cannot block each other.
 LOCK = """
     SELECT id, enrollment_id, status, send_at
-    FROM scheduled_emails WHERE id = ANY (%(ids)s)
+    FROM scheduled_emails WHERE id = ANY (:ids)
     ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -44,31 +44,31 @@ LET_GO = "claim_token = NULL, claimed_by = NULL, lease_until = NULL, retry_at = 
 
 SENT = f"""
     UPDATE scheduled_emails
-    SET status = '{EmailStatus.SENT}', sent_at = coalesce(%(at)s, send_at), last_error = NULL,
-        {LET_GO}
-    WHERE id = ANY (%(ids)s)
+    SET status = '{EmailStatus.SENT}', sent_at = coalesce(CAST(:at AS timestamptz), send_at),
+        last_error = NULL, {LET_GO}
+    WHERE id = ANY (:ids)
 """
 
-# Without its run the slot is provisional again, since its time has passed. Whoever resolves an
-# email wants it to be tried, however often it was tried before.
+# Without its run the slot is provisional again, since its time has passed. A resolved email is
+# tried again, whatever the number of attempts before.
 NOT_SENT = f"""
     UPDATE scheduled_emails
     SET status = '{EmailStatus.PENDING}', plan_run_id = NULL, attempts = 0, {LET_GO}
-    WHERE id = ANY (%(ids)s)
+    WHERE id = ANY (:ids)
 """
 
-LISTED = "`sendplan uncertain` lists those that are"
+LISTED = "`sendplan uncertain` lists the uncertain ones"
 
 
 @dataclass(frozen=True)
 class UncertainEmail:
-    """An email that may have left, with what finds it in the mailbox's folder of sent messages.
+    """An email that may have left, with the Message-ID to look for among the sent messages.
 
     Parameters
     ----------
     id, enrollment_id, step_id : int
     position : int or None
-        Of the step; None once it was removed.
+        Of the step; None if it was removed.
     sequence : str or None
         Its name.
     contact, mailbox : str or None
@@ -76,7 +76,7 @@ class UncertainEmail:
     send_at : aware datetime or None
         Its slot.
     since : aware datetime or None
-        When it became uncertain, or when the lease ended under which it was being sent.
+        When it became uncertain, or when the lease of its dispatcher ended.
     last_error, message_id : str or None
     """
 
@@ -94,7 +94,7 @@ class UncertainEmail:
 
 
 def uncertain_emails(engine: Engine) -> list[UncertainEmail]:
-    """List the emails whose fate is uncertain, the longest uncertain first.
+    """List the uncertain emails, the longest uncertain first.
 
     Raises
     ------
@@ -114,10 +114,10 @@ def resolve(
     *,
     at: dt.datetime | None = None,
 ) -> None:
-    """Say of uncertain emails whether they left; all of them, or none if one cannot be resolved.
+    """Resolve uncertain emails as sent or not; all of them, or none if one cannot be resolved.
 
-    One that was sent counts as any other: its enrollment moves on to the next step. One that was
-    not is pending again, without a slot. The database queues the planning that either calls for.
+    An email that was sent counts as any other: its enrollment moves on to the next step. One that
+    was not is pending again, without a slot. The database queues the recalculation.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def resolve(
     now : aware datetime
         The moment.
     at : aware datetime, optional
-        When those that were sent left; by default at their slots.
+        When the sent emails left; by default at their slots.
 
     Raises
     ------
@@ -138,42 +138,34 @@ def resolve(
         If the database refused it.
     """
     if at is not None and at > now:
-        raise DataError([Fault("--at", f"{at.isoformat()} lies ahead", "say when they left")])
-    with (
-        translated_errors("resolving uncertain emails"),
-        engine.begin() as connection,
-        cast("Cursor", connection.connection.cursor()) as cursor,
-    ):
-        rows = _locked(cursor, {*sent, *not_sent})
+        raise DataError(
+            [Fault("--at", f"{at.isoformat()} is in the future", "give when they left")]
+        )
+    keys = sorted({*sent, *not_sent})
+    with translated_errors("resolving uncertain emails"), engine.begin() as connection:
+        rows = {row.id: row for row in connection.execute(text(LOCK), {"ids": keys})}
         faults = [
             fault
-            for key in sorted({*sent, *not_sent})
+            for key in keys
             if (fault := _fault(key, rows.get(key), key in sent, key in not_sent, at, now))
         ]
         if faults:
             raise DataError(faults, "uncertain emails")
         if sent:
-            cursor.execute(SENT, {"ids": list(sent), "at": at})
-            after_success(cursor, [rows[key].enrollment_id for key in sent])
+            connection.execute(text(SENT), {"ids": list(sent), "at": at})
+            with cast("Cursor", connection.connection.cursor()) as cursor:
+                after_success(cursor, [rows[key].enrollment_id for key in sent])
         if not_sent:
-            cursor.execute(NOT_SENT, {"ids": list(not_sent)})
-
-
-class _Row(NamedTuple):
-    id: int
-    enrollment_id: int
-    status: str
-    send_at: dt.datetime | None
-
-
-def _locked(cursor: "Cursor", ids: Collection[int]) -> dict[int, _Row]:
-    cursor.execute(LOCK, {"ids": list(ids)})
-    rows = (_Row(*row) for row in cursor.fetchall())
-    return {row.id: row for row in rows}
+            connection.execute(text(NOT_SENT), {"ids": list(not_sent)})
 
 
 def _fault(
-    key: int, row: _Row | None, sent: bool, not_sent: bool, at: dt.datetime | None, now: dt.datetime
+    key: int,
+    row: Row[Any] | None,
+    sent: bool,
+    not_sent: bool,
+    at: dt.datetime | None,
+    now: dt.datetime,
 ) -> Fault | None:
     """Return what keeps an email from being resolved."""
     where = f"email {key}"
@@ -182,7 +174,7 @@ def _fault(
     if row.status != EmailStatus.UNCERTAIN:
         return Fault(where, f"is {row.status}, not uncertain", LISTED)
     if sent and not_sent:
-        return Fault(where, "is both sent and not sent", "decide for one of them")
+        return Fault(where, "is given as sent and as not sent", "keep one of the two")
     if sent and at is None and (row.send_at is None or row.send_at > now):
-        return Fault(where, "has no slot in the past", "say with --at when it left")
+        return Fault(where, "has no slot in the past", "give with --at when it left")
     return None

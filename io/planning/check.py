@@ -1,4 +1,4 @@
-"""The stored plan, looked at again from the database alone."""
+"""The check of the stored plan, from the database alone."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ from sendplan.planner.schema.vocabulary import EmailStatus
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What `check` found.
+    """The result of `check`.
 
     Parameters
     ----------
     as_of : aware datetime
-        The moment at which the oldest slot was given; slots are judged as of then.
+        The moment of planning of the oldest slot; slots are checked as of then.
     emails : int
-        Slots looked at.
+        Slots that were checked.
     violations : DataFrame
         See `sendplan.planner.plan.checker.violations`; of the rule ``left_out``, and without a
         slot, those of `sendplan.planner.plan.left_out`.
@@ -46,20 +46,12 @@ class CheckResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``check --json`` prints: violations by rule."""
-        by_rule: dict[str, list[dict[str, Any]]] = {}
-        for row in self.violations.to_dict("records"):
-            by_rule.setdefault(str(row["rule"]), []).append(
-                {
-                    "enrollment_id": int(row["enrollment_id"]),
-                    "step_id": int(row["step_id"]),
-                    "mailbox_id": None if pd.isna(row["mailbox_id"]) else int(row["mailbox_id"]),
-                    "send_day": None
-                    if pd.isna(row["send_day"])
-                    else row["send_day"].date().isoformat(),
-                    "send_at": None if pd.isna(row["send_at"]) else row["send_at"].isoformat(),
-                    "detail": row["detail"],
-                }
-            )
+        found = self.violations.assign(send_day=self.violations["send_day"].dt.date)
+        found = found.astype(object).where(found.notna(), None)
+        by_rule = {
+            str(rule): rows.drop(columns="rule").to_dict("records")
+            for rule, rows in found.groupby("rule", sort=False)
+        }
         return {
             "as_of": self.as_of.isoformat(),
             "emails": self.emails,
@@ -83,19 +75,19 @@ CONTACT_RULE = """
 
 
 def check(engine: Engine, now: dt.datetime) -> CheckResult:
-    """Verify every hard rule on the slots that are stored.
+    """Verify every hard rule on the stored slots.
 
     Parameters
     ----------
     engine : Engine
         The database.
     now : aware datetime
-        Taken where no slot says when it was planned.
+        The moment if no slot is stored.
 
     Returns
     -------
     CheckResult
-        Empty for a sound plan.
+        Without violations for a sound plan.
     """
     with translated_errors("reading the plan's moment"), engine.connect() as connection:
         listed = connection.execute(text(RUNS)).all()
@@ -111,7 +103,7 @@ def check(engine: Engine, now: dt.datetime) -> CheckResult:
     sends = slots_of(rows)
     found = violations(problem, sends, one_a_day=one_a_day)
     found = found[~_awaited(problem, found, reached)]
-    # Each slot must have lain ahead of the run that gave it, which may be later than the oldest.
+    # Each slot must lie after the moment of its own run, which may be later than the oldest.
     given = pd.to_datetime(rows["plan_run_id"].map(runs), utc=True)
     past = sends[sends["send_at"].to_numpy() < given.to_numpy()]
     past = past.assign(rule="past", detail="it lay in the past when it was planned")
@@ -127,7 +119,7 @@ def check(engine: Engine, now: dt.datetime) -> CheckResult:
 
 
 def _awaited(problem: Problem, found: pd.DataFrame, reached: frozenset[int]) -> np.ndarray:
-    """Tell which breaches only wait for a recalculation.
+    """Tell which violations only wait for a recalculation.
 
     An email that was not accepted, or did not leave, has lost its slot; those behind it keep theirs
     until the recalculation that is queued.

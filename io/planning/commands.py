@@ -1,7 +1,7 @@
-"""The nightly run, recalculation and the check as commands.
+"""The nightly run, the recalculation and the check as commands.
 
-Parameters that are not given are left to the settings file, to the last plan, and to the defaults
-of `Parameters`, which also refuses what is out of range.
+Parameters that are not given come from the settings file, the last plan, or the defaults of
+`Parameters`, which also checks their range.
 """
 
 from pathlib import Path
@@ -78,8 +78,8 @@ RECALC = Command(
     Section.NIGHTLY,
     "recalc",
     "Re-plan what has changed, and nothing else.\n\n"
-    "Every change of settings, stop and suppression is queued; re-planning reaches all that shares"
-    " mailboxes with it.",
+    "Every change of settings, stop and suppression is queued; a recalculation re-plans all"
+    " sequences that share mailboxes with it.",
     (
         "                 work off the queued changes",
         "--watch          keep running, and re-plan each change as it comes",
@@ -98,8 +98,8 @@ RECALC = Command(
         Option(
             "--time-limit",
             "S",
-            "Seconds of work for a new plan where a change made the repaired one much worse, by"
-            f" component, for three of them at most; by default {DEFAULT_RECALC_LIMIT:g}.",
+            "Seconds of work for a new plan if the repaired one is much worse; for each component,"
+            f" three at most; by default {DEFAULT_RECALC_LIMIT:g}.",
             float,
         ),
         Option(

@@ -1,4 +1,4 @@
-"""Executors: who plans the parts of a run, processes of this machine or a Dask cluster."""
+"""Executors that plan the parts of a run: processes of this machine or a Dask cluster."""
 
 import importlib
 import logging
@@ -24,11 +24,11 @@ from sendplan.io.errors import SendplanError
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10
-"""How long the scheduler of a cluster has for its first answer."""
+"""Seconds that the scheduler of a cluster has for its first answer."""
 
 
 class ExecutorError(SendplanError):
-    """Who was to plan the parts cannot be reached, or is lost again and again."""
+    """The executor cannot be reached, or its workers are lost again and again."""
 
     exit_code = 1
 
@@ -46,12 +46,12 @@ class Workplace:
     Parameters
     ----------
     open : callable
-        Gives a context that holds an executor.
+        Opens a context that holds an executor.
     near : bool
-        Whether its processes run beside this one, and can be told where the database is. Others
-        are not waited for when the run is interrupted.
+        Whether its processes run on this machine, and get the URL of the database. An interrupted
+        run does not wait for others.
     drop : callable
-        Ends the processes of its executor, whatever they are doing.
+        Ends the processes of its executor at once.
     """
 
     open: Callable[[], AbstractContextManager[Executor]]
@@ -88,11 +88,11 @@ def processes(workers: int) -> Workplace:
 
 
 class _Processes(ProcessPoolExecutor):
-    """Processes that leave Ctrl-C to who started them: what they have begun, they end."""
+    """Processes that ignore Ctrl-C: they finish the parts that they have begun."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        # Processes start here, and inherit what is blocked: Ctrl-C must not strike them before they
-        # could ask for that themselves.
+        # Processes start here and inherit the mask: Ctrl-C must not reach them before they could
+        # block it themselves.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return super().submit(fn, *args, **kwargs)
@@ -100,13 +100,13 @@ class _Processes(ProcessPoolExecutor):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def kill(self) -> None:
-        """End the processes; what they were publishing, the database undoes."""
+        """End the processes; the database rolls back open transactions."""
         for process in list((self._processes or {}).values()):
             process.kill()
 
 
 def _end_with_parent() -> None:
-    """See that this process does not wait for work for ever once nobody is left to give any."""
+    """End this process when its parent ends."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -124,13 +124,13 @@ def dask_cluster(address: str) -> Workplace:
     Parameters
     ----------
     address : str
-        ``dask://HOST:PORT``, of its scheduler. Everything else, certificates too, is said by
+        ``dask://HOST:PORT``, of its scheduler. Everything else, certificates too, is read from
         Dask's own configuration.
 
     Raises
     ------
     ExecutorAddressError
-        If that is no such address, or Dask is not installed.
+        If the address cannot be read, or Dask is not installed.
     """
     try:
         parts = urlsplit(address)
@@ -138,7 +138,9 @@ def dask_cluster(address: str) -> Workplace:
     except ValueError:
         sound = False
     if not sound or parts.path.strip("/") or parts.query or "@" in parts.netloc:
-        raise ExecutorAddressError(f"{address!r} is no executor; write dask://HOST:PORT")
+        raise ExecutorAddressError(
+            f"{address!r} is no address of an executor; write dask://HOST:PORT"
+        )
     try:
         distributed: Any = importlib.import_module("distributed")
     except ImportError:
@@ -156,21 +158,18 @@ def dask_cluster(address: str) -> Workplace:
             ) from error
         with client:
             if not client.scheduler_info()["workers"]:
-                # A cluster may grow only once there is work, so this is no error.
+                # A cluster may start workers on demand, so this is no error.
                 logger.warning("The Dask cluster has no workers yet; the parts wait for them")
-            # Each part is a task of its own: two alike are not the same.
+            # Dask must not merge tasks with equal arguments.
             yield client.get_executor(pure=False)
 
     return Workplace(opened, near=False)
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether it was the worker that failed, and not what it was doing."""
-    return isinstance(error, BrokenExecutor | CancelledError) or _is_lost_on_dask(error)
-
-
-def _is_lost_on_dask(error: BaseException) -> bool:
-    return type(error).__module__.partition(".")[0] == "distributed" and type(error).__name__ in (
-        "KilledWorker",
-        "CommClosedError",
+    """Tell whether the worker failed, not its task."""
+    kind = type(error)
+    on_dask = kind.__module__.partition(".")[0] == "distributed"
+    return isinstance(error, BrokenExecutor | CancelledError) or (
+        on_dask and kind.__name__ in ("KilledWorker", "CommClosedError")
     )

@@ -1,4 +1,4 @@
-"""How the last plan was made, which whatever looks at it or mends it goes by."""
+"""The parameters of the last plan, which recalculations and studies take over."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import DEFAULT_CHANGE_WEIGHT, DEFAULT_RECALC_LIMIT
 
 STEADY = 0.1
-"""By how much the gap may widen before another plan than the repaired one is searched for."""
+"""By how much a repaired plan may widen the gap before a search for a new one."""
 
 WIDEST = 0.99
 
@@ -25,11 +25,11 @@ LAST_PLAN = """
 def recalc_parameters(
     engine: Engine, now: dt.datetime, given: Mapping[str, Any] | None = None
 ) -> Parameters:
-    """Work out how to plan: as the last plan was made, but for what is said otherwise.
+    """Return the parameters of the last plan, with some of them overridden.
 
-    The horizon stays where it was. The gap, above which a new search pays, is that of the last
-    plan and a little more: a recalculation makes good what a change has cost, not what the night
-    left undone.
+    The horizon ends on the same day. The gap, above which a new search pays, is that of the last
+    plan and a little more: a recalculation repairs the loss from a change, not the gap of the
+    nightly plan.
 
     Parameters
     ----------
@@ -38,17 +38,17 @@ def recalc_parameters(
     now : aware datetime
         The moment of planning.
     given : mapping, optional
-        Fields of `Parameters` that are said otherwise.
+        Fields of `Parameters` that override the last plan's.
 
     Returns
     -------
     how : Parameters
-        As the last plan was made, adapted.
+        Valid as of `now`.
 
     Raises
     ------
     MethodError
-        If what is given is out of range.
+        If a field is out of range.
     """
     with translated_errors("reading the last plan"), engine.connect() as connection:
         last = connection.execute(text(LAST_PLAN)).one_or_none()

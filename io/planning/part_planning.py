@@ -1,7 +1,7 @@
-"""Planning one part, in whatever process: read it, plan it, check it, publish it.
+"""Planning one part in a process of its own: read it, plan it, check it, publish it.
 
-Whoever does so is told where the part is and nothing of what it holds. A part that was published
-before its worker was lost is found in ``plan_run_parts``, and not planned again.
+A worker gets the ids of the part and reads the rest. A part that was published before its worker
+was lost is found in ``plan_run_parts``, and not planned again.
 """
 
 import datetime as dt
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import connect, translated_errors
-from sendplan.io.errors import DatabaseError
-from sendplan.io.planning.run import Clock, WallClock, planned
-from sendplan.io.publish.run_records import OvertakenError, PartRecord, Published, published_part
+from sendplan.io.errors import DatabaseError, SendplanError
+from sendplan.io.planning.run import Clock, WallClock, planned, retried
+from sendplan.io.publish.run_records import PartRecord, Published, published_part
 from sendplan.io.publish.store import store
 from sendplan.io.snapshot.load import Snapshot, read_snapshot, reading
 from sendplan.io.snapshot.partition import Part, stands_alone
@@ -24,19 +24,19 @@ from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
 
 ATTEMPTS = 4
-"""How often a part starts over when what it was planned from has changed under it."""
+"""How often a part is tried when changes overtake it."""
 
 DATABASE_VARIABLE = "SENDPLAN_DATABASE_URL"
 """Where processes on other machines find the database: a URL may hold a password."""
 
 
-class StaleDivisionError(OvertakenError):
-    """A part shares mailboxes or contacts with another by now: the work must be divided anew."""
+class StaleDivisionError(SendplanError):
+    """A part shares mailboxes or contacts with another by now: new parts must be formed."""
 
 
 @dataclass(frozen=True)
 class PartJob:
-    """What a worker is told.
+    """The task of a worker.
 
     Parameters
     ----------
@@ -47,15 +47,15 @@ class PartJob:
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        How to plan.
+        Planning parameters.
     installation : UUID
-        Whose database it is.
+        The id of the database's installation.
     strays : tuple of int or None
         See `sendplan.io.snapshot.partition.Partition`.
     planner : int or None
-        The process of the server that holds the planner's lock; None for a dry run.
+        The process of the server with the planner's lock; None for a dry run.
     url : str or None
-        The database, for who runs beside us; None for what `DATABASE_VARIABLE` says over there.
+        The database, for processes of this machine; None: the worker's `DATABASE_VARIABLE`.
     """
 
     part: Part
@@ -70,7 +70,7 @@ class PartJob:
 
 @dataclass(frozen=True)
 class PlannedPart:
-    """What came of it.
+    """The result of a worker.
 
     Parameters
     ----------
@@ -101,12 +101,12 @@ def installation_of(engine: Engine) -> uuid.UUID:
 
 
 def plan_part(job: PartJob) -> PlannedPart:
-    """Plan a part and publish it; for a process of its own.
+    """Plan a part and publish it; the entry point of a worker.
 
     Parameters
     ----------
     job : PartJob
-        Which part, and how.
+        The task.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def plan_part(job: PartJob) -> PlannedPart:
     Raises
     ------
     DataError
-        If the tables hold what cannot be planned.
+        If the tables cannot be planned.
     UnsoundPlanError
         If the checker found a broken rule; the part was not written.
     StaleDivisionError
@@ -133,49 +133,41 @@ def plan_part(job: PartJob) -> PlannedPart:
         raise DatabaseError(
             f"A worker's {DATABASE_VARIABLE} names another database than the run's."
         )
-    for attempt in range(1, ATTEMPTS + 1):
-        known = _known(engine, job)
-        if known is not None:
-            return known
-        try:
-            return _planned(engine, job)
-        except StaleDivisionError:
-            raise
-        except OvertakenError as error:
-            if attempt == ATTEMPTS:
-                raise OvertakenError(
-                    f"Part {job.part.number}: {error} This happened {ATTEMPTS} times in a row."
-                ) from error
-    raise AssertionError("the last attempt returns or raises")
+    return retried(
+        lambda: _known(engine, job) or _planned(engine, job),
+        ATTEMPTS,
+        f"Part {job.part.number} was not written.",
+        lambda phase: None,
+    )
 
 
 def _planned(engine: Engine, job: PartJob) -> PlannedPart:
-    clock = Clock(lambda phase: None)
-    clock.enter("load")
-    snapshot = _snapshot(engine, job)
-    clock.leave("load")
-    watch = WallClock(job.parameters, lambda step: None)
-    problem, plan = planned(snapshot, job.now, job.parameters, clock, watch)
+    clock = Clock()
+    with clock.phase("load"):
+        snapshot = _snapshot(engine, job)
+    problem, plan = planned(snapshot, job.now, job.parameters, clock, WallClock(job.parameters))
     if job.run_id is None:
         return PlannedPart(plan.summary(), None, clock.seconds)
     record = PartRecord(
         job.run_id, job.part.number, job.planner, job.part.sequence_ids, clock.seconds
     )
-    clock.enter("store")
-    with translated_errors("storing the part"), engine.connect() as connection:
+    with (
+        clock.phase("store"),
+        translated_errors("storing the part"),
+        engine.connect() as connection,
+    ):
         published = store(connection, snapshot, problem, plan, record)
-    clock.leave("store")
     return PlannedPart(plan.summary(), published, clock.seconds)
 
 
 def _snapshot(engine: Engine, job: PartJob) -> Snapshot:
     with reading(engine) as connection:
-        # Not looked at again when the part is published: a part that comes to share a contact later
-        # sees so when it is read.
+        # Not checked again when the part is published: a part that comes to share a contact later
+        # finds out when it is read.
         if not stands_alone(connection, job.part.sequence_ids):
             raise StaleDivisionError(
-                "Links or enrollments have changed since the work was divided, so that it shares"
-                " mailboxes or contacts with another part."
+                "Links or enrollments have changed since the parts were formed, so that this one"
+                " shares mailboxes or contacts with another."
             )
         # The requests are the coordinator's: it clears them once all parts are published.
         return read_snapshot(

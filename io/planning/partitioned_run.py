@@ -1,4 +1,4 @@
-"""The run that is planned part by part: who coordinates moves identifiers and figures only."""
+"""Runs planned part by part: the coordinator moves ids and figures only."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -36,10 +36,10 @@ from sendplan.planner.plan.summary import merge_summaries
 from sendplan.planner.problem.parameters import Parameters
 
 ROUNDS = 4
-"""How often parts are given out, if those who had them are lost."""
+"""How often parts are submitted when their workers are lost."""
 
 DIVISIONS = 4
-"""How often the work is divided anew, if it changes while its parts are planned."""
+"""How often parts are formed anew when links or enrollments change meanwhile."""
 
 Done = Callable[[int, int], None]
 
@@ -60,50 +60,50 @@ def plan_in_parts(
     part_size: int = PART_SIZE,
     done: Done = lambda done, total: None,
 ) -> Run:
-    """Have parts planned and published, and bring together what came of them.
+    """Plan and publish parts, and join their figures.
 
     Each part is published whole or not at all, as soon as it is planned. A part whose worker is
-    lost is given to another; if it had been published already, that is found out. Parts that come
-    to share mailboxes or contacts are divided anew, with all that they share them with.
+    lost is submitted again; one that had been published already is not planned twice. Parts that
+    come to share mailboxes or contacts are formed anew, with all parts that they share them with.
 
-    The first Ctrl-C lets the parts at work end, the second one drops them.
+    After the first Ctrl-C workers finish their parts, the second one ends them.
 
     Parameters
     ----------
     engine : Engine
         The database.
     session : PlannerSession or None
-        Of the planner's lock; None for a dry run, which plans and checks, but writes nothing.
+        The session with the planner's lock; None for a dry run, which writes nothing.
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        How to plan. The time limit is divided by the number of enrollments, so that the plan does
-        not depend on who works.
+        Planning parameters. The time limit is divided in proportion to enrollments, so that the
+        plan does not depend on the number of workers.
     partition : Partition
         The parts.
     workplace : Workplace
         Where they are planned.
     clock : Clock
-        Since when the run takes time.
+        The clock of the run.
     part_size : int
-        Active enrollments of a part, for dividing anew.
+        Active enrollments of a part that is formed anew.
     done : callable
-        Told how many parts are done, and of how many.
+        Called with the number of parts that are done, and of all parts.
 
     Returns
     -------
     Run
-        In figures. Its seconds are those of all parts together, but for the total.
+        In figures. The seconds of its phases are sums over the parts.
 
     Raises
     ------
     PartsMissingError
-        If parts could not be planned; the message says why. Likewise the error itself, if it is
-        the only one and nothing was published.
+        If parts could not be planned; the message says why. If nothing was published, the error of
+        the first part instead.
     ExecutorError
         If the executor cannot be reached.
     LockLostError
-        If the session that holds the planner's lock has ended; no part was published since.
+        If the session with the planner's lock has ended; no part was published since.
     DatabaseError
         If the database failed.
     """
@@ -137,7 +137,6 @@ def plan_in_parts(
             for part in partition.parts
         ]
 
-    finished = False
     parts = _Parts(jobs(partition), workplace, clock, done)
     try:
         parts.plan()
@@ -170,13 +169,13 @@ def plan_in_parts(
             enter_figures(connection, run_id, summary)
             clear_requests(connection, partition.requests.ids)
             close_run(connection, published, clock.seconds, finished=True)
-        finished = True
-        tidy(engine, published)
-        return Run(summary, published, clock.total(), set_aside=aside)
-    finally:
-        if run_id is not None and not finished:
+    except BaseException:
+        if run_id is not None:
             with translated_errors("giving the run up"), engine.begin() as connection:
                 abandon_run(connection, run_id, clock.seconds)
+        raise
+    tidy(engine, published)
+    return Run(summary, published, clock.total(), set_aside=aside)
 
 
 def _share(parameters: Parameters, part: Part, total: int) -> Parameters:
@@ -185,7 +184,7 @@ def _share(parameters: Parameters, part: Part, total: int) -> Parameters:
 
 
 class _Parts:
-    """The parts of a run: which are wanted, and what came of them."""
+    """The parts of a run, and their results."""
 
     def __init__(
         self, jobs: Sequence[PartJob], workplace: Workplace, clock: Clock, done: Done
@@ -200,14 +199,14 @@ class _Parts:
 
     @property
     def stale(self) -> list[Part]:
-        """Those that stand alone no more."""
+        """Parts that share mailboxes or contacts with others by now."""
         failed = {
             number for number, error in self.failed.items() if isinstance(error, StaleDivisionError)
         }
         return [job.part for job in self.jobs if job.part.number in failed]
 
     def replace(self, jobs: Sequence[PartJob]) -> None:
-        """Plan others instead of all parts that share sequences with them, and the stale ones."""
+        """Replace the stale parts, and all parts that share sequences with the new ones."""
         again = frozenset[int]().union(*(job.part.sequence_ids for job in jobs))
         replaced = {part.number for part in self.stale} | {
             job.part.number for job in self.jobs if job.part.sequence_ids & again
@@ -218,20 +217,20 @@ class _Parts:
         self.jobs = [job for job in self.jobs if job.part.number not in replaced] + list(jobs)
 
     def plan(self) -> None:
-        """Give parts out until all have been planned or refused."""
+        """Submit parts until all are planned or refused."""
         lost: dict[int, Exception] = {}
         for _ in range(ROUNDS):
-            lost = self._given_out()
+            lost = self._submitted()
             if not lost:
                 return
         raise ExecutorError(
-            f"{len(lost)} of {len(self.jobs)} parts were lost with their workers {ROUNDS} times in"
-            f" a row, and stay as they were; {len(self.found)} are planned. The last reason:"
+            f"{len(lost)} of {len(self.jobs)} parts lost their workers {ROUNDS} times in a row and"
+            f" stay as they were; {len(self.found)} are planned. The last reason:"
             f" {lost[min(lost)]}"
         )
 
-    def _given_out(self) -> dict[int, Exception]:
-        """Give out the parts that have no end yet; return those that were lost, and why."""
+    def _submitted(self) -> dict[int, Exception]:
+        """Submit the remaining parts; return those whose workers were lost, and why."""
         waiting = [
             job
             for job in self.jobs
@@ -257,7 +256,7 @@ class _Parts:
         return lost
 
     def _take(self, number: int, future: Future[PlannedPart], lost: dict[int, Exception]) -> None:
-        """Take what came of a part."""
+        """Take the result of a part."""
         try:
             part = future.result()
         except SendplanError as error:
@@ -273,21 +272,21 @@ class _Parts:
         self.done(len(self.found), len(self.jobs))
 
     def _end(self, executor: Executor) -> None:
-        """Let the parts at work end, unless told again that it is to be at once."""
+        """Wait for the parts that are being planned; a second Ctrl-C ends them."""
         so_far = f"Interrupted: {len(self.found)} of {len(self.jobs)} parts are planned"
         if not self.workplace.near:
-            self.clock.report(f"{so_far}; those at work elsewhere are dropped")
+            self.clock.report(f"{so_far}; parts on other machines are dropped")
             return
-        self.clock.report(f"{so_far}; those at work are finished first. Ctrl-C again drops them")
+        self.clock.report(f"{so_far}; finishing the parts in progress. Ctrl-C again drops them")
         try:
             executor.shutdown(cancel_futures=True)
         except KeyboardInterrupt:
-            self.clock.report("Dropping the parts at work")
+            self.clock.report("Dropping the parts in progress")
             self.workplace.drop()
             executor.shutdown(cancel_futures=True)
 
     def refuse_failed(self) -> None:
-        """Raise what is to be said of parts that could not be planned, if there are any."""
+        """Raise the error of parts that could not be planned, if there are any."""
         if not self.failed:
             return
         first = self.failed[min(self.failed)]
@@ -295,7 +294,7 @@ class _Parts:
             raise first
         error = PartsMissingError(
             f"{len(self.failed)} of {len(self.jobs)} parts could not be planned and stay as they"
-            f" were, the others are published. The first reason: {first}"
+            f" were; the others are published. The first reason: {first}"
         )
         error.exit_code = first.exit_code
         raise error from first

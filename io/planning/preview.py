@@ -1,4 +1,4 @@
-"""The preview: what a change would make of the stored plan, before anything is changed."""
+"""The preview of a change: the plan that it would lead to."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -26,21 +26,31 @@ SEQUENCES_OF = {
     "contact_id": _OF_CONTACTS,
     "contact_ids": _OF_CONTACTS,
 }
-"""What finds the sequences that a change reaches, by the field that names their rows."""
+"""Queries for the sequences that a change reaches, by the field that holds their rows' ids."""
+
+FIGURES = (
+    "emails",
+    "unplaced",
+    "blocked",
+    "finish_day",
+    "late_follow_ups",
+    "slip_days",
+    "cost",
+)
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The plan of what a change reaches, before and after.
+    """The plan of the components that a change reaches, before and after.
 
     Parameters
     ----------
     changes : tuple of Change
-        What would be changed.
+        The changes.
     before : Plan
         The stored slots.
     after : Plan
-        What a recalculation would store.
+        The slots after a recalculation.
     """
 
     changes: tuple[Change, ...]
@@ -106,29 +116,21 @@ class Preview:
 
 
 def _figures(plan: Plan) -> dict[str, Any]:
-    return {
-        "emails": len(plan.sends),
-        "unplaced": len(plan.unplaced),
-        "blocked": plan.blocked,
-        "finish_day": plan.finish_day.isoformat() if plan.finish_day else None,
-        "late_follow_ups": plan.late_follow_ups,
-        "slip_days": plan.slip_days,
-        "cost": plan.cost,
-        "unplaced_by_reason": plan.unplaced["reason"].value_counts().to_dict(),
-    }
+    reasons = plan.unplaced["reason"].value_counts().to_dict()
+    return {name: plan.summary().totals[name] for name in FIGURES} | {"unplaced_by_reason": reasons}
 
 
 def preview(
     engine: Engine, changes: Sequence[Change], now: dt.datetime, parameters: Parameters
 ) -> Preview:
-    """Plan what some changes would reach as if they had been made; nothing is written.
+    """Plan the components that changes reach as if they had been made; nothing is written.
 
     Parameters
     ----------
     engine : Engine
         The database.
     changes : sequence of Change
-        What would be changed, in order.
+        The changes, in order.
     now : aware datetime
         The moment of planning.
     parameters : Parameters
@@ -144,7 +146,7 @@ def preview(
     ProblemError
         If a change does not fit.
     DataError
-        If the tables hold what cannot be planned.
+        If the tables cannot be planned.
     DatabaseError
         If the database cannot be read.
     """
@@ -152,19 +154,19 @@ def preview(
         change.sequence_id for change in changes if isinstance(change, AddStep) and change.reopen
     }
     snapshot = load_around(engine, now, _reached(engine, changes), reopened)
-    as_it_is = snapshot.problem(now)
-    changed = fixed_when_due(as_it_is.with_(*changes), parameters.one_a_day)
-    # The same rows are left to the dispatcher in both, so that they do not seem to come or go.
-    as_it_is = replace(as_it_is, scheduled_emails=changed.scheduled_emails)
+    unchanged = snapshot.problem(now)
+    changed = fixed_when_due(unchanged.with_(*changes), parameters.one_a_day)
+    # The same rows are left to the dispatchers in both plans, so that they do not differ.
+    unchanged = replace(unchanged, scheduled_emails=changed.scheduled_emails)
     return Preview(
         tuple(changes),
-        stored_plan(as_it_is, parameters),
+        stored_plan(unchanged, parameters),
         plan_with(changed, parameters),
     )
 
 
 def _reached(engine: Engine, changes: Sequence[Change]) -> set[int]:
-    """Return the sequences that changes name, by themselves or through what they name."""
+    """Return the sequences that changes reach."""
     found = {*_named(changes, "sequence_id"), *_named(changes, "sequence_ids")}
     with translated_errors("finding what the change reaches"), engine.connect() as connection:
         for field, query in SEQUENCES_OF.items():
@@ -173,6 +175,6 @@ def _reached(engine: Engine, changes: Sequence[Change]) -> set[int]:
 
 
 def _named(changes: Sequence[Change], field: str) -> list[int]:
-    """Return the ids in a field of those changes that have it."""
+    """Return the ids in a field of the changes that have it."""
     keys = [getattr(change, field, None) for change in changes]
     return [*chain.from_iterable([key] if isinstance(key, int) else key or () for key in keys)]

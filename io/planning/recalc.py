@@ -1,9 +1,9 @@
-"""The recalculation: what queued changes reach is planned anew, and only the difference written.
+"""The recalculation: the components that queued changes reach are re-planned.
 
 Requests come from triggers (`sendplan.io.snapshot.requests`). One recalculation takes all that are
-queued, reads the components that they reach, lets stay what can, and writes what differs in
-batches. The requests are deleted with the last batch: whatever stops it before, the next one finds
-them, and plans from what stands.
+queued, reads the components that they reach, keeps the slots that it can, and writes the difference
+in batches. The requests are deleted with the last batch: if it stops before, the next recalculation
+finds them.
 """
 
 import datetime as dt
@@ -18,10 +18,10 @@ from sqlalchemy import Engine
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.errors import SendplanError
 from sendplan.io.planning.last_plan import recalc_parameters
-from sendplan.io.planning.run import Clock, Report, Run, WallClock, planned
+from sendplan.io.planning.run import Clock, Report, Run, WallClock, planned, retried
 from sendplan.io.planning.watching import notices
 from sendplan.io.publish.planner_lock import PlannerBusyError, planner_lock
-from sendplan.io.publish.run_records import OvertakenError, Published, RunRecord
+from sendplan.io.publish.run_records import RunRecord
 from sendplan.io.publish.store import Pace, store, tidy
 from sendplan.io.snapshot.load import Snapshot, load_requested
 from sendplan.io.snapshot.requests import Requests, pending_requests
@@ -34,10 +34,10 @@ from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.vocabulary import GRACE_SECONDS, LEAD_SECONDS
 
 ATTEMPTS = 10
-"""How often a recalculation starts over when it was overtaken; each time less is left to do."""
+"""How often a recalculation is tried when changes overtake it; each time less is left to do."""
 
 MOST_SHARES = 3
-"""Components for which time is given at most: what takes longer than this is for the night."""
+"""The time limit counts for as many components at most; the nightly plan improves the rest."""
 
 DEFAULT_PACE = Pace(batch_size=5_000, pause=0.05)
 
@@ -46,14 +46,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recalculation:
-    """What a recalculation did.
+    """A finished recalculation.
 
     Parameters
     ----------
     requests : Requests
-        What was queued.
+        The requests that it worked off.
     run : Run
-        What was planned and written; an empty plan if nothing was queued.
+        Its run; with an empty plan if nothing was queued.
     """
 
     requests: Requests
@@ -65,7 +65,7 @@ class Recalculation:
 
 
 def fixed_when_due(problem: Problem, one_a_day: bool, grace: float = GRACE_SECONDS) -> Problem:
-    """Leave to the dispatchers what they are about to take, see `sendplan.planner.plan.due_slots`.
+    """Leave due emails to the dispatchers, see `sendplan.planner.plan.due_slots`.
 
     Parameters
     ----------
@@ -100,88 +100,87 @@ def recalc(
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        See `recalc_parameters`; the time limit is meant for each component that is reached, up
-        to `MOST_SHARES`.
+        See `recalc_parameters`; the time limit counts for each component, up to `MOST_SHARES`.
     grace : float
         See `fixed_when_due`.
     pace : Pace
-        How fast the difference is written.
+        Batches of the difference.
     report, progress : callable
-        Told the name of each phase, and how far a search has come.
+        Called with the name of each phase, and with each step of a search.
     written : callable
-        Told after each batch how many have been written, of how many.
+        Called after each batch with the number written, and of all batches.
 
     Returns
     -------
     Recalculation
-        What was queued, planned and written.
+        Of all requests that were queued.
 
     Raises
     ------
     PlannerBusyError
-        If another planner is at work; the requests stay queued.
+        If another planner is running; the requests stay queued.
     DataError
-        If the tables hold what cannot be planned; the requests stay queued.
+        If the tables cannot be planned; the requests stay queued.
     UnsoundPlanError
         If the checker found a broken rule; nothing was written.
     OvertakenError
         If the tables changed under every attempt; what was written is sound, and the requests stay
         queued.
     LockLostError
-        If the session that holds the planner's lock has ended; likewise.
+        If the session with the planner's lock has ended; likewise.
     DatabaseError
         If the database failed; likewise.
     """
     clock = Clock(report)
     started_at = dt.datetime.now(dt.UTC)
-
-    def fixed(problem: Problem) -> Problem:
-        return fixed_when_due(problem, parameters.one_a_day, grace)
-
     seen = Requests()
     rows_changed = skipped = 0
-    with planner_lock(engine) as session:
-        for attempt in range(1, ATTEMPTS + 1):
-            clock.enter("load")
+
+    def attempt() -> Recalculation:
+        nonlocal seen, rows_changed, skipped
+        with clock.phase("load"):
             snapshot = load_requested(engine, now)
-            clock.leave("load")
-            scaled = _scaled(parameters, snapshot)
-            watch = WallClock(scaled, progress)
-            problem, plan = planned(snapshot, now, scaled, clock, watch, fixed)
-            seen += snapshot.requests
-            aside = snapshot.set_aside.values
-            if not snapshot.requests:
-                nothing = Run(plan.summary(), None, clock.total(), plan, set_aside=aside)
-                return Recalculation(seen, nothing)
-            record = RunRecord("recalc", started_at, asdict(parameters), clock.seconds, watch.steps)
-            clock.enter("store")
-            try:
+        scaled = _scaled(parameters, snapshot)
+        callback = WallClock(scaled, progress)
+        problem, plan = planned(
+            snapshot,
+            now,
+            scaled,
+            clock,
+            callback,
+            lambda problem: fixed_when_due(problem, parameters.one_a_day, grace),
+        )
+        seen += snapshot.requests
+        published = None
+        if snapshot.requests:
+            how = asdict(parameters)
+            record = RunRecord("recalc", started_at, how, clock.seconds, callback.steps)
+            with clock.phase("store"):
                 published = store(session.proven(), snapshot, problem, plan, record, pace, written)
                 tidy(engine, published)
-            except OvertakenError as error:
-                if attempt == ATTEMPTS:
-                    raise OvertakenError(
-                        f"{error} This happened {ATTEMPTS} times in a row. The changes are still"
-                        " queued; run `sendplan recalc` again when the database is quieter."
-                    ) from error
-                report("again, since the tables changed meanwhile")
-                continue
-            finally:
-                clock.leave("store")
             rows_changed += published.rows_changed
             skipped += published.skipped
-            if published.skipped and attempt < ATTEMPTS:
-                # What was left alone has been queued again.
-                report("again, since rows changed meanwhile")
-                continue
-            published = Published(published.run_id, rows_changed, skipped)
-            run = Run(plan.summary(), published, clock.total(), plan, set_aside=aside)
-            return Recalculation(seen, run)
-    raise AssertionError("the last attempt returns or raises")
+            published = replace(published, rows_changed=rows_changed, skipped=skipped)
+        aside = snapshot.set_aside.values
+        run = Run(plan.summary(), published, clock.total(), plan, set_aside=aside)
+        return Recalculation(seen, run)
+
+    remedy = (
+        "The changes are still queued; run `sendplan recalc` again when the database is quieter."
+    )
+    with planner_lock(engine) as session:
+        for left in range(ATTEMPTS, 0, -1):
+            before = skipped
+            done = retried(attempt, left, remedy, report)
+            if skipped == before:
+                break
+            # Rows left alone have been queued again.
+            report("again, since rows changed meanwhile")
+    return done
 
 
 def _scaled(parameters: Parameters, snapshot: Snapshot) -> Parameters:
-    """Give each component that a snapshot holds its share of time."""
+    """Multiply the time limit by the number of components in a snapshot."""
     pools: dict[object, list[object]] = {}
     for sequence_id, mailbox_id in snapshot.settings["sequence_mailboxes"]:
         pools.setdefault(sequence_id, []).append(mailbox_id)
@@ -200,27 +199,27 @@ def watch_changes(
     pace: Pace = DEFAULT_PACE,
     done: Callable[[Recalculation], None] = lambda recalculation: None,
 ) -> None:
-    """Work off changes as they come, until told to stop.
+    """Work off changes as they come, until stopped.
 
-    What goes wrong with one recalculation is logged and tried again with the next notice; the
-    requests stay queued meanwhile. A restart of the database is survived.
+    A recalculation that fails is logged and tried again with the next notice; the requests stay
+    queued meanwhile. A restart of the database is survived.
 
     Parameters
     ----------
     engine : Engine
         The database.
     clock : callable
-        Gives the moment of planning.
+        Returns the moment of planning.
     given : mapping
         See `recalc_parameters`.
     stopped : callable
-        Whether to stop; asked between recalculations and while nothing is to do.
+        Whether to stop; called between recalculations and while waiting.
     grace : float
         See `fixed_when_due`.
     pace : Pace
-        How fast differences are written.
+        Batches of the differences.
     done : callable
-        Told of each recalculation that had something to do.
+        Called with each recalculation that found requests.
     """
     for _ in notices(engine, stopped):
         while not stopped():
@@ -232,7 +231,7 @@ def watch_changes(
                 how = recalc_parameters(engine, now, given)
                 recalculation = recalc(engine, now, how, grace=grace, pace=pace)
             except PlannerBusyError:
-                logger.info("another planner is at work; trying again with the next notice")
+                logger.info("another planner is running; trying again with the next notice")
                 break
             except SendplanError as error:
                 logger.error("the recalculation failed, its changes stay queued: %s", error)

@@ -1,13 +1,16 @@
-"""Runs of the planner on a database: what one is, how long its phases take, who looks on."""
+"""Runs of the planner on a database: their result, their phases, their wall clock."""
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, TypeVar
 
+from sendplan.io.documents.wording import counted
 from sendplan.io.errors import SendplanError
-from sendplan.io.publish.run_records import Published
+from sendplan.io.publish.run_records import OvertakenError, Published
 from sendplan.io.snapshot.load import Snapshot
 from sendplan.io.snapshot.set_aside import UnusableValue, to_json
 from sendplan.planner.improve.task_pool import SearchProgress
@@ -21,13 +24,14 @@ from sendplan.planner.solver import plan_with
 
 SAFETY = 2.0
 SAFETY_MARGIN = 10.0
-"""When the wall clock stops an improvement: so many times its time limit, and so many seconds.
+"""The wall clock stops a search after `SAFETY` times its time limit and `SAFETY_MARGIN` seconds.
 
-A machine that is not overloaded comes nowhere near it.
+Only an overloaded machine gets there.
 """
 
 PHASES = ("load", "build", "solve", "check", "store")
 Report = Callable[[str], None]
+Result = TypeVar("Result")
 
 
 class UnsoundPlanError(SendplanError):
@@ -41,15 +45,15 @@ class Run:
     Parameters
     ----------
     summary : Summary
-        What was planned, in figures.
+        The plan in figures.
     published : Published or None
         What was written; None for a dry run.
     seconds : dict of float
         By phase, and in total.
     plan : Plan or None
-        The plan itself; None where it was made part by part.
+        The plan itself; None if it was made part by part.
     discarded : bool
-        Whether the plan was interrupted, and not to be kept.
+        Whether the plan was interrupted and not kept.
     set_aside : tuple of UnusableValue
         Values that could not be used, see `sendplan.io.snapshot.set_aside`.
     """
@@ -63,26 +67,12 @@ class Run:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``plan --json`` prints."""
-        totals, published = self.summary.totals, self.published
-        finish_day = totals["finish_day"]
+        published = self.published
         return {
             "run_id": published.run_id if published else None,
-            "method": totals["method"],
-            "status": totals["status"],
             "as_of": self.summary.as_of.isoformat(),
-            "horizon_end": totals["horizon_end"].isoformat(),
-            "emails": totals["emails"],
-            "unplaced": totals["unplaced"],
-            "blocked": totals["blocked"],
-            "cost": totals["cost"],
-            "lower_bound": totals["lower_bound"],
-            "gap": totals["gap"],
+            **self.summary.totals,
             "stopped": self.summary.stopped,
-            "late_follow_ups": totals["late_follow_ups"],
-            "slip_days": totals["slip_days"],
-            "finish_day": finish_day.isoformat() if finish_day else None,
-            "moved": totals["moved"],
-            "unavoidable": totals["unavoidable"],
             "rows_changed": published.rows_changed if published else 0,
             "skipped": published.skipped if published else 0,
             "seconds": {phase: round(spent, 3) for phase, spent in self.seconds.items()},
@@ -91,27 +81,28 @@ class Run:
 
 
 class Clock:
-    """Seconds by phase, telling the reader which one begins.
+    """Seconds by phase.
 
     Parameters
     ----------
     report : callable
-        Told the name of each phase.
+        Called with the name of each phase as it begins.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report = lambda phase: None) -> None:
         self.report = report
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        self.begun = self.last = time.perf_counter()
+        self.begun = time.perf_counter()
 
-    def enter(self, phase: str) -> None:
-        """Begin a phase."""
-        self.report(phase)
-        self.last = time.perf_counter()
-
-    def leave(self, phase: str) -> None:
-        """End a phase."""
-        self.seconds[phase] += time.perf_counter() - self.last
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Report a phase, and add its seconds."""
+        self.report(name)
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - begun
 
     def total(self) -> dict[str, float]:
         """Return the seconds so far."""
@@ -119,24 +110,28 @@ class Clock:
 
 
 class WallClock:
-    """Keeps the steps of an improvement, and an eye on the wall clock.
+    """The callback of a search: records its steps, and stops it by the wall clock.
 
     Parameters
     ----------
     parameters : Parameters
         With the time limit.
     progress : callable
-        Told of each step.
+        Called with each step.
     """
 
-    def __init__(self, parameters: Parameters, progress: Callable[[SearchProgress], None]) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        progress: Callable[[SearchProgress], None] = lambda step: None,
+    ) -> None:
         self.progress = progress
         self.steps: list[dict[str, Any]] = []
         self.begun: float | None = None
         self.longest = SAFETY * parameters.time_limit + SAFETY_MARGIN
 
     def report(self, progress: SearchProgress) -> None:
-        """Keep a step."""
+        """Record a step."""
         now = time.perf_counter()
         self.begun = now if self.begun is None else self.begun
         self.steps.append(
@@ -152,7 +147,7 @@ class WallClock:
         self.progress(progress)
 
     def stop(self) -> Termination | None:
-        """Say whether it takes too long."""
+        """Return why to stop, if it takes too long."""
         late = self.begun is not None and time.perf_counter() - self.begun > self.longest
         return Termination.WALL_CLOCK if late else None
 
@@ -162,7 +157,7 @@ def planned(
     now: dt.datetime,
     parameters: Parameters,
     clock: Clock,
-    watch: WallClock,
+    callback: WallClock,
     prepare: Callable[[Problem], Problem] = lambda problem: problem,
 ) -> tuple[Problem, Plan]:
     """Plan a snapshot, and check the plan.
@@ -170,44 +165,75 @@ def planned(
     Parameters
     ----------
     snapshot : Snapshot
-        What to plan.
+        The tables.
     now : aware datetime
         The moment of planning.
     parameters : Parameters
-        How to plan.
-    clock, watch
-        Who looks on.
+        Planning parameters.
+    clock : Clock
+        Times the phases.
+    callback : WallClock
+        Callback of the search.
     prepare : callable
-        What is done to the problem before it is planned.
+        Applied to the problem before it is planned.
 
     Returns
     -------
     problem : Problem
         As planned.
     plan : Plan
-        Sound.
+        It breaks no rule.
 
     Raises
     ------
     DataError
-        If the tables hold what cannot be planned.
+        If the tables cannot be planned.
     UnsoundPlanError
         If the checker found a broken rule.
     """
-    clock.enter("build")
-    problem = prepare(snapshot.problem(now))
-    clock.leave("build")
-    clock.enter("solve")
-    plan = plan_with(problem, parameters, callback=watch)
-    clock.leave("solve")
-    clock.enter("check")
-    broken = violations(problem, plan.sends, one_a_day=parameters.one_a_day)
-    clock.leave("check")
+    with clock.phase("build"):
+        problem = prepare(snapshot.problem(now))
+    with clock.phase("solve"):
+        plan = plan_with(problem, parameters, callback=callback)
+    with clock.phase("check"):
+        broken = violations(problem, plan.sends, one_a_day=parameters.one_a_day)
     if len(broken):
         first = broken.iloc[0]
         raise UnsoundPlanError(
-            f"The plan breaks {len(broken)} rules and was not stored; the first: {first['rule']},"
-            f" step {first['step_id']} of enrollment {first['enrollment_id']}: {first['detail']}."
-            " This is a fault of sendplan; please report it with the tables."
+            f"The plan has {counted(len(broken), 'violation')} of hard rules and was not stored;"
+            f" the first: {first['rule']}, step {first['step_id']} of enrollment"
+            f" {first['enrollment_id']}: {first['detail']}."
+            " This is a bug of sendplan; please report it with the tables."
         )
     return problem, plan
+
+
+def retried(attempt: Callable[[], Result], attempts: int, remedy: str, report: Report) -> Result:
+    """Return what an attempt returns, which starts over when changes overtake it.
+
+    Parameters
+    ----------
+    attempt : callable
+        Plans from a new snapshot, and publishes.
+    attempts : int
+        How often it is called at most.
+    remedy : str
+        Ends the message when all attempts were overtaken.
+    report : callable
+        Called before each further attempt.
+
+    Raises
+    ------
+    OvertakenError
+        If every attempt was overtaken.
+    """
+    for number in count(1):
+        try:
+            return attempt()
+        except OvertakenError as error:
+            if number == attempts:
+                raise OvertakenError(
+                    f"{error} This happened {attempts} times in a row. {remedy}".rstrip()
+                ) from error
+            report("again, since the tables changed meanwhile")
+    raise AssertionError("an attempt returns or raises")

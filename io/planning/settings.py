@@ -1,4 +1,4 @@
-"""Settings files: how to plan, in TOML, under the names of `Parameters`.
+"""Settings files: planning parameters in TOML, by the names of `Parameters`.
 
 A whole file, with everything optional::
 
@@ -28,7 +28,7 @@ MAX_FILE = 2**20
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read how to plan from a file.
+    """Read planning parameters from a file.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Values by the names of `Parameters`, those that the file states.
+        Values in the file, by the names of `Parameters`.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_settings(path: Path) -> dict[str, Any]:
                 try:
                     Parameters(**{name: value})
                 except MethodError as error:
-                    table.add(name, str(error), "mend it, or leave it out for the default")
+                    table.add(name, str(error), "correct it, or leave it out for the default")
                 else:
                     values[name] = value
             table.close()

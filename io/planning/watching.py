@@ -29,26 +29,25 @@ def notices(
 ) -> Iterator[None]:
     """Wait for changes; yield whenever there may be requests to read.
 
-    That is at once, since there may be some already; after every burst of notices; after the
-    database has been away, since some may have been missed; and when nothing was heard for long,
-    since a pooler between us and the server may keep notices back.
+    That is at once; after every burst of notices; after the database was away, since notices may
+    have been missed; and after a long silence, since a pooler may keep notices back.
 
-    Listening takes a session outside of the engine's pool, which ends with the generator. What
-    happens while the caller is at work is reported as soon as it comes back.
+    Listening takes a session outside of the engine's pool, which ends with the generator. Notices
+    that come between two steps of the generator are yielded with the next one.
 
     Parameters
     ----------
     engine : Engine
         The database.
     stopped : callable
-        Asked every half a second at least; once it says true, the generator ends. The ``is_set``
-        of a `threading.Event`, for one.
+        Called every half a second at least; the generator ends once it returns True. The
+        ``is_set`` of a `threading.Event`, for one.
     settle : float
-        A burst is over when nothing was heard for so many seconds.
+        Seconds of silence that end a burst.
     longest : float
-        A burst is reported after so many seconds even if it goes on.
+        Seconds of a burst at most.
     every : float
-        The most seconds between two reports.
+        Seconds between two yields at most.
 
     Yields
     ------
@@ -57,7 +56,7 @@ def notices(
     Raises
     ------
     DatabaseError
-        If the server is too old. One that does not answer is waited for.
+        If the server is too old. A server that does not answer is waited for.
     """
     session: Session | None = None
     try:
@@ -81,7 +80,7 @@ def notices(
 
 
 def _listening(engine: Engine, stopped: Callable[[], bool]) -> "Session | None":
-    """Open a session that listens, however long that takes; None when told to stop meanwhile."""
+    """Open a session that listens, with retries; None if stopped meanwhile."""
     errors = (psycopg2.Error, SQLAlchemyError)
     session = persistently(lambda: _listen(engine), stopped, None, errors)
     if session is not None:
@@ -92,13 +91,12 @@ def _listening(engine: Engine, stopped: Callable[[], bool]) -> "Session | None":
 def _listen(engine: Engine) -> "Session":
     pooled = engine.raw_connection()
     session = cast("Session", pooled.driver_connection)
-    # Out of the pool for good, so that nobody else gets a session that listens.
+    # Out of the pool for good: it must not hand out a session that listens.
     pooled.detach()
     try:
-        # A transaction left open would hold notices back, for all who listen.
+        # An open transaction would hold notices back for all listeners.
         session.autocommit = True
         with session.cursor() as cursor:
-            # Idle is all that it is.
             cursor.execute("SET idle_session_timeout = 0")
             cursor.execute(f"LISTEN {CHANNEL}")
     except psycopg2.Error:
@@ -108,7 +106,7 @@ def _listen(engine: Engine) -> "Session":
 
 
 def _heard(session: "Session", seconds: float, stopped: Callable[[], bool]) -> bool:
-    """Wait for a notice, and tell whether one came before the time was over."""
+    """Wait for a notice, and tell whether one came in time."""
     until = time.monotonic() + seconds
     while not stopped() and (left := until - time.monotonic()) > 0:
         readable, _, _ = select.select([session], [], [], min(left, ASKED_EVERY))

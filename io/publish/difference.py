@@ -1,4 +1,4 @@
-"""What a plan changes in the rows of its snapshot."""
+"""The difference between a plan and the rows of its snapshot."""
 
 from collections.abc import Mapping
 
@@ -43,8 +43,8 @@ def difference(problem: Problem, plan: Plan) -> pd.DataFrame:
     DataFrame
         One row for each email whose row is inserted or changed, in order of enrollment and step,
         all int64: id (`NULL` for a new row), enrollment_id, step_id, the slot (mailbox_id,
-        send_day, send_at and the number of a reason; `NULL` and 0 where there is none), what was
-        stored under ``old_…``, and whether the row is ``cancelled``.
+        send_day, send_at and the number of a reason; `NULL` and 0 if missing), the stored values
+        under ``old_…``, and whether the row is ``cancelled``.
     """
     rows = problem.scheduled_emails
     pending = (rows["status"] == EmailStatus.PENDING).to_numpy()
@@ -85,7 +85,7 @@ def difference(problem: Problem, plan: Plan) -> pd.DataFrame:
 
 
 def _wanted(plan: Plan, reason_number: Mapping[str, int]) -> pd.DataFrame:
-    """Return what each email of the plan should have as its slot or reason."""
+    """Return the slot or reason of each email of the plan."""
     sends, unplaced = plan.sends, plan.unplaced
     day = sends["send_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
     at = sends["send_at"].dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)

@@ -1,7 +1,7 @@
 """One planner at a time: an advisory lock from before the snapshot until after the commit.
 
-A planner whose session broke may have left processes behind that publish parts of its run. Whoever
-comes next gives that run up first, see `sendplan.io.publish.run_records`.
+A planner whose session broke may have left processes behind that publish parts of its run. The next
+planner gives that run up first, see `sendplan.io.publish.run_records`.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ HOLDS = f"SELECT {lock_is_held('pg_backend_pid()')}"
 
 
 class PlannerBusyError(SendplanError):
-    """Another planner is at work on this database."""
+    """Another planner is running on this database."""
 
     exit_code = 0
 
@@ -32,7 +32,7 @@ class LockLostError(DatabaseError):
 
 @dataclass(frozen=True)
 class PlannerSession:
-    """The session that holds the planner's lock; what a planner publishes goes through it.
+    """The session with the planner's lock; a planner publishes through it.
 
     A session keeps its lock until its last transaction is over, so what commits here was published
     under the lock.
@@ -55,7 +55,7 @@ class PlannerSession:
             If it has ended, or another session answers in its place.
         """
         held = False
-        # A session that has broken would be replaced without a word, but for its lock.
+        # A broken session would be replaced silently, but without the lock.
         with suppress(SQLAlchemyError), self._connection.begin():
             held = bool(self._connection.scalar(text(HOLDS)))
         if not held:
@@ -69,7 +69,7 @@ class PlannerSession:
 
 @contextmanager
 def planner_lock(engine: Engine) -> Iterator[PlannerSession]:
-    """Hold the right to publish, from before the snapshot until after the commit.
+    """Hold the planner's lock; give up runs that an earlier planner left open.
 
     Yields
     ------
@@ -90,7 +90,7 @@ def planner_lock(engine: Engine) -> Iterator[PlannerSession]:
             ).one()
         if not mine:
             raise PlannerBusyError(
-                "Another planner is at work on this database; nothing was planned or changed."
+                "Another planner is running on this database; nothing was planned or changed."
             )
         try:
             with connection.begin():

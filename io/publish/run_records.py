@@ -1,9 +1,8 @@
-"""The record of runs: one row of ``plan_runs`` each, and one of ``plan_run_parts`` for each part.
+"""The records of runs: a row of ``plan_runs`` each, and one of ``plan_run_parts`` for each part.
 
 A run is `publishing` from when it is opened until it ends; one that is planned part by part is
-opened before anything is planned.
-Whoever publishes a part holds that row meanwhile: the next planner, which ends what an earlier one
-has left open, waits for it, and comes before all who are later.
+opened first. A transaction that publishes a part holds a share lock on that row: the next planner,
+which ends open runs, waits for it, and parts that come later find the run ended.
 """
 
 import datetime as dt
@@ -80,8 +79,7 @@ HOLD = f"""
     FROM plan_runs WHERE id = :run_id FOR SHARE
 """
 
-# Parts of runs that have ended are of no use; and somebody may have emptied the table of runs, and
-# let its numbers begin anew.
+# Parts of ended runs are of no use; and the ids of runs may have been reset since.
 FORGET_PARTS = "DELETE FROM plan_run_parts"
 
 BEGIN_PART = "INSERT INTO plan_run_parts (run_id, part) VALUES (:run_id, :part)"
@@ -102,16 +100,16 @@ PUBLISHED_PART = "SELECT figures FROM plan_run_parts WHERE run_id = :run_id AND 
 
 @dataclass(frozen=True)
 class Published:
-    """What publishing did.
+    """The result of publishing.
 
     Parameters
     ----------
     run_id : int
         The row of ``plan_runs``.
     rows_changed : int
-        Rows inserted, or with any planned column changed.
+        Rows inserted or changed.
     skipped : int
-        Rows left alone because they, or their enrollment, had changed since the snapshot.
+        Rows left alone since they, or their enrollment, changed after the snapshot.
     """
 
     run_id: int
@@ -120,33 +118,33 @@ class Published:
 
 
 class Record(Protocol):
-    """What is written down of a plan, in the transactions that publish it."""
+    """The record of a plan, written in the transactions that publish it."""
 
     def open(self, connection: Connection, plan: Plan) -> int:
-        """Enter a plan that is about to be published; return the run's id."""
+        """Enter a plan before it is published; return the run's id."""
 
     def close(
         self, connection: Connection, plan: Plan, published: Published, *, finished: bool
     ) -> None:
-        """Enter what has been written so far, and whether that was all."""
+        """Enter the rows written so far, and whether those are all."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run that plans everything at once.
+    """A run that is published by itself.
 
     Parameters
     ----------
     kind : str
         One of `RUN_KINDS`.
     started_at : aware datetime
-        When it began, by the clock.
+        When it began.
     parameters : mapping
-        How it was planned.
+        Planning parameters.
     seconds : mapping of float
         By phase.
     progress : sequence of mappings
-        How cost and lower bound came closer.
+        Steps of the search.
     """
 
     kind: str
@@ -164,16 +162,16 @@ class RunRecord:
     def close(
         self, connection: Connection, plan: Plan, published: Published, *, finished: bool
     ) -> None:
-        """Enter what the run has written so far, and whether that was all."""
+        """Enter the rows written so far, and whether those are all."""
         close_run(connection, published, self.seconds, finished=finished, publishing=not finished)
 
 
 class SupersededError(SendplanError):
-    """The run was given up, or another planner has begun since."""
+    """The run has ended, or another planner has begun since."""
 
 
 class OvertakenError(SendplanError):
-    """What changed since the snapshot makes the plan unsound; a new snapshot is needed."""
+    """Changes since the snapshot make the plan unsound; it takes a new snapshot."""
 
 
 @dataclass(frozen=True)
@@ -201,12 +199,12 @@ class PartRecord:
     seconds: Mapping[str, float]
 
     def open(self, connection: Connection, plan: Plan) -> int:
-        """Enter the part, unless another process is just publishing or has published it.
+        """Enter the part, unless another process publishes or has published it.
 
         Raises
         ------
         SupersededError
-            If the run may publish no more.
+            If the run has ended.
         """
         values = {"run_id": self.run_id, "planner": self.planner}
         if not connection.scalar(text(HOLD), values):
@@ -225,9 +223,9 @@ class PartRecord:
         Raises
         ------
         OvertakenError
-            If a mailbox is shared with another part by now: both may have used the same room.
+            If a mailbox is shared with another part by now: both may use its capacity.
         """
-        # Nobody changes a link from here to the commit: publishing has locked the settings.
+        # Links hold still until the commit: publishing has locked the settings.
         if reach_of(connection, self.sequence_ids) != self.sequence_ids:
             raise OvertakenError("A sequence of another part was linked to a mailbox of this one.")
         figures = summary_to_json(plan.summary()) | {
@@ -242,7 +240,7 @@ class PartRecord:
 def published_part(
     connection: Connection, run_id: int, part: int
 ) -> tuple[Summary, Published, dict[str, float]] | None:
-    """Return what a part that has been published came to; None if it has not been."""
+    """Return the figures of a published part; None if it is not published."""
     figures = connection.scalar(text(PUBLISHED_PART), {"run_id": run_id, "part": part})
     if figures is None:
         return None
@@ -251,21 +249,16 @@ def published_part(
 
 
 def open_run(connection: Connection, record: RunRecord, as_of: dt.datetime) -> int:
-    """Enter a run that will be published part by part.
+    """Enter a run that will be published part by part, and return its id.
 
     Parameters
     ----------
     connection : Connection
         A transaction of its own.
     record : RunRecord
-        What is known of the run.
+        The run.
     as_of : aware datetime
         The moment of planning.
-
-    Returns
-    -------
-    int
-        The run's id.
     """
     run_id = _open(connection, record, as_of)
     connection.execute(text(FORGET_PARTS))
@@ -273,12 +266,12 @@ def open_run(connection: Connection, record: RunRecord, as_of: dt.datetime) -> i
 
 
 def give_up_runs(connection: Connection) -> None:
-    """See that nobody publishes parts of an earlier run any more.
+    """End the runs that earlier planners left open.
 
     Parameters
     ----------
     connection : Connection
-        Of who holds the planner's lock. Waits for those who are about to commit.
+        The session with the planner's lock. Waits for parts that are about to commit.
     """
     run_ids = list(connection.scalars(text(GIVE_UP)))
     if run_ids:
@@ -286,19 +279,19 @@ def give_up_runs(connection: Connection) -> None:
 
 
 def enter_parts(connection: Connection, run_id: int, parts: int) -> None:
-    """Enter into how many parts the work of a run has been divided, those replaced included."""
+    """Enter the number of parts of a run, replaced ones included."""
     connection.execute(text(ENTER_PARTS), {"run_id": run_id, "parts": parts})
 
 
 def abandon_run(connection: Connection, run_id: int, seconds: Mapping[str, float]) -> None:
-    """Enter that a run has ended before all its parts were published, and what these wrote.
+    """End a run before all its parts are published, with the rows that these wrote.
 
-    A run that another planner has given up is left as that one has recorded it.
+    A run that another planner has ended keeps the record of that one.
 
     Parameters
     ----------
     connection : Connection
-        A transaction of its own. Waits for those who are about to commit.
+        A transaction of its own. Waits for parts that are about to commit.
     run_id : int
         The run.
     seconds : mapping of float
@@ -331,7 +324,7 @@ def enter_figures(connection: Connection, run_id: int, summary: Summary) -> None
     Parameters
     ----------
     connection : Connection
-        The publishing transaction, or the one that closes the run.
+        The transaction that publishes or closes the run.
     run_id : int
         The run.
     summary : Summary
@@ -350,20 +343,20 @@ def close_run(
     finished: bool,
     publishing: bool = False,
 ) -> None:
-    """Enter what a run has written so far, and how long each phase took.
+    """Enter the rows that a run has written so far, and the seconds of its phases.
 
     Parameters
     ----------
     connection : Connection
-        The publishing transaction, or the one that closes the run.
+        The transaction that publishes or closes the run.
     published : Published
-        What was written.
+        The rows.
     seconds : mapping of float
         By phase.
     finished : bool
-        Whether that was all.
+        Whether those are all.
     publishing : bool
-        Whether more is to come.
+        Whether more batches follow.
     """
     values = {
         "run_id": published.run_id,

@@ -1,9 +1,9 @@
-"""Publishing a plan: what differs from the snapshot is written in short transactions.
+"""Publishing a plan: its difference from the snapshot is written in short transactions.
 
-The difference is found in memory. New rows and changed ones are staged with binary COPY; then one
-transaction inserts and updates them, leaving alone what somebody has changed since the snapshot.
-The nightly plan is published in one transaction; a recalculation in batches of whole components,
-so that what is stored is sound after each (`sendplan.planner.plan.batches`).
+The difference is found in memory. New and changed rows are staged with binary COPY; then one
+transaction inserts and updates them, except rows that have changed since the snapshot. The nightly
+plan is published in one transaction; a recalculation in batches of whole components, after each of
+which the tables are sound (`sendplan.planner.plan.batches`).
 """
 
 import time
@@ -33,21 +33,19 @@ from sendplan.planner.schema.readers import NULL
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus, Reason
 
 MANY_ROWS = 20_000
-"""Changed rows from which on the table is vacuumed, which keeps claims and the next run fast."""
-
+"""Changed rows after which the table is vacuumed, which keeps claims and the next run fast."""
 
 CROSSED = ("23505", "40001", "40P01")
-"""A row that somebody else was just making, and the two ways to be in each other's way."""
-
+"""SQLSTATEs of sessions that cross: unique violation, serialization failure, deadlock."""
 
 STAGED = {"staged_inserts": KEY_KINDS | SLOT_KINDS, "staged_changes": CHANGE_KINDS}
 
-# Foreign keys look up each row by itself: a table of some hundred mailboxes would be read through
-# every time, since PostgreSQL takes a page out of order for four times as dear as the next one.
+# Foreign keys look up each row by itself: PostgreSQL would scan a table of some hundred mailboxes
+# each time, since by default it takes a random page for four times as expensive as the next one.
 BY_KEY = "SET LOCAL random_page_cost = 1.1"
 
 # A row of an enrollment that has changed since the snapshot is left alone, and so is the rest of
-# its chain: a later step must not move where an earlier one stayed.
+# its chain: a later step must not move if an earlier one stays.
 FIND_OVERTAKEN = f"""
     CREATE TEMPORARY TABLE overtaken ON COMMIT DROP AS
     SELECT staged.enrollment_id FROM staged_changes AS staged
@@ -71,7 +69,7 @@ FIND_OVERTAKEN = f"""
     WHERE enrollment.status <> '{EnrollmentStatus.ACTIVE}' OR contact.suppressed_at IS NOT NULL
 """
 
-# In the order of ids, as every writer does it, so that two of them cannot block each other.
+# In the order of ids, as in all writers, so that two of them cannot deadlock.
 LOCK_ROWS = """
     SELECT count(*) FROM (
         SELECT email.id FROM scheduled_emails AS email
@@ -101,9 +99,9 @@ UPDATE = f"""
     WHERE staged.id = email.id {{without_overtaken}}
 """
 
-# What was left alone may now share with what has moved: a mailbox-day (or, where two emails must
-# not be too close, the days around it), a contact's day, or a day on which few contacts may start.
-STANDS_IN_THE_WAY = f"""
+# Rows left alone may conflict with rows that moved: on a mailbox-day (with a minimum gap between
+# emails also the days around it), a contact's day, or a day with a limit on new contacts.
+CONFLICTS = f"""
     WITH kept AS (
         SELECT email.mailbox_id, email.send_day, enrollment.contact_id, enrollment.sequence_id
         FROM overtaken
@@ -140,7 +138,6 @@ STANDS_IN_THE_WAY = f"""
 WITHOUT_OVERTAKEN = "{} staged.enrollment_id NOT IN (SELECT enrollment_id FROM overtaken)"
 SETTINGS_TABLES = "sequences, steps, mailboxes, sequence_mailboxes"
 
-
 # Its slot is gone, since others may be planned into it; the rest of the row stays.
 SET_ASIDE = f"""
     UPDATE scheduled_emails
@@ -162,7 +159,7 @@ FINISH = f"""
 
 @dataclass(frozen=True)
 class Pace:
-    """How a plan is written.
+    """Batches in which a plan is written.
 
     Parameters
     ----------
@@ -186,24 +183,24 @@ def store(
     pace: Pace | None = None,
     written: Callable[[int, int], None] = lambda done, total: None,
 ) -> Published:
-    """Publish a plan: each batch whole or not at all, and with the last one that it was planned.
+    """Publish a plan: each batch whole or not at all, and the requests done with the last one.
 
     Parameters
     ----------
     connection : Connection
         Without a transaction open; for a whole plan that of the planner's lock.
     snapshot : Snapshot
-        What the plan was made from.
+        The tables that the plan was made from.
     problem : Problem
-        The problem that the snapshot posed.
+        The problem of the snapshot.
     plan : Plan
         The plan.
     record : Record
-        What is written down of the plan.
+        The record of the run.
     pace : Pace, optional
         Batches; by default there is one.
     written : callable
-        Told after each batch how many there have been, and will be.
+        Called after each batch with the number written, and of all batches.
 
     Returns
     -------
@@ -213,14 +210,14 @@ def store(
     Raises
     ------
     OvertakenError
-        If settings have changed since the snapshot, or a row left alone stands in the way of one
-        that moved; the batch was not written, nor any after it.
+        If settings have changed since the snapshot, or a row left alone conflicts with one that
+        moved; neither this batch nor any after it was written.
     DatabaseError
         If the database refused a statement; that batch was not written.
     """
     changes, pace = difference(problem, plan), pace or Pace()
     divided = component_batches(problem, changes, pace.batch_size or len(changes))
-    # Worked out before the transactions, which are to be short.
+    # Computed before the transactions, which are short.
     over = finished(problem)
     plan.summary()
     published = Published(0, 0, 0)
@@ -243,7 +240,7 @@ def store(
 
 
 def tidy(engine: Engine, published: Published) -> None:
-    """Vacuum what a plan has left behind, if that is much.
+    """Vacuum the table after a plan that changed many rows.
 
     Raises
     ------
@@ -290,11 +287,11 @@ def _publish(
     connection.execute(text(f"LOCK TABLE {SETTINGS_TABLES} IN SHARE MODE"))
     settings = read_settings(connection, snapshot.reach)
     if not same_settings(settings, snapshot.settings, snapshot.reach):
-        raise OvertakenError("Mailboxes, links, steps or sequences changed while it was planned.")
+        raise OvertakenError("Mailboxes, links, steps or sequences changed during planning.")
     connection.execute(text(FIND_OVERTAKEN))
     overtaken = connection.scalar(text("SELECT count(*) FROM overtaken"))
-    if overtaken and connection.scalar(text(STANDS_IN_THE_WAY)):
-        raise OvertakenError("Rows changed while it was planned, and stand in the plan's way.")
+    if overtaken and connection.scalar(text(CONFLICTS)):
+        raise OvertakenError("Rows changed during planning, and the plan conflicts with them.")
     values = {"run_id": run_id, "reasons": REASONS}
     where, also = (WITHOUT_OVERTAKEN.format(word) if overtaken else "" for word in ("WHERE", "AND"))
     statements = (
@@ -307,7 +304,7 @@ def _publish(
     )
     skipped = int(staged or 0) - rows_changed
     if overtaken:
-        # What was left alone has slots that an earlier plan gave, and these may stand no more.
+        # Rows left alone keep slots of an earlier plan, which may not be valid any more.
         left_alone = connection.scalars(text(SEQUENCES_LEFT_ALONE)).all()
         request(connection, RequestKind.ENROLLMENT, left_alone)
     return Published(run_id, before.rows_changed + rows_changed, before.skipped + skipped)
@@ -316,7 +313,7 @@ def _publish(
 def _conclude(
     connection: Connection, snapshot: Snapshot, problem: Problem, over: np.ndarray
 ) -> None:
-    """Enter what a plan that is published whole brings with it."""
+    """Complete enrollments without further emails, and delete the requests."""
     if len(over):
         values = {"finished": over.tolist(), "now": problem.now_at.to_pydatetime()}
         connection.execute(text(FINISH), values)
@@ -326,7 +323,7 @@ def _conclude(
 def _stage(connection: Connection, name: str, frame: pd.DataFrame) -> None:
     kinds = STAGED[name]
     declared = ", ".join(f"{column} {kind}" for column, kind in kinds.items())
-    # An earlier run of this process may have left one in the pooled session.
+    # The pooled session may have one from an earlier run.
     connection.execute(text(f"DROP TABLE IF EXISTS pg_temp.{name}"))
     connection.execute(text(f"CREATE TEMPORARY TABLE {name} ({declared})"))
     copy_in(connection, name, frame, kinds)

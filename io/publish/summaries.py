@@ -1,4 +1,4 @@
-"""Summaries of plans as JSON, to be kept and read again."""
+"""Summaries of plans as JSON, stored and read again."""
 
 import datetime as dt
 from typing import Any
@@ -22,11 +22,11 @@ KINDS = {
     "days": "int64",
     "use": "float64",
 }
-"""Types of columns that the values do not tell: there may be none, or nothing but null."""
+"""Types of columns whose values do not show them: there may be none, or only nulls."""
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:
-    """Return an object of nothing but JSON's own types."""
+    """Return a summary as an object of JSON's types."""
     totals = dict(summary.totals)
     for name in DAYS:
         totals[name] = None if totals[name] is None else totals[name].isoformat()
@@ -39,7 +39,7 @@ def summary_to_json(summary: Summary) -> dict[str, Any]:
 
 
 def summary_from_json(written: dict[str, Any]) -> Summary:
-    """Return the summary that `summary_to_json` has written down."""
+    """Return the summary of an object from `summary_to_json`."""
     totals = dict(written["totals"])
     for name in DAYS:
         totals[name] = totals[name] and dt.date.fromisoformat(totals[name])

@@ -68,7 +68,7 @@ def load_chart(figures: Figures, width: int) -> Drawing:
     marks["end"] += _A_DAY
     names = shown["name"].tolist()
     row = min(max(600 / len(names), 2.0), 20.0)
-    # As many names as there is room for; on a phone only where each row has its own.
+    # As many names as fit; on a phone none unless each row has its name.
     every = -(-14 // int(row))
     axis = _names_axis(width, names[::every]) if width == WIDE or every == 1 else None
     y = alt.Y("name:N", sort=names, scale=alt.Scale(padding=0), axis=axis)
@@ -112,7 +112,7 @@ def busiest(figures: Figures) -> pd.DataFrame:
 
 
 def daily_chart(figures: Figures, width: int) -> Drawing:
-    """Draw emails a day by step, before and after today's line, under the room that there is."""
+    """Draw emails a day by step, before and after today, and the capacity of the day."""
     today = pd.Timestamp(figures.as_of.date())
     daily = recent(figures)
     place = step_places(daily)
@@ -123,10 +123,10 @@ def daily_chart(figures: Figures, width: int) -> Drawing:
     daily["upper"] = daily.groupby("send_day")["emails"].cumsum()
     daily["lower"] = daily["upper"] - daily["emails"]
     daily["end"] = daily["send_day"] + 0.9 * _A_DAY
-    room = figures.room.assign(end=figures.room["send_day"] + 0.9 * _A_DAY)
-    if not shows_room(figures):
-        room = room.head(0)
-    axis = pd.concat([daily["send_day"], room["send_day"], pd.Series([today])])
+    capacity = figures.capacity.assign(end=figures.capacity["send_day"] + 0.9 * _A_DAY)
+    if not shows_capacity(figures):
+        capacity = capacity.head(0)
+    axis = pd.concat([daily["send_day"], capacity["send_day"], pd.Series([today])])
     x = _days("send_day", axis, width)
     bars = (
         _chart(daily)
@@ -140,7 +140,7 @@ def daily_chart(figures: Figures, width: int) -> Drawing:
         )
     )
     limits = (
-        _chart(room)
+        _chart(capacity)
         .mark_rule(color="var(--ink)", strokeWidth=1.5)
         .encode(x=x, x2="end:T", y="capacity:Q")
     )
@@ -159,10 +159,10 @@ def step_places(daily: pd.DataFrame) -> pd.Series:
     return position.clip(upper=len(STEPS) - 1).where(position > 0, len(STEPS))
 
 
-def shows_room(figures: Figures) -> bool:
-    """Tell whether room is drawn: not where it would dwarf the emails."""
+def shows_capacity(figures: Figures) -> bool:
+    """Tell whether capacity is drawn: not if it would dwarf the emails."""
     emails = recent(figures).groupby("send_day")[["sent", "planned"]].sum().sum(axis=1)
-    return bool(len(figures.room) and figures.room["capacity"].max() <= 3 * emails.max())
+    return bool(len(figures.capacity) and figures.capacity["capacity"].max() <= 3 * emails.max())
 
 
 def recent(figures: Figures) -> pd.DataFrame:
@@ -229,7 +229,7 @@ def delay_chart(figures: Figures, kind: str, width: int = HALF) -> Drawing:
         Of the whole chart, in pixels.
     """
     counts = figures.delays.rename(columns={kind: "emails"})[["days", "emails"]]
-    counts["told"] = [f"{emails:,}" for emails in counts["emails"]]
+    counts["label"] = [f"{emails:,}" for emails in counts["emails"]]
     base = _chart(counts).encode(
         x=alt.X(
             "emails:Q",
@@ -243,12 +243,12 @@ def delay_chart(figures: Figures, kind: str, width: int = HALF) -> Drawing:
             axis=_axis(title="days", titleAngle=0, titleAlign="right", titleY=-8, titleX=-6),
         ),
     )
-    # A thread gone cold calls for attention; that room takes time is in the nature of things.
+    # Slip needs attention; lateness is the price of limited capacity.
     behind = "var(--behind)" if kind == "slip" else "var(--step-4)"
     colour: Any = alt.condition("datum.days === '0'", alt.value("var(--accent)"), alt.value(behind))
     bars = base.mark_bar(height=14).encode(color=colour)
-    told = base.mark_text(align="left", dx=5, color="var(--ink)", fontSize=12).encode(text="told:N")
-    layers: Drawing = alt.layer(bars, told)
+    labels = base.mark_text(align="left", dx=5, color="var(--ink)", fontSize=12)
+    layers: Drawing = alt.layer(bars, labels.encode(text="label:N"))
     return _sized(layers, width, 8 * 24 + 20)
 
 
@@ -291,9 +291,9 @@ def _count_axis() -> alt.Axis:
 
 
 def _names_axis(width: int, names: Sequence[str]) -> alt.Axis:
-    # Long names are cut: on a phone they would leave no room for the chart.
+    # Long names are cut: on a phone they would leave no space for the chart.
     limit = 230 if width == WIDE else 140
-    # Browsers' own letters may be wider than those that the library measures.
+    # Letters of browsers may be wider than those that the library measures.
     extent = min(7 * max(map(len, names), default=0), 1.2 * limit) + 6
     return _axis(
         title=None, labelLimit=limit, labelOverlap=False, values=list(names), minExtent=extent
@@ -309,16 +309,16 @@ def _days(column: str, days: pd.Series, width: int, *, grid: bool = False) -> al
     """Lay days out from the first to the end of the last, in whole days of UTC."""
     first, last = days.min(), days.max() + _A_DAY
     start, days_shown = first.normalize(), (last - first).days
-    # One label a day, a week, some weeks or a month, as many as there is room for.
-    room = max((width - 60) // 70, 2)
-    if days_shown <= room:
+    # A label for each day, week, several weeks or month, as many as fit.
+    most = max((width - 60) // 70, 2)
+    if days_shown <= most:
         wanted, form = pd.date_range(start, last, inclusive="left"), "%-d %b"
-    elif days_shown <= 14 * room:
+    elif days_shown <= 14 * most:
         mondays = pd.date_range(start, last, freq="W-MON", inclusive="left")
-        wanted, form = mondays[:: -(-len(mondays) // room)], "%-d %b"
+        wanted, form = mondays[:: -(-len(mondays) // most)], "%-d %b"
     else:
         months = pd.date_range(start, last, freq="MS", inclusive="left")
-        wanted, form = months[:: -(-len(months) // room)], "%b %Y"
+        wanted, form = months[:: -(-len(months) // most)], "%b %Y"
     # A label at the very end would stand out beyond it.
     wanted = wanted[(last - wanted) * width > pd.Timedelta(days=45 * days_shown)]
     values: Sequence[Any] = [_moment(day) for day in wanted]

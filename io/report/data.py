@@ -1,4 +1,4 @@
-"""The account of a report: what the tables tell, as of one moment."""
+"""The data of a report, read from the tables as of one moment."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ LAST_NIGHT = """
 
 @dataclass(frozen=True)
 class Night:
-    """The last run that planned everything.
+    """The last nightly run.
 
     Parameters
     ----------
@@ -75,9 +75,9 @@ class Night:
     as_of : aware datetime
         The moment of planning.
     cost, lower_bound : float or None
-        As they were then.
+        Of its plan.
     stop_reason : str or None
-        Why nothing better was looked for, a word of `Termination`.
+        Why its search stopped, a word of `Termination`.
     later_runs : int
         Recalculations since.
     """
@@ -92,29 +92,29 @@ class Night:
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """What a report is made of.
+    """The data of a report.
 
     Parameters
     ----------
     problem : Problem
-        The pending work, as of the report's moment.
+        The problem as of the moment.
     parameters : Parameters
-        How costs are counted: as in the last plan.
+        Of the last plan, for the cost.
     plan : Plan
         The stored slots.
     sent : DataFrame
         Emails sent so far: sequence_id, position (0 for removed steps), send_day, emails.
     sent_by_mailbox : DataFrame
-        The same by mailbox_id, as far as the mailbox is known.
+        The same by mailbox_id, where a mailbox is known.
     contacts : DataFrame
         Enrollments by sequence_id and progress (``not_started``, ``under_way``, ``completed``,
         ``stopped`` or ``failed``): contacts.
     in_hand : int
         Emails that dispatchers hold.
     queued_changes : int
-        Changes that no plan has seen yet.
+        Changes that are not yet in the plan.
     night : Night or None
-        The last run that planned everything; None before the first.
+        The last nightly run; None before the first.
     """
 
     problem: Problem
@@ -128,8 +128,8 @@ class ReportData:
     night: Night | None
 
 
-def read_account(engine: Engine, now: dt.datetime) -> ReportData:
-    """Read what a report tells, as of one moment; nothing is written.
+def read_data(engine: Engine, now: dt.datetime) -> ReportData:
+    """Read the data of a report, as of one moment; nothing is written.
 
     Parameters
     ----------
@@ -141,14 +141,14 @@ def read_account(engine: Engine, now: dt.datetime) -> ReportData:
     Returns
     -------
     ReportData
-        Its transaction is over.
+        Its transaction has ended.
 
     Raises
     ------
     DatabaseError
         If the database cannot be read.
     DataError
-        If the tables hold what cannot be planned.
+        If the tables cannot be planned.
     """
     parameters = recalc_parameters(engine, now)
     with reading(engine) as connection:

@@ -1,4 +1,4 @@
-"""Drawing: a chart as SVG that stands in a page, needs no script, and takes the page's colours."""
+"""Drawing: a chart as SVG for a page, without scripts, in the colours of the page."""
 
 import re
 from typing import Any
@@ -27,7 +27,7 @@ KEPT = (
     "font-size",
     "viewBox",
 )
-"""Attributes that draw; others, such as the library's roles and fonts, are the page's to say."""
+"""Attributes that draw; others, such as roles and fonts, come from the page."""
 
 _LONG = re.compile(r"-?\d+\.\d{3,}")
 
@@ -40,9 +40,9 @@ def drawn(chart: Any, label: str) -> str:
     Parameters
     ----------
     chart : altair chart
-        What to draw.
+        The chart.
     label : str
-        What a person who does not see it is told.
+        Its text for screen readers.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def drawn(chart: Any, label: str) -> str:
 
 
 def _cleaned(element: ElementTree.Element) -> ElementTree.Element:
-    """Copy what is visible of an element."""
+    """Copy the visible parts of an element."""
     kept = ElementTree.Element(
         element.tag,
         {name: _short(value) for name, value in element.attrib.items() if name in KEPT},

@@ -1,4 +1,4 @@
-"""The figures of a report, worked out of its account and of nothing else."""
+"""The figures of a report, computed from its data alone."""
 
 import datetime as dt
 import re
@@ -27,19 +27,19 @@ STANDINGS = (
     EnrollmentStatus.STOPPED,
     EnrollmentStatus.FAILED,
 )
-"""Where a contact can stand in a sequence."""
+"""Progress of a contact in a sequence."""
 
 NOT_PLANNED = "not_planned"
-"""Reason of an email that no plan has seen yet."""
+"""Reason of an email that is not planned yet."""
 
 OUTDATED = "outdated"
-"""Reason of an email whose slot breaks a rule by now, or follows one that does."""
+"""Reason of an email whose slot is no longer valid, or follows one that is not."""
 
 DELAYS = ("0", "1", "2", "3", "4–7", "8–14", "15–28", "29+")
 _UPPER_ENDS = (0, 1, 2, 3, 7, 14, 28)
 
 _NOT_SHOWN = re.compile(f"{CONTROL.pattern}|[\ufffe\uffff]")
-"""What no name may hold: what steers terminals, and what the drawings' XML forbids."""
+"""Characters that no name may hold: those that control terminals, or that XML forbids."""
 
 _EMAIL = ["enrollment_id", "step_id"]
 _COUNTS = ("emails", "late_follow_ups", "slip_days", "unplaced", "sent")
@@ -47,7 +47,7 @@ _COUNTS = ("emails", "late_follow_ups", "slip_days", "unplaced", "sent")
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """What a report shows, as numbers.
+    """The numbers of a report.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ class Figures:
         emails (planned, sent and in hand) and capacity.
     daily : DataFrame
         By send_day and position (0: a removed step): sent and planned.
-    room : DataFrame
+    capacity : DataFrame
         By send_day: the capacity of all mailboxes that may send.
     sequences : DataFrame
         One row each: sequence_id, name, status, contacts and how they stand (`STANDINGS`), sent,
         emails, unplaced, late_follow_ups, slip_days, cost, first_day, finish_day, and
-        earliest_finish_day, on which the last planned email would leave if room were endless.
+        earliest_finish_day, the last day of the planned emails with unlimited capacity.
     mailboxes : DataFrame
         One row each: mailbox_id, name, status, daily_capacity, sent, emails, capacity and use of
         the plan's days, full_days, finish_day.
@@ -78,7 +78,7 @@ class Figures:
     night : Night or None
         The last run that planned everything.
     queued_changes : int
-        Changes that no plan has seen yet.
+        Changes that are not yet in the plan.
     slip_weight : float
         What a day of slip costs, in days of lateness.
     as_of : aware datetime
@@ -88,7 +88,7 @@ class Figures:
     headline: dict[str, Any]
     load: pd.DataFrame
     daily: pd.DataFrame
-    room: pd.DataFrame
+    capacity: pd.DataFrame
     sequences: pd.DataFrame
     mailboxes: pd.DataFrame
     delays: pd.DataFrame
@@ -100,32 +100,32 @@ class Figures:
     as_of: dt.datetime
 
 
-def figures(account: ReportData) -> Figures:
-    """Work out what a report shows.
+def figures(data: ReportData) -> Figures:
+    """Compute the figures of a report.
 
     Parameters
     ----------
-    account : ReportData
-        What the tables tell.
+    data : ReportData
+        The data from the tables.
 
     Returns
     -------
     Figures
-        The same for the same account.
+        The same for the same data.
     """
-    problem, plan = account.problem, account.plan
-    work = build_instance(problem)
+    problem, plan = data.problem, data.plan
+    instance = build_instance(problem)
     follow_up = _is_follow_up(problem, plan.delays)
     sends = plan.sends.merge(plan.delays.assign(follow_up=follow_up), on=_EMAIL)
     sends["ideal_day"] = sends["send_day"] - pd.to_timedelta(sends["lateness"], unit="D")
     unplaced = _unplaced(problem, plan)
-    load = _load(work, plan)
+    load = _load(instance, plan)
     return Figures(
         headline={
             "emails": len(plan.sends),
             "contacts": _contacts(problem, plan),
-            "sent": int(account.sent["emails"].sum()),
-            "in_hand": account.in_hand,
+            "sent": int(data.sent["emails"].sum()),
+            "in_hand": data.in_hand,
             "finish_day": plan.finish_day,
             "earliest_finish_day": sends["ideal_day"].max().date() if len(sends) else None,
             "follow_ups": int(follow_up.sum()),
@@ -136,16 +136,16 @@ def figures(account: ReportData) -> Figures:
             "blocked": int(unplaced["reason"].isin(BLOCKED).sum()),
         },
         load=load,
-        daily=_daily(account.sent, plan),
-        room=load.groupby("send_day")["capacity"].sum().reset_index(),
-        sequences=_sequences(account, sends, unplaced),
-        mailboxes=_mailboxes(account, load),
+        daily=_daily(data.sent, plan),
+        capacity=load.groupby("send_day")["capacity"].sum().reset_index(),
+        sequences=_sequences(data, sends, unplaced),
+        mailboxes=_mailboxes(data, load),
         delays=_delays(sends),
         unplaced=_unplaced_by_sequence(problem, unplaced),
-        bottlenecks=_bottlenecks(account),
-        night=account.night,
-        queued_changes=account.queued_changes,
-        slip_weight=account.parameters.slip_weight,
+        bottlenecks=_bottlenecks(data),
+        night=data.night,
+        queued_changes=data.queued_changes,
+        slip_weight=data.parameters.slip_weight,
         as_of=problem.now_at.to_pydatetime(),
     )
 
@@ -160,7 +160,7 @@ def names(frame: pd.DataFrame, column: str, noun: str) -> pd.Series:
     column : str
         Where the name stands, if there is one.
     noun : str
-        What a row without a name is called, with its id.
+        Names rows without a name, with their id.
     """
     given = [
         _NOT_SHOWN.sub("�", name) if isinstance(name, str) and name else f"{noun} {key}"
@@ -188,21 +188,21 @@ def _is_follow_up(problem: Problem, delays: pd.DataFrame) -> np.ndarray:
     return np.asarray(behind)
 
 
-def _load(work: Instance, plan: Plan) -> pd.DataFrame:
-    """Return what each mailbox has to do on each day, from today to the plan's last day."""
-    origin, today = work.problem.horizon.origin, 1
-    size = work.fleet.capacity.shape[1]
-    mailboxes = work.problem.mailboxes["id"]
-    may_send = np.zeros(work.fleet.capacity.shape, dtype=bool)
-    for stage, sequence in enumerate(work.stages.sequence):
-        may_send[work.fleet.pools[sequence]] |= work.stages.sends[stage, :size]
+def _load(instance: Instance, plan: Plan) -> pd.DataFrame:
+    """Return the load of each mailbox on each day, from today to the last day of the plan."""
+    origin, today = instance.problem.horizon.origin, 1
+    size = instance.fleet.capacity.shape[1]
+    mailboxes = instance.problem.mailboxes["id"]
+    may_send = np.zeros(instance.fleet.capacity.shape, dtype=bool)
+    for stage, sequence in enumerate(instance.stages.sequence):
+        may_send[instance.fleet.pools[sequence]] |= instance.stages.sends[stage, :size]
     day = plan.sends["send_day"].to_numpy().astype("datetime64[D]").astype(np.int64) - origin
-    emails = work.fleet.used.copy()
+    emails = instance.fleet.used.copy()
     np.add.at(emails, (pd.Index(mailboxes).get_indexer(plan.sends["mailbox_id"]), day), 1)
     last = (plan.horizon_end - dates.to_date(origin)).days
-    shown = (may_send & (work.fleet.capacity > 0)) | (emails > 0)
+    shown = (may_send & (instance.fleet.capacity > 0)) | (emails > 0)
     # West of Greenwich today may still be yesterday; today itself may be over already.
-    shown[:, :today] &= emails[:, :today] > work.fleet.used[:, :today]
+    shown[:, :today] &= emails[:, :today] > instance.fleet.used[:, :today]
     shown[:, today] &= bool(emails[:, today].any())
     shown[:, last + 1 :] = False
     mailbox, place = np.nonzero(shown)
@@ -211,7 +211,7 @@ def _load(work: Instance, plan: Plan) -> pd.DataFrame:
             "mailbox_id": mailboxes.to_numpy()[mailbox],
             "send_day": dates.to_dates(place + origin).to_numpy(),
             "emails": emails[mailbox, place],
-            "capacity": work.fleet.capacity[mailbox, place],
+            "capacity": instance.fleet.capacity[mailbox, place],
         }
     )
 
@@ -225,7 +225,7 @@ def _daily(sent: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 
 def _unplaced(problem: Problem, plan: Plan) -> pd.DataFrame:
-    """Return the emails without a slot, with why that is so, as far as the tables know."""
+    """Return the emails without a slot, each with its reason."""
     rows = problem.scheduled_emails
     known = rows[_EMAIL].assign(
         slotted=has_slot(problem), stored=rows["unplaced_reason"].notna().to_numpy()
@@ -261,15 +261,15 @@ def _delays(sends: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _sequences(account: ReportData, sends: pd.DataFrame, unplaced: pd.DataFrame) -> pd.DataFrame:
-    sequences = account.problem.sequences
-    of_enrollment = account.problem.enrollments.set_index("id")["sequence_id"]
-    planned, delays = sends.groupby("sequence_id"), account.plan.delays.groupby("sequence_id")
-    contacts = account.contacts.pivot_table(
+def _sequences(data: ReportData, sends: pd.DataFrame, unplaced: pd.DataFrame) -> pd.DataFrame:
+    sequences = data.problem.sequences
+    of_enrollment = data.problem.enrollments.set_index("id")["sequence_id"]
+    planned, delays = sends.groupby("sequence_id"), data.plan.delays.groupby("sequence_id")
+    contacts = data.contacts.pivot_table(
         index="sequence_id", columns="progress", values="contacts", aggfunc="sum", fill_value=0
     )
     columns = {
-        "sent": account.sent.groupby("sequence_id")["emails"].sum(),
+        "sent": data.sent.groupby("sequence_id")["emails"].sum(),
         "emails": planned.size(),
         "unplaced": unplaced["enrollment_id"].map(of_enrollment).value_counts(),
         "late_follow_ups": delays["late"].sum(),
@@ -291,10 +291,10 @@ def _sequences(account: ReportData, sends: pd.DataFrame, unplaced: pd.DataFrame)
     return frame.fillna(dict.fromkeys((*_COUNTS, "cost"), 0)).astype(whole).reset_index(drop=True)
 
 
-def _mailboxes(account: ReportData, load: pd.DataFrame) -> pd.DataFrame:
-    mailboxes = account.problem.mailboxes
-    planned, by_mailbox = account.plan.sends.groupby("mailbox_id"), load.groupby("mailbox_id")
-    sent = account.sent_by_mailbox.set_index("mailbox_id")["emails"]
+def _mailboxes(data: ReportData, load: pd.DataFrame) -> pd.DataFrame:
+    mailboxes = data.problem.mailboxes
+    planned, by_mailbox = data.plan.sends.groupby("mailbox_id"), load.groupby("mailbox_id")
+    sent = data.sent_by_mailbox.set_index("mailbox_id")["emails"]
     full = load[load["emails"] >= load["capacity"]].groupby("mailbox_id").size()
     frame = pd.DataFrame({"mailbox_id": mailboxes["id"].to_numpy()}, index=mailboxes["id"])
     frame["name"] = names(mailboxes, "email", "mailbox")
@@ -315,13 +315,13 @@ def _mailboxes(account: ReportData, load: pd.DataFrame) -> pd.DataFrame:
     return frame[~gone].reset_index(drop=True)
 
 
-def _bottlenecks(account: ReportData) -> Bottlenecks | None:
-    if not len(account.plan.sends):
+def _bottlenecks(data: ReportData) -> Bottlenecks | None:
+    if not len(data.plan.sends):
         return None
-    how = account.parameters
+    how = data.parameters
     return bottlenecks(
-        account.problem,
-        account.plan,
+        data.problem,
+        data.plan,
         horizon_days=how.horizon_days,
         slip_weight=how.slip_weight,
         one_a_day=how.one_a_day,

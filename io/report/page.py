@@ -1,7 +1,6 @@
-"""The page: figures, charts and tables in one HTML file that asks the network for nothing."""
+"""The page: figures, charts and tables in one HTML file that needs no network."""
 
 import base64
-import datetime as dt
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +8,10 @@ from dataclasses import dataclass
 import jinja2
 from markupsafe import Markup
 
-from sendplan.io.report import charts, tables
+from sendplan.io.documents.wording import counted, day_text, time_text
+from sendplan.io.report import charts
 from sendplan.io.report.figures import NOT_PLANNED, OUTDATED, STANDINGS, Figures
-from sendplan.io.report.sections import count, sections
+from sendplan.io.report.sections import sections
 from sendplan.planner.plan.optimality_gap import relative_gap, verdict
 
 PALETTES = (
@@ -28,7 +28,7 @@ class Tile:
     Parameters
     ----------
     label, figure, detail : str
-        What it is, how much, and what to make of it.
+        Its name, value and context.
     """
 
     label: str
@@ -37,21 +37,21 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What stands at the head of the page.
+class Head:
+    """The head of the page.
 
     Parameters
     ----------
     title, lead, as_of : str
-        When the work is done, what it is, and as of when this is known.
+        When the plan ends, what it holds, and as of when.
     notices : list of Markup
-        What somebody should see to.
+        What needs attention.
     tiles : list of Tile
         Headline figures.
     verdict : str
         How good the plan is.
     slip_weight : str
-        What a day of slip costs.
+        Cost of a day of slip.
     """
 
     title: str
@@ -69,13 +69,13 @@ def page(figures: Figures) -> str:
     Parameters
     ----------
     figures : Figures
-        What it shows.
+        Its figures.
 
     Returns
     -------
     str
-        HTML. Whatever comes from the database is escaped; scripts and styles other than the page's
-        own are refused by its policy.
+        HTML. Texts from the database are escaped; the page's policy refuses all scripts and styles
+        but its own.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sendplan.io.report", "."),
@@ -86,7 +86,7 @@ def page(figures: Figures) -> str:
     style = environment.get_template("page.css").render(palettes=PALETTES)
     script = environment.get_template("page.js").render()
     return environment.get_template("page.html").render(
-        told=_told(figures),
+        head=_head(figures),
         sections=sections(figures),
         style=Markup(style),
         script=Markup(script),
@@ -100,31 +100,31 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-def _told(figures: Figures) -> Told:
+def _head(figures: Figures) -> Head:
     head, today = figures.headline, figures.as_of.date()
     finish, earliest = head["finish_day"], head["earliest_finish_day"]
     if finish is None:
         title = "Nothing is planned"
         lead = (
-            f"{count(head['unplaced'], 'email')} to be sent, none with a slot."
+            f"{counted(head['unplaced'], 'pending email')}, none with a slot."
             if head["unplaced"]
-            else "There is nothing to be sent."
+            else "No email is pending."
         )
     else:
         title = f"Done on {finish:%A}, {finish.day} {finish:%B %Y}"
-        within = count((finish - today).days, "day")
+        within = counted((finish - today).days, "day")
         lead = (
-            f"{count(head['emails'], 'email')} to {count(head['contacts'], 'contact')},"
+            f"{counted(head['emails'], 'email')} to {counted(head['contacts'], 'contact')},"
             f" {'today' if finish <= today else f'within {within}'}."
         )
         behind = (finish - earliest).days
         lead += (
-            f" Waits and sending days alone would take until {tables.day_text(earliest)}, and"
-            f" no plan ends sooner; this one takes {count(behind, 'day')} more."
+            f" With unlimited capacity it would end on {day_text(earliest)},"
+            f" {counted(behind, 'day')} sooner."
             if behind
-            else " No plan ends sooner: waits and sending days alone take as long."
+            else " No plan ends sooner, whatever the capacity."
         )
-    return Told(
+    return Head(
         title=title,
         lead=lead,
         as_of=_as_of(figures),
@@ -135,45 +135,39 @@ def _told(figures: Figures) -> Told:
     )
 
 
-def _moment(moment: dt.datetime) -> str:
-    there = moment.astimezone(dt.UTC)
-    return f"{tables.day_text(there)}, {there:%H:%M} UTC"
-
-
 def _as_of(figures: Figures) -> str:
-    text = f"As of {_moment(figures.as_of)}"
+    text = f"As of {time_text(figures.as_of)}"
     night = figures.night
     if night is None:
         return f"{text}; nothing has been planned yet"
-    text += f"; planned by run {night.id}, as of {_moment(night.as_of)}"
+    text += f"; planned by run {night.id}, as of {time_text(night.as_of)}"
     return text + (
-        f", and changed by {count(night.later_runs, 'run')} since" * bool(night.later_runs)
+        f", changed by {counted(night.later_runs, 'run')} since" * bool(night.later_runs)
     )
 
 
 def _notices(figures: Figures) -> Iterator[Markup]:
     by_reason = figures.unplaced.groupby("reason")["emails"].sum()
     for number, noun, what, command, does in (
-        (figures.queued_changes, "change", "not yet in the plan", "recalc", "works them off"),
+        (figures.queued_changes, "change", "not yet in the plan", "recalc", "updates the plan"),
         (
             int(by_reason.get(OUTDATED, 0)),
             "email",
-            "with a slot that does not hold any more, since its day is over or what it rests on has"
-            " changed",
+            "with a slot that is no longer valid",
             "plan",
-            "gives another",
+            "gives new slots",
         ),
         (
             int(by_reason.get(NOT_PLANNED, 0)),
             "email",
-            "that no plan has seen yet",
+            "not planned yet",
             "plan",
             "gives slots",
         ),
     ):
         if number:
             yield Markup("{} {}: <code>sendplan {}</code> {}.").format(
-                count(number, noun), what, command, does
+                counted(number, noun), what, command, does
             )
 
 
@@ -182,23 +176,23 @@ def _tiles(figures: Figures) -> Iterator[Tile]:
     in_hand = f", {head['in_hand']:,} in hand" if head["in_hand"] else ""
     yield Tile("Emails planned", f"{head['emails']:,}", f"{head['sent']:,} sent so far{in_hand}")
     running = int((figures.sequences["emails"] > 0).sum())
-    yield Tile("Contacts", f"{head['contacts']:,}", f"in {count(running, 'sequence')}")
+    yield Tile("Contacts", f"{head['contacts']:,}", f"in {counted(running, 'sequence')}")
     late, follow_ups = head["late_follow_ups"], head["follow_ups"]
     detail = "no follow-ups"
     if follow_ups:
-        detail = f"of {follow_ups:,}, every one on time"
+        detail = f"of {follow_ups:,}, all on time"
     if late:
         share = late / follow_ups
         detail = (
-            f"{share:.1%} of {count(follow_ups, 'follow-up')},"
-            f" by {count(head['slip_days'], 'day')} in all"
+            f"{share:.1%} of {counted(follow_ups, 'follow-up')},"
+            f" by {counted(head['slip_days'], 'day')} in all"
         )
     yield Tile("Late follow-ups", f"{late:,}", detail)
     yield Tile("Cost", f"{head['cost']:,.0f}", "lateness and slip, weighted")
     if night is not None and night.cost is not None and night.lower_bound is not None:
         gap = relative_gap(night.cost, night.lower_bound)
         figure = "0%" if gap <= 0 else f"≤ {max(gap, 0.0001):.2%}"
-        detail = f"to the best possible, as planned on {tables.day_text(night.as_of)}"
+        detail = f"to the best possible, as planned on {day_text(night.as_of)}"
         yield Tile("Gap", figure, detail)
     blocked = f"{head['blocked']:,} blocked" if head["blocked"] else ""
     yield Tile("Without a slot", f"{head['unplaced']:,}", blocked or "nothing is blocked")
@@ -211,4 +205,4 @@ def _verdict(figures: Figures) -> str:
     text = verdict(night.cost, night.lower_bound, night.stop_reason)
     if night.cost == figures.headline["cost"]:
         return text
-    return f"As planned on {_moment(night.as_of)}, with a cost of {night.cost:,.0f}: {text}"
+    return f"As planned on {time_text(night.as_of)}, with a cost of {night.cost:,.0f}: {text}"

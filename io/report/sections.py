@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from sendplan.io.documents.wording import counted, day_text
 from sendplan.io.report import charts, tables
 from sendplan.io.report.drawing import drawn
 from sendplan.io.report.figures import STANDINGS, Figures
 
 Legend = list[tuple[str, str]]
-"""Marks, by the page's name of them, and what they mean."""
+"""Marks, by their class in the page, and their meaning."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,11 @@ class Picture:
     Parameters
     ----------
     caption : str
-        What is to be seen.
+        What it shows.
     legend : list of (str, str)
-        What its marks mean.
+        Meaning of its marks.
     wide, narrow : Markup
-        The drawing for screens and paper, and for phones; only one where it fits both.
+        The drawing for screens and paper, and for phones; one alone where it fits both.
     table : Table or None
         The same figures; None where a table of the section has them.
     """
@@ -47,17 +48,17 @@ class Section:
     key : str
         Its id in the page.
     short, title : str
-        What it is called in the list of sections, and at its head.
+        Its names in the list of sections, and at its head.
     text : str
-        What it says.
+        Its first paragraph.
     pictures : list of Picture
         Its charts.
     paired : bool
         Whether the charts stand beside each other.
     details : Table or None
-        What the charts show together, folded away.
+        The figures of all charts, folded away.
     table : Table or None
-        What is always open.
+        A table that is always open.
     """
 
     key: str
@@ -71,12 +72,12 @@ class Section:
 
 
 def sections(figures: Figures) -> list[Section]:
-    """Draw and write all that there is something to say of.
+    """Return the sections that are not empty.
 
     Parameters
     ----------
     figures : Figures
-        What the page shows.
+        The figures of the page.
     """
     parts = (_load, _daily, _sequences, _delays, _bottlenecks, _unplaced, _mailboxes)
     return [section for part in parts for section in part(figures)]
@@ -88,11 +89,11 @@ def _load(figures: Figures) -> Iterator[Section]:
         return
     busy, full = load[load["emails"] > 0], load[load["emails"] >= load["capacity"]]
     mailboxes, shown = load["mailbox_id"].nunique(), len(charts.busiest(figures))
-    used, room = int(load["emails"].sum()), int(load["capacity"].sum())
+    used, capacity = int(load["emails"].sum()), int(load["capacity"].sum())
     text = (
-        f"{count(mailboxes, 'mailbox', 'mailboxes')} with {used:,} emails on"
-        f" {count(len(busy), 'mailbox-day')}, {len(full):,} of them full. That is"
-        f" {used / room if room else 0:.0%} of what they may send from"
+        f"{counted(mailboxes, 'mailbox')} with {counted(used, 'email')} on"
+        f" {counted(len(busy), 'mailbox-day')}, {len(full):,} of them full. That is"
+        f" {used / capacity if capacity else 0:.0%} of their capacity from"
         f" {span(load['send_day'])}."
     )
     level = charts.load_level(load)
@@ -123,17 +124,17 @@ def _daily(figures: Figures) -> Iterator[Section]:
     totals = daily.groupby("send_day")[["sent", "planned"]].sum().sum(axis=1)
     most = pd.Timestamp(totals.index[int(totals.argmax())])
     text = (
-        f"Up to {totals.max():,} emails a day, on {tables.day_text(most)}."
-        f" {daily['planned'].sum():,} are planned"
+        f"At most {counted(totals.max(), 'email')} a day, on {day_text(most)}."
+        f" Planned: {daily['planned'].sum():,}"
     )
     sent = daily[daily["sent"] > 0]
     if len(sent):
-        since = tables.day_text(sent["send_day"].min())
-        text += f", {sent['sent'].sum():,} have been sent since {since}"
+        since = day_text(sent["send_day"].min())
+        text += f"; sent since {since}: {sent['sent'].sum():,}"
     steps = charts.step_places(daily)
     legend = [(f"step-{place}", charts.STEPS[place - 1]) for place in sorted(steps.unique())]
-    if charts.shows_room(figures):
-        legend.append(("line", "room of all mailboxes"))
+    if charts.shows_capacity(figures):
+        legend.append(("line", "capacity of all mailboxes"))
     legend.append(("dashes", "today"))
     picture = _drawn(
         charts.daily_chart,
@@ -154,7 +155,7 @@ def _sequences(figures: Figures) -> Iterator[Section]:
     if len(largest):
         standing = figures.sequences[list(STANDINGS)].sum()
         order = [STANDINGS.index(word) for word in charts.ORDER if standing[word]]
-        told = ", ".join(
+        counts = ", ".join(
             f"{standing.iloc[place]:,} {charts.PROGRESS[STANDINGS[place]]}" for place in order
         )
         pictures.append(
@@ -163,7 +164,7 @@ def _sequences(figures: Figures) -> Iterator[Section]:
                 figures,
                 _of_largest("How far the contacts of each sequence have come.", figures, largest),
                 [(f"standing-{place + 1}", charts.PROGRESS[STANDINGS[place]]) for place in order],
-                f"Contacts of each sequence by how far they have come: {told} in all.",
+                f"Contacts of each sequence by how far they have come: {counts} in all.",
                 tables.progress_table(figures),
             )
         )
@@ -175,14 +176,14 @@ def _sequences(figures: Figures) -> Iterator[Section]:
                 charts.finish_chart,
                 figures,
                 _of_largest(
-                    "From the first planned email to the last. No plan can end a sequence before"
-                    " its waits alone do.",
+                    "From the first planned email to the last. No plan ends a sequence before its"
+                    " mark, even with unlimited capacity.",
                     figures,
                     largest,
                 ),
-                [("accent", "planned"), ("tick", "end by waits alone")],
+                [("accent", "planned"), ("tick", "end with unlimited capacity")],
                 f"When each sequence ends. The last one is {latest['name']}, on"
-                f" {tables.day_text(latest['finish_day'])}.",
+                f" {day_text(latest['finish_day'])}.",
                 tables.finish_table(figures),
             )
         )
@@ -212,7 +213,7 @@ def _delays(figures: Figures) -> Iterator[Section]:
         (
             "slip",
             follow_ups,
-            "Follow-ups by days behind their ready day: threads gone cold.",
+            "Planned follow-ups by days behind their ready day.",
         ),
     ):
         if total:
@@ -241,16 +242,16 @@ def _bottlenecks(figures: Figures) -> Iterator[Section]:
     found = figures.bottlenecks
     if found is None:
         return
-    title = "What binds"
+    title = "Bottlenecks"
     if not len(found.pools):
-        text = "Nothing: more room for emails would not make this plan cheaper."
+        text = "Nothing: more capacity would not make this plan cheaper."
         yield Section("bottlenecks", title, title, text)
         return
     text = (
-        "Pools of mailboxes with less room than they could use, the dearest first. Figures are"
-        f" parts of the cost of {found.cost:,.0f} that the best possible plan would save at most,"
-        " with one more email of room on a day that is short (on average), with one more on every"
-        f" day, and with {found.more:.0%} more capacity."
+        "Pools of mailboxes that lack capacity, the costliest first. The last three columns say how"
+        f" much of the cost of {found.cost:,.0f} more capacity saves at most: one more email on a"
+        " day that lacks it (on average), one more email on every day, and"
+        f" {found.more:.0%} more capacity."
     )
     yield Section("bottlenecks", title, title, text, table=tables.pool_table(figures))
 
@@ -260,21 +261,21 @@ def _unplaced(figures: Figures) -> Iterator[Section]:
     if not len(unplaced):
         return
     by_reason = unplaced.groupby("reason")["emails"].sum().sort_values(ascending=False)
-    told = "; ".join(
+    reasons = "; ".join(
         f"{emails:,}: {tables.why_unplaced(str(why))}" for why, emails in by_reason.items()
     )
     yield Section(
         "unplaced",
         "Without a slot",
         "Emails without a slot",
-        f"{told}.",
+        f"{reasons}.",
         table=tables.unplaced_table(figures),
     )
 
 
 def _mailboxes(figures: Figures) -> Iterator[Section]:
     if len(figures.mailboxes):
-        text = "Use and full days are those from today to the last day of the plan."
+        text = "Use and full days count from today to the last day of the plan."
         table = tables.mailbox_table(figures)
         yield Section("mailboxes", "Mailboxes", "The mailboxes", text, table=table)
 
@@ -293,14 +294,9 @@ def _drawn(
     return Picture(caption, legend, wide, narrow, table)
 
 
-def count(number: int, noun: str, nouns: str = "") -> str:
-    """Write a number of things."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
-
-
 def span(days: pd.Series) -> str:
-    """Write the first and the last of some days."""
-    return f"{tables.day_text(days.min())} to {tables.day_text(days.max())}"
+    """Write the first and the last of several days."""
+    return f"{day_text(days.min())} to {day_text(days.max())}"
 
 
 def _share(part: int, whole: int) -> str:

@@ -1,36 +1,24 @@
-"""The tables of a report: figures written for people, with the values that they sort by."""
+"""The tables of a report: cells of text, with the values that they sort by."""
 
-import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from sendplan.io.console.tables import REASONS
+from sendplan.io.documents.wording import MISSING, Columns, Kind, day_text, written
 from sendplan.io.report.charts import STEPS, busiest, recent
 from sendplan.io.report.figures import NOT_PLANNED, OUTDATED, Figures
 
-Kind = Literal["text", "count", "decimal", "share", "day"]
-
-MISSING = "–"
 WHY_UNPLACED = REASONS | {
-    OUTDATED: "its slot, or that of an email before it, does not hold any more",
-    NOT_PLANNED: "no plan has seen it yet",
+    OUTDATED: "its slot, or that of an earlier email, is no longer valid",
+    NOT_PLANNED: "not planned yet",
 }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell.
-
-    Parameters
-    ----------
-    text : str
-        What is read.
-    value : object
-        What it sorts by, None where there is nothing.
-    """
+class Cell(NamedTuple):
+    """The text of a cell, and the value that it sorts by; None if it is missing."""
 
     text: str
     value: Any
@@ -45,7 +33,7 @@ class Table:
     key : str
         Its id in the page.
     caption : str
-        What it shows.
+        Its caption.
     titles : tuple of str
         Heads of the columns.
     kinds : tuple of Kind
@@ -64,38 +52,22 @@ class Table:
     sortable: bool = False
 
 
-def day_text(day: dt.date) -> str:
-    """Write a date."""
-    return f"{day.day} {day:%b %Y}"
-
-
 def cell(value: Any, kind: Kind) -> Cell:
-    """Write a value for a person.
-
-    Parameters
-    ----------
-    value : object
-        A figure, a date or a text; missing values are fine.
-    kind : str
-        What it is.
-    """
-    if kind != "text" and pd.isna(value):
-        return Cell(MISSING, None)
+    """Return a value as a cell; missing values are fine."""
+    text = written(value, kind)
+    if text == MISSING:
+        return Cell(text, None)
     if kind == "text":
-        return Cell(str(value), str(value))
+        return Cell(text, text)
     if kind == "day":
-        return Cell(day_text(value), f"{value:%Y-%m-%d}")
-    if kind == "share":
-        return Cell(f"{value:.0%}", float(value))
-    if kind == "decimal":
-        return Cell(f"{value:,.0f}" if abs(value) >= 10 else f"{value:,.1f}", float(value))
-    return Cell(f"{value:,}", int(value))
+        return Cell(text, f"{value:%Y-%m-%d}")
+    return Cell(text, int(value) if kind == "count" else float(value))
 
 
 def _table(
     key: str,
     caption: str,
-    columns: Mapping[str, tuple[str, Kind]],
+    columns: Columns,
     frame: pd.DataFrame,
     *,
     sortable: bool = False,
@@ -110,25 +82,24 @@ def _table(
 
 def sequence_table(figures: Figures) -> Table:
     """List all sequences with how far they are and when they end."""
-    columns: dict[str, tuple[str, Kind]] = {
+    columns: Columns = {
         "name": ("Sequence", "text"),
         "status": ("Status", "text"),
         "contacts": ("Contacts", "count"),
         "sent": ("Sent", "count"),
-        "emails": ("ReadPlan", "count"),
+        "emails": ("Planned", "count"),
         "unplaced": ("Without a slot", "count"),
         "late_follow_ups": ("Late follow-ups", "count"),
         "cost": ("Cost", "count"),
         "finish_day": ("Last day", "day"),
-        "earliest_finish_day": ("By waits alone", "day"),
+        "earliest_finish_day": ("With unlimited capacity", "day"),
     }
-    frame = figures.sequences.assign(cost=figures.sequences["cost"].round().astype("int64"))
-    return _table("sequences-table", "All sequences", columns, frame, sortable=True)
+    return _table("sequences-table", "All sequences", columns, figures.sequences, sortable=True)
 
 
 def progress_table(figures: Figures) -> Table:
     """List how the contacts of each sequence stand."""
-    columns: dict[str, tuple[str, Kind]] = {
+    columns: Columns = {
         "name": ("Sequence", "text"),
         "contacts": ("Contacts", "count"),
         "completed": ("Completed", "count"),
@@ -143,11 +114,11 @@ def progress_table(figures: Figures) -> Table:
 
 def finish_table(figures: Figures) -> Table:
     """List from when to when each sequence sends."""
-    columns: dict[str, tuple[str, Kind]] = {
+    columns: Columns = {
         "name": ("Sequence", "text"),
         "first_day": ("First planned day", "day"),
         "finish_day": ("Last planned day", "day"),
-        "earliest_finish_day": ("By waits alone", "day"),
+        "earliest_finish_day": ("With unlimited capacity", "day"),
         "behind": ("Days more", "count"),
     }
     frame = figures.sequences[figures.sequences["finish_day"].notna()]
@@ -156,13 +127,13 @@ def finish_table(figures: Figures) -> Table:
 
 
 def mailbox_table(figures: Figures) -> Table:
-    """List all mailboxes with what they have to do."""
-    columns: dict[str, tuple[str, Kind]] = {
+    """List all mailboxes with their load."""
+    columns: Columns = {
         "name": ("Mailbox", "text"),
         "status": ("Status", "text"),
         "daily_capacity": ("Capacity a day", "count"),
         "sent": ("Sent", "count"),
-        "emails": ("ReadPlan", "count"),
+        "emails": ("Planned", "count"),
         "use": ("Use", "share"),
         "days": ("Sending days", "count"),
         "full_days": ("Full days", "count"),
@@ -172,53 +143,51 @@ def mailbox_table(figures: Figures) -> Table:
 
 
 def load_table(figures: Figures) -> Table:
-    """List what the mailboxes of the chart have to do in each week, and how much they could."""
+    """List emails and capacity of the chart's mailboxes by week."""
     shown = busiest(figures).set_index("mailbox_id")["name"]
     load = figures.load
     week = load["send_day"].dt.to_period("W-SUN").dt.start_time
     totals = load.assign(week=week).groupby(["mailbox_id", "week"])[["emails", "capacity"]].sum()
     weeks = sorted(week.unique())
-    told = {
+    cells = {
         key: Cell(f"{emails:,} of {capacity:,}", emails)
         for key, emails, capacity in totals.itertuples(name=None)
     }
     rows = [
-        [cell(name, "text"), *(told.get((key, start), Cell(MISSING, None)) for start in weeks)]
+        [cell(name, "text"), *(cells.get((key, start), Cell(MISSING, None)) for start in weeks)]
         for key, name in shown.items()
     ]
     titles = ("Mailbox", *(f"Week of {day_text(start)}" for start in weeks))
     kinds: list[Kind] = ["text"]
     kinds.extend("count" for _ in weeks)
-    caption = "Emails of each mailbox by week, of those that it may send"
+    caption = "Emails of each mailbox by week, and its capacity"
     return Table("load-table", caption, titles, tuple(kinds), rows)
 
 
 def daily_table(figures: Figures) -> Table:
-    """List the emails of each day by step, sent and planned, and the room of the day."""
+    """List the emails of each day by step, sent and planned, and the capacity of the day."""
     daily = recent(figures)
     steps = sorted(daily["position"].unique(), key=lambda position: (position == 0, position))
     by_day = daily.assign(emails=daily["sent"] + daily["planned"]).pivot_table(
         index="send_day", columns="position", values="emails", aggfunc="sum", fill_value=0
     )
     totals = daily.groupby("send_day")[["sent", "planned"]].sum()
-    frame = by_day.join(totals).join(figures.room.set_index("send_day")["capacity"])
-    frame = frame.reset_index().rename(columns={"capacity": "room"})
-    columns: dict[Any, tuple[str, Kind]] = {"send_day": ("Day", "day")}
-    for step in steps:
-        title = f"Step {step}" if step else STEPS[-1].capitalize()
-        columns[step] = (title, "count")
-    columns |= {
+    frame = (
+        by_day.join(totals).join(figures.capacity.set_index("send_day")["capacity"]).reset_index()
+    )
+    columns: Columns = {
+        "send_day": ("Day", "day"),
+        **{step: (f"Step {step}" if step else STEPS[-1].capitalize(), "count") for step in steps},
         "sent": ("Sent", "count"),
-        "planned": ("ReadPlan", "count"),
-        "room": ("ResidualCapacity", "count"),
+        "planned": ("Planned", "count"),
+        "capacity": ("Capacity", "count"),
     }
-    frame["room"] = frame["room"].astype("Int64")
     return _table("daily-table", "Emails a day", columns, frame)
 
 
 def delay_table(figures: Figures) -> Table:
     """List how many emails are how many days behind."""
-    columns: dict[str, tuple[str, Kind]] = {
+    columns: Columns = {
         "days": ("Days", "text"),
         "lateness": ("Emails behind the ideal timeline", "count"),
         "slip": ("Follow-ups behind their ready day", "count"),
@@ -228,7 +197,7 @@ def delay_table(figures: Figures) -> Table:
 
 def unplaced_table(figures: Figures) -> Table:
     """List the emails without a slot, with the reason."""
-    columns: dict[str, tuple[str, Kind]] = {
+    columns: Columns = {
         "name": ("Sequence", "text"),
         "why": ("Reason", "text"),
         "emails": ("Emails", "count"),
@@ -243,30 +212,30 @@ def why_unplaced(reason: str) -> str:
 
 
 def pool_table(figures: Figures) -> Table:
-    """List the pools of mailboxes that bind, the dearest first."""
+    """List the pools of mailboxes that bind, the costliest first."""
     assert figures.bottlenecks is not None
     pools = figures.bottlenecks.pools
     names = figures.sequences.set_index("sequence_id")["name"]
-    columns: dict[str, tuple[str, Kind]] = {
-        "serves": ("Pool of", "text"),
+    columns: Columns = {
+        "serves": ("Mailboxes of", "text"),
         "mailboxes": ("Mailboxes", "count"),
         "days": ("Days short", "count"),
         "first_day": ("From", "day"),
         "last_day": ("To", "day"),
         "price": ("One more email saves", "decimal"),
         "one_more_a_day": ("One more every day", "decimal"),
-        "saving": ("10% more room", "decimal"),
+        "saving": ("10% more capacity", "decimal"),
     }
     frame = pools.assign(
         serves=[enumeration(names.reindex(list(ids)).astype(str)) for ids in pools["sequence_ids"]],
         mailboxes=[len(ids) for ids in pools["mailbox_ids"]],
     )
-    caption = "Where room is short, and what more of it would save of the cost at most"
+    caption = "Where capacity is short, and what more of it saves of the cost at most"
     return _table("pools-table", caption, columns, frame, sortable=True)
 
 
 def enumeration(words: Iterable[str], most: int = 2) -> str:
-    """Write a list of words as text, the first ones of many."""
+    """Join words to a text; the first ones of many."""
     listed: Sequence[str] = list(words)
-    told = ", ".join(listed[:most])
-    return f"{told} and {len(listed) - most} more" if len(listed) > most else told
+    first = ", ".join(listed[:most])
+    return f"{first} and {len(listed) - most} more" if len(listed) > most else first

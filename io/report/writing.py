@@ -44,30 +44,30 @@ class Written:
 
 
 def require_drawing() -> None:
-    """Refuse to go on where charts cannot be drawn.
+    """Refuse a report if charts cannot be drawn.
 
     Raises
     ------
     SendplanError
-        Naming what to install.
+        With the package to install.
     """
     missing = [name for name in DRAWS if importlib.util.find_spec(name) is None]
     if missing:
         raise SendplanError(
-            f"The report's charts need {' and '.join(missing)}, which the extra `report` installs:"
+            f"The report needs {' and '.join(missing)}, which the extra `report` installs:"
             ' pip install "sendplan[report]"'
         )
 
 
 def write_report(engine: Engine, path: Path, now: dt.datetime) -> Written:
-    """Write the stored plan as one HTML page; the database stays as it is.
+    """Write the stored plan as one HTML page; nothing in the database changes.
 
     Parameters
     ----------
     engine : Engine
         The database.
     path : Path
-        The file to write; one that is there is replaced when the new one is whole.
+        The file to write; an existing one is replaced when the new one is complete.
     now : aware datetime
         The moment of the report.
 
@@ -79,20 +79,19 @@ def write_report(engine: Engine, path: Path, now: dt.datetime) -> Written:
     Raises
     ------
     SendplanError
-        If what draws charts is not installed, or the file cannot be written.
+        If the file cannot be written.
     DatabaseError
         If the database cannot be read.
     DataError
-        If the tables hold what cannot be planned.
+        If the tables cannot be planned.
     """
-    require_drawing()
-    from sendplan.io.report.data import read_account
+    from sendplan.io.report.data import read_data
     from sendplan.io.report.figures import figures
     from sendplan.io.report.page import page
 
     if not path.parent.is_dir():
         raise SendplanError(f"{path}: there is no folder {path.parent}; create it first")
-    found = figures(read_account(engine, now))
+    found = figures(read_data(engine, now))
     content = page(found).encode()
     try:
         _replace(path, content)

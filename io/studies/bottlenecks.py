@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine
 
+from sendplan.io.documents.wording import called
 from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import load
 from sendplan.planner.plan.stored_slots import stored_plan
@@ -15,7 +16,7 @@ from sendplan.planner.studies.bottlenecks import Bottlenecks, bottlenecks
 
 @dataclass(frozen=True)
 class StoredBottlenecks:
-    """What is short in the stored plan, with the names of things.
+    """Where capacity is short in the stored plan, with names.
 
     Parameters
     ----------
@@ -33,26 +34,19 @@ class StoredBottlenecks:
         """Return the object that ``bottlenecks --json`` prints."""
         found = self.found
         frames = {"pools": found.pools, "days": found.days, "new_emails": found.new_emails}
-        rows = {name: _rows(frame) for name, frame in frames.items()}
         return {
             "cost": found.cost,
             "lower_bound": found.lower_bound,
             "more": found.more,
-            **rows,
+            **{name: _rows(frame) for name, frame in frames.items()},
         }
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {str(name): _plain(value) for name, value in row.items()}
-        for row in frame.to_dict("records")
-    ]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, pd.Timestamp):
-        return value.date()
-    return None if isinstance(value, float) and value != value else value
+def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    plain = frame.astype(object).where(frame.notna(), None)
+    for name in frame.select_dtypes("datetime"):
+        plain[name] = frame[name].dt.date
+    return plain.to_dict("records")
 
 
 def stored_bottlenecks(
@@ -67,7 +61,7 @@ def stored_bottlenecks(
     now : aware datetime
         The moment.
     by_mailbox : bool
-        Whether mailboxes are told apart.
+        Whether each mailbox counts by itself.
 
     Returns
     -------
@@ -77,7 +71,7 @@ def stored_bottlenecks(
     Raises
     ------
     DataError
-        If the tables hold what cannot be planned.
+        If the tables cannot be planned.
     DatabaseError
         If the database cannot be read.
     """
@@ -91,14 +85,13 @@ def stored_bottlenecks(
         slip_weight=parameters.slip_weight,
         one_a_day=parameters.one_a_day,
     )
-    sequences, mailboxes = problem.sequences, problem.mailboxes
     return StoredBottlenecks(
         found,
-        _names(sequences["id"], sequences["name"], "sequence"),
-        _names(mailboxes["id"], mailboxes["email"], "mailbox"),
+        _names(problem.sequences, "name", "sequence"),
+        _names(problem.mailboxes, "email", "mailbox"),
     )
 
 
-def _names(ids: pd.Series, names: pd.Series, noun: str) -> dict[int, str]:
-    pairs = zip(ids, names, strict=True)
-    return {int(key): name if isinstance(name, str) else f"{noun} {key}" for key, name in pairs}
+def _names(frame: pd.DataFrame, column: str, noun: str) -> dict[int, str]:
+    rows = zip(frame["id"].tolist(), frame[column], strict=True)
+    return {key: called(name, noun, key) for key, name in rows}

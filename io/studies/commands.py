@@ -1,4 +1,4 @@
-"""Studies as commands; the options of a scenario are the keys of a file of scenarios, too."""
+"""Studies as commands; the options of a scenario are also the keys of a scenario file."""
 
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,13 @@ from sendplan.planner.problem.parameters import METHODS, Parameters
 
 _several = partial(Option, repeatable=True)
 _count = partial(Option, kind=int)
-_METHOD = Option("--method", "WORD", f"How to plan: {', '.join(METHODS)}.", default="greedy")
+_METHOD = Option("--method", "WORD", f"Planning method: {', '.join(METHODS)}.", default="greedy")
 _WORKERS = _count("--workers", "N", f"Parallel plans; by default {Parameters.workers}.", least=1)
 _MEDIAN = "Emails a day of each new mailbox; by default the median."
 
 SCENARIO_OPTIONS = (
     _count("--add-mailboxes", "N", "Number of mailboxes to add.", least=0),
-    _several("--sequence", "NAME", "Sequence for them; by default those with most to send."),
+    _several("--sequence", "NAME", "Sequence for them; by default those with most pending emails."),
     _count("--capacity", "C", _MEDIAN, least=0),
     _several("--remove-mailbox", "EMAIL", "Mailbox to remove."),
     Option("--scale-capacity", "X", "Factor for all capacities, such as 1.2.", float, least=0),
@@ -54,7 +54,7 @@ CAPACITY = Command(
     Section.ASK,
     "capacity",
     "Find the capacity with which all emails leave by a day.\n\n"
-    "Nothing is changed. Plans show what is enough, and a bound shows what is not.",
+    "Nothing is changed. A plan shows that the capacity is enough, a bound that less is not.",
     (
         "--finish-by 2026-12-31",
         "--finish-by 2026-12-31 --max-late 100 --capacity 60",
@@ -80,22 +80,21 @@ BOTTLENECKS = Command(
     Section.ASK,
     "bottlenecks",
     "Show where the stored plan lacks capacity.\n\n"
-    "It also shows what one more email of capacity would save there. Mailboxes that serve the same"
+    "It also shows what more capacity would save there. Mailboxes that send for the same"
     " sequences count as one pool. Nothing is changed.",
     (
-        "                 pools, the dearest first",
+        "                 pools, the costliest first",
         "--by-mailbox    single mailboxes",
         "--json          every day and its price",
     ),
-    (Option("--by-mailbox", about="Tell mailboxes apart; takes far longer."), NOW, JSON),
+    (Option("--by-mailbox", about="Count each mailbox by itself; takes far longer."), NOW, JSON),
 )
 EXPLAIN = Command(
     Section.ASK,
     "explain",
     "Explain why an email leaves when it does, or not at all.\n\n"
-    "EMAIL_ID is the id of a row of scheduled_emails. Its day, mailbox and minute are explained as"
-    " of the run that planned it, or as of --as-of, given the other slots as they are now. Nothing"
-    " is changed.",
+    "EMAIL_ID is an id of scheduled_emails. Day, mailbox and minute are explained as of the run"
+    " that planned it, or as of --as-of, with all other slots as they are now. Nothing is changed.",
     ("4711           a few paragraphs", "4711 --json    all facts"),
     (Option("email_id", kind=int, least=1), AS_OF, JSON),
 )

@@ -1,4 +1,4 @@
-"""One email explained: what the tables say of it, and why its slot is what it is."""
+"""One email explained: its row, and why its slot is what it is."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -12,8 +12,6 @@ from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import load_around
 from sendplan.planner.explain.explanations import explain_slots
 from sendplan.planner.explain.texts import Explanation
-from sendplan.planner.problem.parameters import Parameters
-from sendplan.planner.problem.problem import Problem
 from sendplan.planner.problem.slots import slots_of, standing_rows
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EmailStatus
@@ -49,11 +47,11 @@ class ExplainedEmail:
     Parameters
     ----------
     row : dict
-        What the tables say of it.
+        Its columns, and those of the rows that it refers to.
     as_of : aware datetime
-        The moment from which its slot is explained: that of the run that gave it.
+        The moment as of which its slot is explained: that of the run that planned it.
     explanation : Explanation or None
-        None where its fate is decided: only a pending email has a slot to explain.
+        None unless the email is pending in an active enrollment.
     """
 
     row: dict[str, Any]
@@ -80,7 +78,7 @@ def explain_email(
     now : aware datetime
         The moment.
     as_of : aware datetime, optional
-        The moment from which its slot is explained; by default that of the run that gave it.
+        The moment as of which its slot is explained; by default that of the run that planned it.
 
     Returns
     -------
@@ -90,7 +88,7 @@ def explain_email(
     Raises
     ------
     DataError
-        If there is no such email, or the tables hold what cannot be planned.
+        If there is no such email, or the tables cannot be planned.
     DatabaseError
         If the database cannot be read.
     """
@@ -100,18 +98,14 @@ def explain_email(
         return ExplainedEmail(row, moment, None)
     problem = load_around(engine, moment, [row["sequence_id"]]).problem(moment)
     parameters = recalc_parameters(engine, moment)
-    return ExplainedEmail(row, moment, _explained(problem, row, parameters))
-
-
-def _explained(problem: Problem, row: dict[str, Any], parameters: Parameters) -> Explanation | None:
-    ids = problem.enrollments["id"].to_numpy()
-    if not (ids == row["enrollment_id"]).any():
-        # The enrollment has ended, and so has whatever was planned for it.
-        return None
+    if not (problem.enrollments["id"] == row["enrollment_id"]).any():
+        # The enrollment has ended, and its emails with it.
+        return ExplainedEmail(row, moment, None)
     slots = slots_of(problem.scheduled_emails.iloc[standing_rows(problem)])
-    return explain_slots(
+    explanation = explain_slots(
         problem, slots, row["enrollment_id"], row["step_id"], parameters, row["unplaced_reason"]
     )
+    return ExplainedEmail(row, moment, explanation)
 
 
 def _row(engine: Engine, email_id: int) -> dict[str, Any]:

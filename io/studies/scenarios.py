@@ -1,15 +1,15 @@
-"""Scenarios as people write them, on the command line and in files, as changes of the planner.
+"""Scenarios on the command line and in files, read as changes of the planner.
 
-A file names several, under the options of ``sendplan what-if``; what may be given several times
-is a list, or one text::
+A file holds several, with the options of ``sendplan what-if`` as keys; a repeatable option is a
+list, or one text::
 
     [scenarios."ten more mailboxes"]
     add_mailboxes = 10
-    sequence = ["Dentists"]               # left out: shared out where most is to be sent
+    sequence = ["Dentists"]               # left out: where most emails are pending
     capacity = 60
 
     [scenarios."shorter waits and a holiday"]
-    wait = ["Dentists:2=3"]               # the step at position 2; a step's id will do
+    wait = ["Dentists:2=3"]               # the step at position 2, or a step's id
     days_off = ["2026-12-24..2026-12-31"]
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from sendplan.io.changes.lookups import find_mailbox, find_sequence, find_step
+from sendplan.io.campaigns.lookups import find_mailbox, find_sequence, find_step
 from sendplan.io.documents.texts import read_text, shown
 from sendplan.io.documents.toml_reader import toml_document
 from sendplan.io.documents.toml_tables import TomlTable
@@ -50,11 +50,11 @@ _ARRIVALS = re.compile(r"(\d+)\s*[x×]\s*(\d+)(?:@(\d{4}-\d\d-\d\d))?\Z")
 _WINDOW = re.compile(r"(\d\d?:\d\d(?::\d\d)?)\s*[-–]\s*(\d\d?:\d\d(?::\d\d)?)\Z")
 
 Scenario = dict[str, Any]
-"""What becomes different, by the names of `SCENARIO_OPTIONS`."""
+"""Options by the names of `SCENARIO_OPTIONS`."""
 
 
 def wanted_scenario(connection: Connection, given: Scenario, now: dt.datetime) -> list[Change]:
-    """Return the changes that a scenario asks for.
+    """Return the changes of a scenario.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def wanted_scenario(connection: Connection, given: Scenario, now: dt.datetime) -
     given : dict
         By the names of `SCENARIO_OPTIONS`; lists of texts where an option is repeatable.
     now : aware datetime
-        People who arrive do so from the day after on, unless their first day is given.
+        Arrivals begin on the next day unless their first day is given.
 
     Raises
     ------
@@ -85,13 +85,13 @@ def wanted_scenario(connection: Connection, given: Scenario, now: dt.datetime) -
         more = {"daily_capacity": known["capacity"]} if "capacity" in known else {}
         changes.append(AddMailboxes(known["add_mailboxes"], sequence_ids=named or None, **more))
     elif idle := [name for name in ("sequence", "capacity") if name in known]:
-        what = f"{' and '.join(idle)} are about new mailboxes, and none is added"
-        raise DataError([Fault("scenario", what, "say how many with add_mailboxes")])
+        what = f"{' and '.join(idle)}: only for new mailboxes, and none is added"
+        raise DataError([Fault("scenario", what, "give add_mailboxes, too")])
     return changes
 
 
 def _halves(name: str, written: str, form: str) -> tuple[str, str]:
-    # Names may hold the sign, what is said of them may not.
+    # Names may hold the sign, values may not.
     left, sign, right = written.rpartition("=")
     if not sign or not left.strip() or not right.strip():
         raise _unreadable(name, written, form)
@@ -129,12 +129,9 @@ def _window(connection: Connection, written: str, _now: dt.datetime) -> list[Cha
     if not (found := _WINDOW.match(times.strip())):
         raise _unreadable("window", written, form)
     start, end = found[1].zfill(5), found[2].zfill(5)
-    ids = [find_sequence(connection, sequence.strip())] if sign else _every_sequence(connection)
+    every = text("SELECT id FROM sequences ORDER BY id")
+    ids = [find_sequence(connection, sequence.strip())] if sign else connection.scalars(every)
     return [SetSequence(key, start_time=start, end_time=end) for key in ids]
-
-
-def _every_sequence(connection: Connection) -> list[int]:
-    return list(connection.scalars(text("SELECT id FROM sequences ORDER BY id")))
 
 
 def _days_off(connection: Connection, written: str, _now: dt.datetime) -> list[Change]:
@@ -217,7 +214,7 @@ def read_scenarios(path: Path) -> dict[str, Scenario]:
             if table is not None:
                 found[name] = _scenario(table)
         if not found and not root.findings.faults:
-            root.add("", "the file names no scenario", remedy)
+            root.add("", "the file holds no scenario", remedy)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Studies on the live database: read once, planned as often as wanted, and never written."""
+"""Studies on the database: read once, planned several times, never written."""
 
 import datetime as dt
 import time
@@ -16,6 +16,21 @@ from sendplan.planner.studies.capacity_need import CapacityNeed
 from sendplan.planner.studies.capacity_search import fewest_mailboxes, smallest_capacity
 from sendplan.planner.studies.comparison import AS_IT_IS, Comparison, compare
 
+FIGURES = (
+    "finish_day",
+    "emails",
+    "unplaced",
+    "blocked",
+    "late_follow_ups",
+    "slip_days",
+    "cost",
+    "lower_bound",
+    "gap",
+    "moved",
+    "method",
+    "status",
+)
+
 
 def what_if(
     engine: Engine,
@@ -26,7 +41,7 @@ def what_if(
     workers: int = Parameters.workers,
     done: Callable[[str], None] = lambda name: None,
 ) -> Comparison:
-    """Plan the pending work as it is and under several scenarios; nothing is written.
+    """Plan the database as it is and under several scenarios; nothing is written.
 
     Parameters
     ----------
@@ -37,21 +52,21 @@ def what_if(
     now : aware datetime
         The moment of planning.
     parameters : mapping
-        How to plan, by the names of `Parameters`.
+        Planning parameters, by the names of `Parameters`.
     workers : int
-        How many scenarios are planned at once.
+        Scenarios planned at the same time.
     done : callable
-        Is told the name of each scenario once it has been planned.
+        Called with the name of each scenario when it has been planned.
 
     Returns
     -------
     Comparison
-        The work as it is first.
+        The database as it is comes first.
 
     Raises
     ------
     DataError
-        If a scenario names what does not exist or does not fit, or the tables cannot be planned.
+        If a scenario does not fit the tables, or these cannot be planned.
     DatabaseError
         If the database cannot be read.
     """
@@ -79,7 +94,7 @@ def capacity(
     workers: int = Parameters.workers,
     told: Callable[[str], None] = lambda message: None,
 ) -> CapacityNeed:
-    """Find what capacity the pending work needs to end by a day; nothing is written.
+    """Find the capacity that all emails need to leave by a day; nothing is written.
 
     Parameters
     ----------
@@ -121,7 +136,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
     """Return the object that ``what-if --json`` prints."""
     late_days, use = found.frame["late_days"].tolist(), found.frame["use"].tolist()
     return {
-        "as_of": found[AS_IT_IS].as_of.isoformat(),
+        "as_of": found[AS_IT_IS].as_of,
         "scenarios": [
             {
                 "scenario": name,
@@ -140,44 +155,22 @@ def capacity_json(found: CapacityNeed) -> dict[str, Any]:
     """Return the object that ``capacity --json`` prints."""
     return {
         "of": found.of,
-        "finish_by": found.finish_by.isoformat(),
+        "finish_by": found.finish_by,
         "max_late": found.max_late,
         "needed": found.needed,
         "at_least": found.at_least,
         "proven": found.proven,
         "daily_capacity": found.daily_capacity,
-        "obstacle": None
-        if found.obstacle is None
-        else {"kind": found.obstacle.kind, "text": found.obstacle.text},
+        "obstacle": found.obstacle and {"kind": found.obstacle.kind, "text": found.obstacle.text},
         "verdict": found.verdict,
         "changes": [repr(change) for change in found.changes],
         "plan": None if found.plan is None else _figures(found.plan),
-        "pools": _pools(found),
+        "pools": []
+        if found.pools is None
+        else found.pools[["sequences", "mailboxes", "at_least"]].to_dict("records"),
     }
-
-
-def _pools(found: CapacityNeed) -> list[dict[str, Any]]:
-    if found.pools is None:
-        return []
-    columns = (found.pools[name].tolist() for name in ("sequences", "mailboxes", "at_least"))
-    return [
-        {"sequences": [int(key) for key in keys], "mailboxes": count, "at_least": least}
-        for keys, count, least in zip(*columns, strict=True)
-    ]
 
 
 def _figures(plan: Plan) -> dict[str, Any]:
-    return {
-        "finish_day": plan.finish_day.isoformat() if plan.finish_day else None,
-        "emails": len(plan.sends),
-        "unplaced": len(plan.unplaced),
-        "blocked": plan.blocked,
-        "late_follow_ups": plan.late_follow_ups,
-        "slip_days": plan.slip_days,
-        "cost": plan.cost,
-        "lower_bound": plan.lower_bound,
-        "gap": plan.gap,
-        "moved": plan.moved,
-        "method": plan.method,
-        "status": str(plan.status),
-    }
+    totals = plan.summary().totals
+    return {name: totals[name] for name in FIGURES}

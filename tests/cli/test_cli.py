@@ -98,7 +98,7 @@ def test_from_a_file_to_a_checked_plan(run: Run) -> None:
     # Six contacts get three emails each.
     assert "18" in planned.stdout
     assert SEQUENCE in planned.stdout
-    assert "keep every rule" in run("check").stdout
+    assert "Every hard rule holds in 18 slots" in run("check").stdout
     assert "18 pending" in run("status", "--as-of", AS_OF).stdout
 
 
@@ -179,7 +179,7 @@ def test_a_horizon_leaves_out_what_lies_behind_it(enrolled: Run) -> None:
     assert (printed["emails"], printed["unplaced"], printed["blocked"]) == (12, 6, 0)
     assert printed["horizon_end"] == "2026-11-12"
     shown = enrolled("plan", "--as-of", AS_OF, "--horizon-days", "3").stdout
-    assert "no room within the horizon" in shown
+    assert "no capacity left within the horizon" in shown
 
 
 def test_the_status_of_nothing(run: Run) -> None:
@@ -213,7 +213,7 @@ def test_progress_goes_to_stderr_and_json_alone_to_stdout(enrolled: Run) -> None
     result = enrolled("plan", "--as-of", AS_OF, "--json")
     json.loads(result.stdout)
     assert "Planning" in result.stderr
-    assert "Planning" not in enrolled("plan", "--as-of", AS_OF).stdout.replace("ReadPlan", "")
+    assert "Planning" not in enrolled("plan", "--as-of", AS_OF).stdout.replace("Planned", "")
     result = enrolled("enroll", "--sequence", SEQUENCE, CONTACTS, "--json", "--as-of", AS_OF)
     assert json.loads(result.stdout)["already_enrolled"] == 6
 
@@ -411,7 +411,7 @@ def test_the_demonstration_plans_and_plans_again(run: Run, engine: Engine) -> No
 def test_the_demonstration_ends_in_a_summary(run: Run) -> None:
     shown = run(*DEMO).stdout
     for words in (
-        "Finished on",
+        "Last email",
         "Late",
         "Mailboxes, the busiest first",
         "Stored as run",

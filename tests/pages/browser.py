@@ -145,7 +145,7 @@ def test_the_largest_page_is_small_and_soon_there(browser: Any, pages: dict[str,
 def test_a_table_is_sorted_from_the_keyboard(browser: Any, pages: dict[str, Path]) -> None:
     show(browser, pages["large"])
     buttons = browser.find_elements("css selector", "#mailboxes th button")
-    (planned,) = (button for button in buttons if button.text.startswith("ReadPlan"))
+    (planned,) = (button for button in buttons if button.text.startswith("Planned"))
     place = buttons.index(planned)
 
     def column() -> list[int]:

@@ -315,7 +315,7 @@ def test_elements_that_are_no_tables() -> None:
 
 
 def test_contents_of_their_own_need_a_folder() -> None:
-    with pytest.raises(DataError, match="the campaign is no file to look beside – use content"):
+    with pytest.raises(DataError, match="the campaign is not read from a file – use content"):
         parse(changed('content = "Hello"\n', 'content_file = "a.txt"\n'))
 
 
@@ -534,7 +534,7 @@ STORED = [
     ("DELETE FROM sequence_mailboxes WHERE mailbox_id = 2", "sequence 'Autumn'",
      "with other mailboxes", "another name"),
     ("INSERT INTO sequences (name, start_time, end_time) VALUES ('Autumn', '09:00', '17:00')",
-     "sequence 'Autumn'", "the database has several of that name (ids 1, 2)", "another name"),
+     "sequence 'Autumn'", "several sequences of that name exist (ids 1, 2)", "another name"),
 ]  # fmt: skip
 
 

@@ -254,7 +254,7 @@ def test_a_calendar_without_a_sending_day_in_sight(
     monkeypatch.setattr("sendplan.planner.schema.scalar_dates.CALENDAR_DAYS", 3)
     sequence(connection, send_days=[1])
     before = stored(connection)
-    with pytest.raises(DataError, match="'S' has no sending day in sight – check its send_days"):
+    with pytest.raises(DataError, match="'S' has no sending day – check its send_days"):
         enroll(connection, "S", people(1), NOW)
     assert stored(connection) == before
 
@@ -268,9 +268,9 @@ REFUSED = [
     ("UPDATE sequences SET name = 'Autumn webinar'", "Autum webinar", "email\na@x.example\n",
      "sequence", "no sequence is called 'Autum webinar'", "did you mean 'Autumn webinar'?"),
     ("SELECT 1", "Winter", "email\na@x.example\n", "sequence", "no sequence is called 'Winter'",
-     "there is 'S'"),
+     "use one of 'S'"),
     ("INSERT INTO sequences (name, start_time, end_time) VALUES ('S', '09:00', '17:00')", "S",
-     "email\na@x.example\n", "sequence", "several sequences are called 'S' (ids 1, 2)", "rename"),
+     "email\na@x.example\n", "sequence", "several are called 'S' (ids 1, 2)", "give the id"),
     ("UPDATE steps SET removed_at = now()", "S", "email\na@x.example\n", "sequence",
      "'S' has no step", "add a step"),
     (f"UPDATE steps SET content = $${TEMPLATES}$$", "S", "email,title\na@x.example,Dr\n", "line 1",

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine, text
 
 import sendplan
 from sendplan.cli import main
+from sendplan.io.campaigns.lookups import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.changes.apply import apply
 from sendplan.io.changes.commands import COMMANDS
-from sendplan.io.changes.lookups import find_contact, find_mailbox, find_sequence, find_step
 from sendplan.io.database.engine import connect
 from sendplan.io.errors import DataError
 from sendplan.io.snapshot.load import load, read_snapshot
@@ -274,7 +274,7 @@ def test_a_mailbox_brought_back_keeps_its_user_and_transport(connection: Connect
         (LinkMailbox(1, 7), "mailbox 7: was removed"),
         (LinkMailbox(3, 5), "sequence 3: does not exist"),
         (UnlinkMailbox(1, 99), "mailbox 99: does not exist"),
-        (ScaleCapacities(2), "ScaleCapacities is for studies only, and cannot be stored"),
+        (ScaleCapacities(2), "ScaleCapacities is for studies only"),
         (AddStep(3, 1), "sequence 3: does not exist"),
         (AddStep(1, 1, 5), "position: 5 is out of range – the steps allow 1 to 4"),
         (AddStep(1, 1, subject="Hi {{ nam }}"), "unknown variable 'nam' – did you mean 'name'?"),
@@ -422,8 +422,7 @@ def test_every_command_is_tried_and_explained_with_an_example() -> None:
 
 def test_one_line_tells_what_was_done(run: Run, engine: Engine) -> None:
     assert run("mailbox", "pause", "5").stdout == (
-        "Mailbox ann@example.com (5): status paused. `sendplan recalc` re-plans what that"
-        " reaches.\n"
+        "Mailbox ann@example.com (5): status paused. Run `sendplan recalc` to update the plan.\n"
     )
     assert run("mailbox", "pause", "5").stdout == (
         "Mailbox ann@example.com (5): status paused already. Nothing was changed.\n"
@@ -431,10 +430,12 @@ def test_one_line_tells_what_was_done(run: Run, engine: Engine) -> None:
     both = run("sequence", "set", "Autumn", "--link", "5", "--holidays", "none", "--priority", "2")
     assert both.stdout.startswith(
         "Sequence 'Autumn' (1): holidays none, priority 2.0; mailbox ann@example.com (5): linked"
-        " to sequence 'Autumn' (1) already. `sendplan recalc`"
+        " to sequence 'Autumn' (1) already. Run `sendplan recalc`"
     )
     added = ["step", "add", "--sequence", "Autumn", "--wait", "1", "--subject", "A", "--content"]
-    assert "step 23 added as no. 4, 1 enrollments reopened" in run(*added, "B", "--reopen").stdout
+    assert (
+        "step 23 added at position 4, 1 enrollment reopened" in run(*added, "B", "--reopen").stdout
+    )
 
 
 def test_none_is_null_only_where_a_setting_may_be_null(run: Run, engine: Engine) -> None:
@@ -555,19 +556,19 @@ STEP = "step add --sequence Autumn --wait 1 --subject A --content B"
             "mailbox add eve@example.com --capacity many",
             "'many' cannot be read; write a whole numb",
         ),
-        ("mailbox set 5", "Nothing to change is given"),
+        ("mailbox set 5", "No change is given"),
         ("mailbox set 5 --ramp-start x", "write a whole number, or none"),
         ("mailbox set 5 --ramp-from 2026-13-01", ": must hold dates – write YYYY-MM-DD"),
         ("step add --sequence Autumn --subject A --content B", "--wait"),
         ("step add --sequence Autumn --wait 1 --subject A", "Give --content or --content-file"),
         (f"{STEP} --content-file x.txt", "Give --content or --content-file, not both"),
         (f"{STEP} --position 0", ": must be at least 1"),
-        ("step remove", "Name the step by its id, or else by --sequence and --position"),
-        ("step remove 12 --sequence Autumn", "Name the step by its id, or else"),
-        ("step move --position 2 --to 1", "Name the step by its id, or else"),
-        ("step set 12", "Nothing to change is given"),
+        ("step remove", "Name the step by its id, or by --sequence and --position"),
+        ("step remove 12 --sequence Autumn", "Name the step by its id"),
+        ("step move --position 2 --to 1", "Name the step by its id"),
+        ("step set 12", "No change is given"),
         ("step set 12 --wait 4000", ": must be at most 3650"),
-        ("sequence set Autumn", "Nothing to change is given"),
+        ("sequence set Autumn", "No change is given"),
         ("sequence set Autumn --start 9h", "'9h': no time of day here – write it as HH:MM or HH"),
         ("sequence set Autumn --end 25:00", "'25:00': no time of day here"),
         ("mailbox set 5 --capacity 99999999999999999999", "must hold whole numbers"),
@@ -578,13 +579,13 @@ STEP = "step add --sequence Autumn --wait 1 --subject A --content B"
         ("sequence set Autumn --holidays Germany", "did you mean 'DE'?"),
         ("sequence set Autumn --wait-unit days", "use one of calendar, sending"),
         ("sequence set Autumn --priority 0", ": must be finite and above 0"),
-        ("contact stop --reason replied", "Name the contact by its address, or else a list"),
-        ("contact stop a@x.example --file b.csv", "Name the contact by its address, or else"),
+        ("contact stop --reason replied", "Give the address of a contact, or a list"),
+        ("contact stop a@x.example --file b.csv", "Give the address of a contact"),
         ("contact stop a@x.example", "Give --reason, one of replied, bounced, unsubscribed"),
         ("contact stop a@x.example --reason died", "--reason died is unknown; use one of replied"),
         (
             "contact stop a@x.example --reason bounced --sequence Autumn",
-            "bounced stops a contact in every sequence; leave --sequence out",
+            "bounced is stopped in every sequence; leave --sequence out",
         ),
         ("mailbox pause 5 --as-of 2026-03-02", "no time zone"),
     ],
@@ -600,7 +601,7 @@ def test_wrong_usage_exits_with_2_and_needs_no_database(words: str, told: str) -
     ("words", "told"),
     [
         ("mailbox pause anne@example.com", "did you mean 'ann@example.com'?"),
-        ("mailbox pause 99", "there is none called '99'"),
+        ("mailbox pause 99", "no mailbox is called '99'"),
         ("mailbox resume cleo@example.com", "mailbox 7: was removed"),
         ("mailbox set 5 --ramp-start 1", "has half a ramp"),
         ("mailbox set 5 --capacity 9999999999", "out of range – at most 100,000"),
@@ -615,9 +616,9 @@ def test_wrong_usage_exits_with_2_and_needs_no_database(words: str, told: str) -
         (f"{STEP} --position 9", "9 is out of range"),
         ("step set 12 --content-file nowhere.txt", "cannot be read"),
         ("sequence set Autumn --start 18:00", "must be after start_time"),
-        ("sequence pause Winter", "there is 'Autumn', 'Spring'"),
+        ("sequence pause Winter", "use one of 'Autumn', 'Spring'"),
         ("contact suppress contact3@example.com", "did you mean 'contact3"),
-        ("contact suppress x@y.z", "there is none of the address 'x@y.z'"),
+        ("contact suppress x@y.z", "no contact has the address 'x@y.z'"),
         ("contact stop contact3@example.com --reason replied", "did you mean 'contact3"),
         (
             "contact stop contact31@example.com --reason replied --sequence Autum",

@@ -107,7 +107,7 @@ def test_who_replied_gets_nothing_more_and_is_not_suppressed(
     told = run("CONTACT31@example.com", "--reason", "replied").stdout
     assert told == (
         "Contact contact31@example.com (31): stopped, replied (2 enrollments stopped, 4 emails"
-        " cancelled, 0 contacts suppressed). `sendplan recalc` re-plans what that reaches.\n"
+        " cancelled, 0 contacts suppressed). Run `sendplan recalc` to update the plan.\n"
     )
     assert threads(connection)[:3] == [
         (1, "stopped", "replied"),
@@ -184,7 +184,7 @@ def test_a_preview_changes_nothing_and_counts_what_loses_its_slot(
     found = json.loads(run(*arguments, "--json").stdout)
     # Two threads of two emails.
     assert found["removed"] == 4
-    assert "4 lose theirs" in run(*arguments).stdout
+    assert "4 that lose their slot" in run(*arguments).stdout
     assert dump(connection) == before
 
 
@@ -242,7 +242,7 @@ def test_a_list_of_addresses_takes_reason_and_sequence_from_the_options(
         ("email,reason\nnobody,replied\n", "line 2, column email: no @ in the address: 'nobody'"),
         (
             "email,reason\ncontact99@example.com,replied\n",
-            "line 2, column email: there is no contact of the address 'contact99@example.com' –"
+            "line 2, column email: no contact has the address 'contact99@example.com' –"
             " correct it, or remove the row",
         ),
         (
@@ -255,15 +255,15 @@ def test_a_list_of_addresses_takes_reason_and_sequence_from_the_options(
         ),
         (
             "email,reason,sequence\ncontact31@example.com,replied,Autum\n",
-            "line 2, column sequence: there is none called 'Autum' – did you mean 'Autumn'?",
+            "line 2, column sequence: no sequence is called 'Autum' – did you mean 'Autumn'?",
         ),
         (
             "email,reason,sequence\ncontact31@example.com,bounced,Autumn\n",
-            "line 2, column sequence: 'Autumn', but whoever bounced is stopped in every sequence",
+            "line 2, column sequence: 'Autumn', but bounced contacts are stopped in every sequence",
         ),
         (
             "email,reason\ncontact31@example.com,replied\nContact31@example.com,bounced\n",
-            "line 3, column email: 'Contact31@example.com' stands in line 2 already",
+            "line 3, column email: 'Contact31@example.com' is already in line 2",
         ),
         (
             "email,reson\ncontact31@example.com,replied\n",

@@ -233,7 +233,7 @@ def test_each_line_of_the_log_has_its_figures_in_both_forms(world: DispatchWorld
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--as-of", "2026-03-02T12:00:00+00:00"), "--as-of stops the clock, so it needs --once"),
+        (("--as-of", "2026-03-02T12:00:00+00:00"), "--as-of stops the clock; it needs --once"),
         (("--once", "--as-of", "2026-03-02T12:00:00"), "time zone"),
         (("--workers", "0"), "--workers"),
         (("--lease", "0"), "--lease"),

@@ -193,10 +193,10 @@ def test_what_a_dispatcher_has_paused_is_told_and_what_a_person_has_is_not(engin
     )
     findings = health(engine, NINE).findings
     assert [str(finding) for finding in findings] == [
-        "Mailbox 'ann@example.com' was paused: 535 login refused – mend it, then"
-        " `sendplan mailbox resume 5`",
-        "Sequence 'Autumn' was paused: step 2: no such variable – mend it, then"
-        " `sendplan sequence resume 1`",
+        "Mailbox 'ann@example.com' was paused: 535 login refused – solve the problem,"
+        " then run `sendplan mailbox resume 5`",
+        "Sequence 'Autumn' was paused: step 2: no such variable – solve the"
+        " problem, then run `sendplan sequence resume 1`",
     ]
 
 
@@ -222,9 +222,9 @@ def run(url: str, *arguments: str, code: int = 0) -> Result:
 
 def test_the_exit_code_tells_a_monitor(engine: Engine, module_database_url: str) -> None:
     fine = run(module_database_url, "--as-of", NINE.isoformat())
-    assert fine.stdout == "Emails leave, plans are made, changes are worked off.\n"
+    assert fine.stdout == "Healthy: emails leave on time, the plan is fresh, no change waits.\n"
     late = run(module_database_url, "--as-of", NOON.isoformat(), code=1)
-    assert late.stdout.startswith("Late emails: 1, by up to 3 h – see that `sendplan dispatch`")
+    assert late.stdout.startswith("Late emails: 1, by up to 3 h – run `sendplan dispatch`")
     assert len(late.stdout.splitlines()) == 1
     run(module_database_url, "--as-of", NOON.isoformat(), "--max-late", "10801")
     run(module_database_url, "--as-of", NINE.isoformat(), "--max-plan-age", "6.9", code=1)

@@ -94,7 +94,7 @@ def test_a_person_reads_it_on_eighty_columns(shown: Run, engine: Engine) -> None
                 "UPDATE plan_runs SET as_of = now(), method = 'greedy', status = 'optimal',"
                 " emails = 4, late_follow_ups = 0;"
                 "INSERT INTO mailboxes (email, daily_capacity)"
-                " SELECT 'mailbox-of-somebody-' || g || '@outreach.example', 100000"
+                " SELECT 'mailbox-of-a-customer-' || g || '@outreach.example', 100000"
                 " FROM generate_series(1, 200) AS g"
             )
         )
@@ -102,8 +102,8 @@ def test_a_person_reads_it_on_eighty_columns(shown: Run, engine: Engine) -> None
     assert "Due now: 3, 2 of them late (1 overdue, to be planned again);" in told
     assert "Sent today: 2; in flight: 2." in told
     assert "Uncertain: 1; `sendplan uncertain` lists them." in told
-    assert "All 202 today: 2 sent, 3 to go, of 20,000,020 at most." in told
-    # What nobody has paused on purpose comes first; brackets are no markup.
+    assert "All 202 today: 2 sent, 3 to go, capacity 20,000,020." in told
+    # What sendplan paused itself comes first; brackets are no markup.
     assert told.index("ben@example.com: 535 [x]\n") < told.index("Spring: on purpose\n")
     lines = told.splitlines()
     assert max(map(len, lines)) <= 80

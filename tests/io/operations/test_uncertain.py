@@ -91,7 +91,8 @@ def test_an_operator_reads_where_to_look(run: Run) -> None:
     told = run().stdout
     assert (
         "Email 11, step 1 of Autumn, to contact1@example.com\n"
-        "  from ben@example.com, Mon 02 Mar 2026 09:00 UTC; uncertain since Mon 02 Mar 09:03 UTC\n"
+        "  from ben@example.com, Mon 2 Mar 2026 09:00 UTC; uncertain since Mon 2 Mar 2026"
+        " 09:03 UTC\n"
         "  Message-ID: <11@example.com>\n"
         "  no answer\n"
     ) in told
@@ -175,7 +176,7 @@ def test_what_is_resolved_is_planned_again(engine: Engine, sent: bool) -> None:
 
 def test_several_are_resolved_at_once(run: Run, engine: Engine) -> None:
     told = run("--sent", "11", "--not-sent", "21", "--sent", "33", "--sent", "11").stdout
-    assert told == "Sent: 2; not sent: 1. `sendplan recalc` re-plans what that reaches.\n"
+    assert told == "Sent: 2; not sent: 1. Run `sendplan recalc` to update the plan.\n"
     states = rows(
         engine, "SELECT id, status FROM scheduled_emails WHERE id IN (11, 21, 33) ORDER BY id"
     )
@@ -186,7 +187,7 @@ def test_all_are_resolved_or_none(run: Run, engine: Engine) -> None:
     before = whole(engine)
     told = run("--sent", "11", "--sent", str(SENT), "--not-sent", "99", code=3).stderr
     assert f"email {SENT}: is sent, not uncertain" in told
-    assert "email 99: does not exist – `sendplan uncertain` lists those that are" in told
+    assert "email 99: does not exist – `sendplan uncertain` lists the uncertain ones" in told
     assert whole(engine) == before
 
 
@@ -194,7 +195,7 @@ def test_all_are_resolved_or_none(run: Run, engine: Engine) -> None:
     ("sent", "not_sent", "left_at", "told"),
     [
         ([PENDING], [], None, f"email {PENDING}: is pending, not uncertain"),
-        ([11], [11], None, "email 11: is both sent and not sent – decide for one of them"),
+        ([11], [11], None, "email 11: is given as sent and as not sent – keep one of the two"),
         ([11], [], NOW + timedelta(seconds=1), "--at: 2026-03-02T12:00:01"),
     ],
 )
@@ -216,7 +217,7 @@ def test_an_email_without_a_slot_needs_the_time_at_which_it_left(engine: Engine)
                 " WHERE id = 11"
             )
         )
-    with pytest.raises(DataError, match="email 11: has no slot in the past – say with --at when"):
+    with pytest.raises(DataError, match="email 11: has no slot in the past – give with --at when"):
         resolve(engine, [11], [], NOW)
     resolve(engine, [11], [], NOW, at=at(0, "09:30"))
     assert email(engine, "sent_at", 11) == (at(0, "09:30"),)
@@ -231,7 +232,7 @@ def test_two_operators_do_not_resolve_an_email_twice(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--at", "2026-03-02T09:00:00Z"], "--at says when emails left, so it needs --sent"),
+        (["--at", "2026-03-02T09:00:00Z"], "--at is for emails that were sent; it needs --sent"),
         (["--sent", "11", "--at", "2026-03-02T09:00:00"], "no time zone"),
         (["--sent", "all"], "'all' is not a valid integer"),
     ],

@@ -66,7 +66,7 @@ def test_beside_another_planner_nothing_is_done(
     with planner_lock(engine):
         result = CliRunner().invoke(main, arguments)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "Another planner is at work" in result.stderr
+    assert "Another planner is running" in result.stderr
     assert (rows(engine, REQUESTS), slots(engine)) == (queued, before)
     assert CliRunner().invoke(main, arguments).exit_code == 0
     assert queued

@@ -19,7 +19,7 @@ from sendplan.io.database.engine import connect
 from sendplan.io.errors import SendplanError
 from sendplan.io.report import charts, writing
 from sendplan.io.report.charts import daily_chart, load_chart, load_level
-from sendplan.io.report.data import Night, ReportData, read_account
+from sendplan.io.report.data import Night, ReportData, read_data
 from sendplan.io.report.drawing import drawn
 from sendplan.io.report.figures import Figures, figures, names
 from sendplan.io.report.page import page
@@ -77,7 +77,7 @@ def fill(engine: Engine, world: World) -> None:
 
 @pytest.fixture(scope="module")
 def found(engine: Engine) -> Figures:
-    return figures(read_account(engine, NOON))
+    return figures(read_data(engine, NOON))
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +101,11 @@ def test_the_headline_is_what_the_rows_say(found: Figures) -> None:
 
 
 def test_reasons_tell_what_no_plan_has_seen_from_what_has_lost_its_slot(engine: Engine) -> None:
-    account = read_account(engine, NOON)
+    account = read_data(engine, NOON)
     reasons = figures(account).unplaced.set_index("reason")["emails"].to_dict()
     assert reasons == {"not_planned": 4, "no_active_mailbox": 1}
     # On Tuesday evening the four slots of Monday and Tuesday are over, and Wednesday's behind one.
-    tomorrow = figures(read_account(engine, NOON.replace(day=NOON.day + 1, hour=18)))
+    tomorrow = figures(read_data(engine, NOON.replace(day=NOON.day + 1, hour=18)))
     assert tomorrow.unplaced.set_index("reason")["emails"].to_dict() == {
         "outdated": 5,
         "not_planned": 4,
@@ -231,17 +231,17 @@ def test_a_text_counts_all_mailboxes_where_the_chart_shows_the_busiest(
 
 
 def test_nothing_is_said_to_have_been_sent_before_anything_has(found: Figures) -> None:
-    assert "5 are planned, 4 have been sent since 27 Feb 2026." in page(found)
+    assert "Planned: 5; sent since 27 Feb 2026: 4." in page(found)
     fresh = page(replace(found, daily=found.daily[found.daily["sent"] == 0]))
-    assert "5 are planned." in fresh
-    assert "have been sent" not in fresh
+    assert "Planned: 5." in fresh
+    assert "sent since" not in fresh
 
 
-def test_what_somebody_should_see_to_is_said_with_the_command(found: Figures, html: str) -> None:
-    assert "4 emails that no plan has seen yet: <code>sendplan plan</code> gives slots." in html
+def test_what_needs_attention_is_said_with_the_command(found: Figures, html: str) -> None:
+    assert "4 emails not planned yet: <code>sendplan plan</code> gives slots." in html
     assert "not yet in the plan" not in html
     queued = page(replace(found, queued_changes=1))
-    assert "1 change not yet in the plan: <code>sendplan recalc</code> works them off." in queued
+    assert "1 change not yet in the plan: <code>sendplan recalc</code> updates the plan." in queued
 
 
 def test_the_gap_is_told_of_the_night_that_proved_it(found: Figures, html: str) -> None:
@@ -250,8 +250,8 @@ def test_the_gap_is_told_of_the_night_that_proved_it(found: Figures, html: str) 
     told = page(replace(found, night=night))
     # What was planned cost 40, and no plan less than 30: a quarter of it at most could be saved.
     assert "≤ 25.00%" in told
-    assert "planned by run 7, as of 2 Mar 2026, 02:00 UTC, and changed by 2 runs since" in told
-    assert "As planned on 2 Mar 2026, 02:00 UTC, with a cost of 40: Within 25.0%" in told
+    assert "planned by run 7, as of Mon 2 Mar 2026 02:00 UTC, changed by 2 runs since" in told
+    assert "As planned on Mon 2 Mar 2026 02:00 UTC, with a cost of 40: Within 25.0%" in told
 
 
 def test_nothing_from_the_database_becomes_markup(html: str) -> None:
@@ -353,9 +353,9 @@ def test_without_the_library_one_message_says_what_to_install(
 
 
 def test_an_empty_database_makes_a_page_that_says_so(empty_engine: Engine) -> None:
-    html = page(figures(read_account(empty_engine, NOON)))
+    html = page(figures(read_data(empty_engine, NOON)))
     assert "<h1>Nothing is planned</h1>" in html
-    assert "There is nothing to be sent." in html
+    assert "No email is pending." in html
     assert Outline(html).tags["svg"] == 0
 
 

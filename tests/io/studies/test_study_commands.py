@@ -149,8 +149,8 @@ def test_another_wait(run: Run) -> None:
 def test_before_and_after_stand_side_by_side(run: Run) -> None:
     printed = run("what-if", "--add-mailboxes", "1", "--workers", "1").stdout
     assert printed.splitlines()[0] == "A study; nothing has been changed."
-    finished = next(line for line in printed.splitlines() if line.startswith("Finished on"))
-    assert finished.split()[2:] == ["09", "Mar", "2026", "05", "Mar", "2026"]
+    last_day = next(line for line in printed.splitlines() if line.startswith("Last day"))
+    assert last_day.split()[2:] == ["9", "Mar", "2026", "5", "Mar", "2026"]
 
 
 def test_a_file_names_several_scenarios(run: Run, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_file_names_several_scenarios(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("", "the file names no scenario"),
+        ("", "the file holds no scenario"),
         ("scenarios = 3", "a table is needed"),
         ("[scenarios.a]\nadd_mailbox = 3", "unknown key 'add_mailbox'"),
         ("[scenarios.a]\nadd_mailboxes = -3", "-3 is out of range"),
@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read(run: Run, tmp_path: Path, content: str, told:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        ([], 2, "no scenario is given"),
+        ([], 2, "No scenario is given"),
         (["--wait", "12"], 3, "wait: '12' cannot be read – write it as STEP=DAYS"),
         (["--wait", "Dentists:3=1"], 3, "has no step at position '3'"),
         (["--drop-step", "99"], 3, "there is no step '99'"),
@@ -205,7 +205,7 @@ def test_files_that_cannot_be_read(run: Run, tmp_path: Path, content: str, told:
         (["--priority", "Dentists=high"], 3, "priority: 'Dentists=high' cannot be read"),
         (["--priority", "Dentists=0"], 3, "priority: must be finite and above 0"),
         (["--remove-mailbox", "an@example.com"], 3, "did you mean 'ann@example.com'?"),
-        (["--capacity", "60"], 3, "capacity are about new mailboxes, and none is added"),
+        (["--capacity", "60"], 3, "capacity: only for new mailboxes, and none is added"),
         (["--add-mailboxes", "1", "--method", "best"], 2, "method 'best' is unknown"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),

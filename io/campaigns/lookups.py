@@ -1,6 +1,4 @@
-"""What a person calls a mailbox, a sequence, a step or a contact, as its id."""
-
-from collections.abc import Iterable
+"""Names of mailboxes, sequences, steps and contacts looked up, with the one that was meant."""
 
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
@@ -10,10 +8,10 @@ from sendplan.io.errors import DataError
 from sendplan.planner.schema.errors import Fault
 
 SHOWN = 10
-"""How many of the names that exist a message lists."""
+"""How many existing names a message lists."""
 
 SEARCHED = 5_000
-"""How many addresses of contacts are looked through for one that may have been meant."""
+"""How many rows are searched for the one that was meant."""
 
 
 def find_mailbox(connection: Connection, text: str) -> int:
@@ -29,7 +27,7 @@ def find_mailbox(connection: Connection, text: str) -> int:
     Raises
     ------
     DataError
-        If there is none of that name, or several; the message names what exists.
+        If no mailbox is so called, or several are; the message names existing ones.
     """
     return _find(connection, mailboxes, "mailbox", func.lower(mailboxes.c.email), text.lower())
 
@@ -42,7 +40,7 @@ def find_sequence(connection: Connection, text: str) -> int:
 def _find(
     connection: Connection, table: Table, noun: str, name: ColumnElement[str], text: str
 ) -> int:
-    # An id goes first: what is called by digits only still has an id of its own.
+    # Ids take precedence over names of digits.
     if (key := _number(text)) is not None and _exists(connection, table, key):
         return key
     found = connection.scalars(select(table.c.id).where(name == text).order_by(table.c.id)).all()
@@ -51,8 +49,14 @@ def _find(
     if found:
         ids = ", ".join(map(str, found))
         what = f"several are called {shown(text)} (ids {ids})"
-        raise DataError([Fault(noun, what, "name one by its id")])
-    raise _nothing(noun, text, connection.scalars(select(name).where(name.is_not(None))))
+        raise DataError([Fault(noun, what, "give the id of one")])
+    names = sorted(connection.scalars(select(name).where(name.is_not(None)).distinct()))
+    if near := nearest(text, names):
+        remedy = f"did you mean {shown(near)}?"
+    else:
+        listed = ", ".join(map(shown, names[:SHOWN])) + (", …" if names[SHOWN:] else "")
+        remedy = f"use one of {listed}" if names else "load a campaign first"
+    raise DataError([Fault(noun, f"no {noun} is called {shown(text)}", remedy)])
 
 
 def find_step(connection: Connection, text: str, sequence: str | None = None) -> int:
@@ -75,7 +79,7 @@ def find_step(connection: Connection, text: str, sequence: str | None = None) ->
     number = _number(text)
     if sequence is None:
         if number is None or not _exists(connection, steps, number):
-            remedy = "name a step by its id, or by --sequence and --position"
+            remedy = "give the id of a step, or --sequence and --position"
             raise DataError([Fault("step", f"there is no step {shown(text)}", remedy)])
         return number
     query = select(steps.c.id, steps.c.position, steps.c.subject).where(
@@ -101,20 +105,20 @@ def find_contact(connection: Connection, email: str) -> int:
     Raises
     ------
     DataError
-        If there is none; the message names one that is much alike.
+        If there is none; the message names a similar one.
     """
     address = func.lower(contacts.c.email)
     wanted = email.strip().lower()
     found: int | None = connection.scalar(select(contacts.c.id).where(address == wanted))
     if found is not None:
         return found
-    # Of many contacts only those that begin or end alike are worth a closer look.
+    # Of many contacts only those that begin or end alike are compared.
     begins, ends = wanted[:2], wanted.rpartition("@")[2]
     alike = or_(func.left(address, 2) == begins, func.split_part(address, "@", 2) == ends)
     query = select(contacts.c.email).where(alike).order_by(address).limit(SEARCHED)
     near = nearest(email, connection.scalars(query))
     remedy = f"did you mean {shown(near)}?" if near else "enrol it first"
-    raise DataError([Fault("contact", f"there is none of the address {shown(email)}", remedy)])
+    raise DataError([Fault("contact", f"no contact has the address {shown(email)}", remedy)])
 
 
 def _exists(connection: Connection, table: Table, key: int) -> bool:
@@ -123,13 +127,3 @@ def _exists(connection: Connection, table: Table, key: int) -> bool:
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _nothing(noun: str, text: str, known: Iterable[str]) -> DataError:
-    names = sorted(known)
-    near = nearest(text, names)
-    listed = ", ".join(shown(name) for name in names[:SHOWN]) + (", …" if names[SHOWN:] else "")
-    remedy = f"there is {listed}" if names else "load a campaign first"
-    if near is not None:
-        remedy = f"did you mean {shown(near)}?"
-    return DataError([Fault(noun, f"there is none called {shown(text)}", remedy)])
