@@ -7,7 +7,7 @@ from sendplan.io.commands.shared_options import JSON, NOW
 STATUS = Command(
     Section.ASK,
     "status",
-    "Show the status: emails due, late and sent, the last run, sequences, mailboxes.",
+    "Show emails due, late and sent, the last run, sequences, mailboxes.",
     ("", "--as-of 2026-11-23T08:00:00+00:00    as of a moment"),
     (NOW, JSON),
 )

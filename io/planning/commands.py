@@ -53,7 +53,7 @@ PLAN = Command(
         Option(
             "--on-interrupt",
             about="What Ctrl-C does with the best plan so far. A plan in several parts stores each"
-            " as it is made: `discard` is refused then.",
+            " as it is made: discard is refused then.",
             choices=("ask", "store", "discard"),
             default="ask",
         ),
