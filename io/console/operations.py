@@ -105,7 +105,7 @@ def _run(run: Mapping[str, Any]) -> str:
     if isinstance(run["parts"], int):
         so_far = f"{run['parts_published']:,} of {counted(run['parts'], 'part')} are published"
         if run["state"] == "unfinished" and rows is not None:
-            so_far += f", {counted(rows, 'row')} changed"
+            so_far += f" ({counted(rows, 'row')} changed)"
     if run["state"] == "running":
         return f"Running: {name}; {so_far}."
     again = "recalc" if run["kind"] == "recalc" else "plan"

@@ -832,7 +832,7 @@ def test_ctrl_c_ends_what_has_begun_and_no_more(
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     done = parts_published(four)
-    assert "Interrupted: 0 of 4 parts are planned; those at work are finished first." in err
+    assert "Interrupted: 0 of 4 parts are planned; finishing the parts in progress." in err
     assert f"Error: Interrupted: {len(done)} of 4 parts are planned." in err
     assert "Traceback" not in err
     assert done[0] == 1
@@ -853,10 +853,10 @@ def test_ctrl_c_again_drops_what_has_begun(four: Engine, module_database_url: st
         process.send_signal(signal.SIGINT)
         said = iter(process.stderr)
         told = next(line for line in said if line.startswith("Interrupted"))
-        assert told.startswith("Interrupted: 1 of 4 parts are planned; those at work are finished")
+        assert told.startswith("Interrupted: 1 of 4 parts are planned; finishing the parts")
         process.send_signal(signal.SIGINT)
         # What is held waits for its lock until the database finds its client gone.
-        assert "Dropping the parts at work" in next(said)
+        assert "Dropping the parts in progress" in next(said)
         for worker in workers:
             worker.wait(timeout=60)
         wait_until(watcher, IS_BLOCKED)
@@ -914,9 +914,9 @@ def test_a_run_in_parts_is_looked_at_while_it_is_under_way_and_after_it_was_kill
         command(module_database_url, *PLAN, "--workers", "1") as process,
     ):
         wait_until(watcher, IS_BLOCKED)
-        moment = "Mon 02 Mar 2026 06:00 UTC"
+        moment = "Mon 2 Mar 2026 06:00 UTC"
         assert (
-            f"The plan run, 1, as of {moment}, is under way: 1 of 4 parts are published."
+            f"Running: plan 1 as of {moment}; 1 of 4 parts are published."
             in looked_at(module_database_url)["status"]
         )
         process.kill()
@@ -924,8 +924,8 @@ def test_a_run_in_parts_is_looked_at_while_it_is_under_way_and_after_it_was_kill
         lock = f"SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_locks WHERE objid = {PLANNER_LOCK})"
         wait_until(watcher, lock)
         assert (
-            f"The last plan run, 1, as of {moment}, did not finish: 1 of 4 parts are published,"
-            " and stand; the others are as they were. Run `sendplan plan` again."
+            f"Last run: plan 1 as of {moment} did not finish; 1 of 4 parts are published and stay,"
+            " the others are unchanged. Run `sendplan plan` again."
             in looked_at(module_database_url)["status"]
         )
 
@@ -936,6 +936,6 @@ def test_a_run_in_parts_is_looked_at_after_it_has_failed(
     with pytest.raises(ZeroDivisionError):
         in_parts(four, workplace=here({3: lambda: 1 / 0}))
     assert (
-        "did not finish: 2 of 4 parts are published, 36 rows changed, and stand;"
+        "did not finish; 2 of 4 parts are published (36 rows changed) and stay,"
         in looked_at(module_database_url)["status"]
     )
