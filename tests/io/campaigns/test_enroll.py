@@ -288,7 +288,9 @@ REFUSED = [
     ("UPDATE steps SET content = '{% for x in y %}' WHERE position = 2", "S",
      "email\na@x.example\n", "sequence 'S', step 2, content, template line 1", "syntax error",
      "closed"),
-    ("UPDATE sequences SET timezone = 'Europe/Berln'", "S", "email\na@x.example\n",
+    # As a database holds it that is older than the check.
+    ("ALTER TABLE sequences DROP CONSTRAINT sequences_timezone_known;"
+     " UPDATE sequences SET timezone = 'Europe/Berln'", "S", "email\na@x.example\n",
      "contact a@x.example", "unknown time zone 'Europe/Berln'", "'Europe/Berlin'?"),
 ]  # fmt: skip
 
