@@ -85,8 +85,9 @@ def test_a_day_of_the_contacts_other_chain_is_taken() -> None:
 
 
 def test_without_room_there_is_no_way() -> None:
-    world = World().sequence(1, (0,)).mailbox(5, 0).enroll(1)
-    assert way(*board_of(world, {}), 1) is None
+    # The only day of the horizon is used up.
+    world = World().sequence(1, (0,)).mailbox(5, 1).use(5, 0, 1).enroll(1)
+    assert way(*board_of(world, {}, horizon_days=0), 1) is None
 
 
 def test_what_chains_cost_where_they_stand() -> None:

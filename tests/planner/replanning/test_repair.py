@@ -7,8 +7,8 @@ from sendplan.tests.worlds.problems.arrays import Arrays, Ways
 from sendplan.tests.worlds.problems.tiny import World
 
 
-def repaired(world: World, change_weight: float = 1.0) -> Ways:
-    arrays = Arrays(world, change_weight=change_weight)
+def repaired(world: World, change_weight: float = 1.0, **parameters: int) -> Ways:
+    arrays = Arrays(world, change_weight=change_weight, **parameters)
     placement = arrays.existing()
     repair(arrays.instance, arrays.limits, arrays.parameters, placement)
     return arrays.ways(placement)
@@ -75,5 +75,6 @@ def test_those_go_forward_first_that_gain_most() -> None:
 
 
 def test_without_any_room_an_email_stays_open() -> None:
-    world = World().sequence(1, (0,)).mailbox(5, 0).enroll(1)
-    assert repaired(world) == {1: (None, [None])}
+    # The only day of the horizon is used up.
+    world = World().sequence(1, (0,)).mailbox(5, 1).use(5, 0, 1).enroll(1)
+    assert repaired(world, horizon_days=0) == {1: (None, [None])}
