@@ -16,7 +16,7 @@ from sendplan.io.operations.uncertain import uncertain_emails
 from sendplan.io.planning.check import check
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.planning.recalc import recalc
-from sendplan.io.report.data import read_account
+from sendplan.io.report.data import read_data
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.worlds.databases.due_emails import claim
 from sendplan.tests.worlds.databases.stored_emails import run_sql
@@ -264,7 +264,7 @@ def test_a_value_harms_itself_alone(
     assert "set_aside" in [finding.kind for finding in health(poisoned, MONDAY).findings]
     status(poisoned, MONDAY)
     uncertain_emails(poisoned)
-    read_account(poisoned, MONDAY)
+    read_data(poisoned, MONDAY)
     # The other sequence is re-planned and sent.
     run_sql(poisoned, "UPDATE mailboxes SET daily_capacity = 8 WHERE id = 32")
     recalc(poisoned, MONDAY, Parameters())
