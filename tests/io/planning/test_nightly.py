@@ -632,7 +632,7 @@ def test_a_database_that_never_rests_stops_the_run(world: Engine) -> None:
         if phase == "store":
             run_sql(world, "UPDATE mailboxes SET daily_capacity = daily_capacity + 1")
 
-    with pytest.raises(OvertakenError, match="(?i)nothing was written"):
+    with pytest.raises(OvertakenError, match=r"(?i)nothing was written"):
         run_plan(world, NOW, Parameters(), report=enter)
     assert whole(world, *before) == before
 
