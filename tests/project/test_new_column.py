@@ -59,7 +59,7 @@ class SetMore(SetSequence):
 
 
 from_options.SetSequence = SetMore
-apply._FACES[SetMore] = apply._FACES[SetSequence]
+apply._APPLY[SetMore] = apply._APPLY[SetSequence]
 
 
 def refused(call, *arguments):
