@@ -16,7 +16,7 @@ from sendplan.benchmarks.copying import vacuum
 from sendplan.benchmarks.scratch import libpq
 
 TRANSPORT = "SENDPLAN_BENCHMARK_SINK"
-NO_LIMIT = 1_000_000
+NO_LIMIT = 100_000
 LATE_ENOUGH = 86_400
 """A grace in seconds in which no email becomes overdue while a benchmark runs."""
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sendplan.io.documents.wording import counted
 from sendplan.io.errors import SendplanError
 from sendplan.io.publish.run_records import OvertakenError, Published
+from sendplan.io.publish.summaries import totals_to_json
 from sendplan.io.snapshot.load import Snapshot
 from sendplan.io.snapshot.set_aside import UnusableValue, to_json
 from sendplan.planner.improve.task_pool import SearchProgress
@@ -71,7 +72,7 @@ class Run:
         return {
             "run_id": published.run_id if published else None,
             "as_of": self.summary.as_of.isoformat(),
-            **self.summary.totals,
+            **totals_to_json(self.summary),
             "stopped": self.summary.stopped,
             "rows_changed": published.rows_changed if published else 0,
             "skipped": published.skipped if published else 0,

@@ -25,14 +25,16 @@ KINDS = {
 """Types of columns whose values do not show them: there may be none, or only nulls."""
 
 
+def totals_to_json(summary: Summary) -> dict[str, Any]:
+    """Return the totals of a summary as an object of JSON's types."""
+    return {name: _plain(value) for name, value in summary.totals.items()}
+
+
 def summary_to_json(summary: Summary) -> dict[str, Any]:
     """Return a summary as an object of JSON's types."""
-    totals = dict(summary.totals)
-    for name in DAYS:
-        totals[name] = None if totals[name] is None else totals[name].isoformat()
     frames = {name: _columns(getattr(summary, name)) for name in FRAMES}
     return {
-        "totals": totals,
+        "totals": totals_to_json(summary),
         "as_of": summary.as_of.isoformat(),
         "stopped": summary.stopped,
     } | frames

@@ -5,13 +5,13 @@ import os
 import pickle
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from sendplan.io.database.engine import connect
 from sendplan.io.database.planner_lock_key import PLANNER_LOCK
@@ -661,10 +661,13 @@ def test_parts_that_are_lost_again_and_again_are_given_up(
 
 
 @contextmanager
-def planning_with_one_process(engine: Engine) -> Iterator["Future[Run]"]:
+def planning_with_one_process(
+    engine: Engine, workplace: Workplace | None = None
+) -> Iterator["Future[Run]"]:
     """Plan in another thread, with a process that can be killed."""
+    workplace = workplace or processes(1)
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(run_plan, engine, NOW, GREEDY, workplace=processes(1), part_size=SIZE)
+        yield pool.submit(run_plan, engine, NOW, GREEDY, workplace=workplace, part_size=SIZE)
 
 
 def kill_worker() -> None:
@@ -686,16 +689,24 @@ def seen_through(engine: Engine, run: Run, undisturbed: list[Any]) -> None:
 
 
 def test_a_process_killed_while_it_reads_a_part(undisturbed: list[Any], four: Engine) -> None:
+    one = processes(1)
+    gates: list[Connection] = []
+
+    @contextmanager
+    def locked() -> Iterator[Executor]:
+        with one.open() as executor, four.connect() as gate:
+            # The tables are divided by now; what comes next is that a process reads a part.
+            if not gates:
+                gate.execute(text("LOCK TABLE contacts IN ACCESS EXCLUSIVE MODE"))
+            gates.append(gate)
+            yield executor
+
     with (
-        four.connect() as gate,
         four.connect() as watcher,
-        planning_with_one_process(four) as planning,
+        planning_with_one_process(four, Workplace(locked, near=True)) as planning,
     ):
-        # Dividing looks at no contact, reading a part does.
-        gate.execute(text("LOCK TABLE contacts IN ACCESS EXCLUSIVE MODE"))
         wait_until(watcher, IS_BLOCKED)
         kill_worker()
-        gate.rollback()
         run = planning.result(timeout=60)
     seen_through(four, run, undisturbed)
 

@@ -566,7 +566,7 @@ def test_a_mailbox_of_no_capacity_beside_one_of_some(method: str, horizon_days: 
     world.email(1, 11, "sent", -3).enroll(1, current_step_id=11, mailbox_id=5).enroll(2)
     plan = world.plan(method, **more)
     assert days_of(plan) == {2: [0, 1]}
-    assert without_slot(plan) == [(1, 12, "no_room")]
+    assert without_slot(plan) == [(1, 12, "no_capacity")]
     assert plan.lower_bound is None or plan.lower_bound <= plan.cost
 
 
