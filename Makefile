@@ -3,12 +3,15 @@
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 RUN := .venv/bin/python -m
+WORKERS = --dist worksteal -n $$(.venv/bin/python -c 'import os; print(os.cpu_count() * 2)')
 
 # The root is the package: with it on the path, `io` would hide the standard library's.
 export PYTHONSAFEPATH := 1
 unexport PYTHONPATH
+# A process that may not keep its compiled modules compiles them again at every start.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo notebooks test test-long test-changes test-machine test-pages test-mail lint guard profile bench bench-gaps bench-changes bench-locks bench-dispatch bench-scale bench-studies bench-futures bench-peers picture lock clean
+.PHONY: demo notebooks test test-slow test-long test-changes test-machine test-pages test-mail lint guard profile bench bench-gaps bench-changes bench-locks bench-dispatch bench-scale bench-studies bench-futures bench-peers picture lock clean
 
 # On the embedded database, whatever the environment says: it would fill a real one with contacts.
 demo: .venv/.ready
@@ -19,10 +22,15 @@ demo: .venv/.ready
 notebooks: .venv/.ready
 	$(RUN) sendplan.notebooks.run $(OPTIONS)
 
-# Many tests wait for clocks and for other processes, so there are half as many workers again as
-# cores. Measuring coverage takes half as long again: make test OPTIONS=--cov
+# Many tests wait for clocks and for other processes, so there are twice as many workers as cores.
+# Measuring coverage takes half as long again: make test OPTIONS=--cov
 test: .venv/.ready
-	$(RUN) pytest -n $$(.venv/bin/python -c 'import os; print(os.cpu_count() * 3 // 2)') $(OPTIONS)
+	$(RUN) pytest -m "not slow" $(WORKERS) $(OPTIONS)
+
+# The tests that take seconds each: runs in several processes, kills, notebooks, benchmarks at their
+# smallest size; about as long again.
+test-slow: .venv/.ready
+	$(RUN) pytest -m slow $(WORKERS) $(OPTIONS)
 
 # The tests by chance on at least 150 times as many examples; more than an hour.
 test-long: .venv/.ready

@@ -170,6 +170,7 @@ def test_everything_is_sent_in_order_and_within_capacity(order: Order, variant: 
     assert (last == people.loc[last.index].map(lengths)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["plain", "mixed"])
 @pytest.mark.parametrize("order", Order)
 def test_the_oracle_accepts_the_daily_job_and_its_cost(order: Order, variant: str) -> None:
@@ -199,6 +200,7 @@ def test_looking_ahead_is_cheaper() -> None:
     assert plan.late_follow_ups < daily.late_follow_ups / 2
 
 
+@pytest.mark.slow
 def test_nightly_benchmark_runs_at_the_smallest_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], empty_database_url: str
 ) -> None:
@@ -358,6 +360,7 @@ def dispatch_benchmark(server: str, output: Path, *options: str) -> tuple[int, s
     return code, output.read_text()
 
 
+@pytest.mark.slow
 def test_killed_dispatchers_lose_nothing_at_the_smallest_size(
     tmp_path: Path, empty_database_url: str
 ) -> None:
@@ -371,6 +374,7 @@ def test_killed_dispatchers_lose_nothing_at_the_smallest_size(
     assert (code, "Everything is accounted for." in text) == (0, True)
 
 
+@pytest.mark.slow
 def test_dispatch_benchmarks_run_at_the_smallest_size(
     tmp_path: Path, empty_database_url: str
 ) -> None:
@@ -389,6 +393,7 @@ def test_dispatch_benchmarks_run_at_the_smallest_size(
     assert "| aiosmtpd | 2 |" in text
 
 
+@pytest.mark.slow
 def test_a_recalculations_locks_are_measured_at_the_smallest_size(
     tmp_path: Path, empty_database_url: str
 ) -> None:
@@ -406,6 +411,7 @@ def test_unknown_measurements_are_refused(capsys: pytest.CaptureFixture[str]) ->
     assert "there is no kill: choose among kills, punctuality" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_studies_are_measured_at_the_smallest_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def test_the_guard_expects_a_ratio_of_each_kind() -> None:
     assert set(json.loads(guard.EXPECTED.read_text())) == set(guard.RATIOS)
 
 
+@pytest.mark.slow
 def test_growth_is_measured_at_the_smallest_sizes(tmp_path: Path) -> None:
     results = tmp_path / "RESULTS.md"
     results.write_text("# Kept\n\n## Studies\n\nas they were\n")

@@ -61,6 +61,7 @@ def best_bound(instance: PeerInstance) -> float:
     return max(bounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", [peer for peer in PEERS if peer != "timefold"])
 def test_a_peer_keeps_the_rules_and_costs_no_less_than_the_bound(
     peer: str, instance: PeerInstance, best_bound: float
@@ -135,6 +136,7 @@ def test_mending_takes_out_what_breaks_rules_and_places_all(instance: PeerInstan
     assert mend(terms, placement) == 0
 
 
+@pytest.mark.slow
 def test_counts_and_emails_have_one_optimum() -> None:
     # The programme on counts, solved by CP-SAT here, since HiGHS need not be installed.
     frames = synthetic.reference(6, 2, 1)

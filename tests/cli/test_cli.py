@@ -375,6 +375,7 @@ def test_the_database_is_named_before_or_after_the_command_or_around_it(
         assert result.exit_code == 0, (arguments, environment, result.stderr)
 
 
+@pytest.mark.slow
 def test_a_folder_named_by_the_environment_holds_the_embedded_database(open_folder: Path) -> None:
     """Two commands in processes of their own: what the first one stores the second one finds."""
     environment = {"SENDPLAN_DATA_DIR": str(open_folder / "of-the-environment")}
@@ -435,6 +436,7 @@ def test_the_demonstration_keeps_away_from_campaigns_of_ones_own(
 # ---------------------------------------------------------------- processes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     [(sys.executable, "-m", "sendplan"), (str(Path(sys.executable).parent / "sendplan"),)],
@@ -499,6 +501,7 @@ def test_starting_loads_neither_pandas_nor_a_solver(module: str) -> None:
     assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
 
 
+@pytest.mark.slow
 def test_no_secret_of_the_url_is_printed(engine: Engine, module_database_url: str) -> None:
     """The server asks nobody here for a password, so that any will do."""
     url = make_url(module_database_url).set(password="hunter2")

@@ -56,6 +56,7 @@ def run(engine: Engine, module_database_url: str) -> Run:
     return called
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("status",), ("plan", *AS_OF)])
 def test_names_from_the_database_never_steer_the_terminal(
     run: Run, command: tuple[str, ...]
@@ -73,6 +74,7 @@ def test_json_escapes_what_would_steer_a_terminal_and_loses_nothing(run: Run) ->
     assert json.loads(printed)["sequences"][0]["name"] == HOSTILE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
@@ -100,6 +102,7 @@ def test_any_encoding_prints_with_replacements_and_stores_the_plan(
     assert planned == 6
 
 
+@pytest.mark.slow
 def test_a_full_disk_behind_stdout_is_one_message_and_the_plan_is_stored(
     run: Run, engine: Engine
 ) -> None:
@@ -115,6 +118,7 @@ def test_a_full_disk_behind_stdout_is_one_message_and_the_plan_is_stored(
         assert connection.scalar(text(planned)) == 6
 
 
+@pytest.mark.slow
 def test_progress_that_cannot_be_shown_ends_no_work(run: Run) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = run("plan", *AS_OF, "--json", stderr=full)
@@ -170,6 +174,7 @@ def test_absurd_numbers_and_years_are_wrong_usage(run: Run, arguments: tuple[str
     assert (ended.returncode, b"Traceback" in ended.stderr) == (2, False), ended.stderr
 
 
+@pytest.mark.slow
 def test_pipes_and_hostile_toml_files_end_in_a_message_within_seconds(
     run: Run, tmp_path: Path
 ) -> None:
@@ -185,6 +190,7 @@ def test_pipes_and_hostile_toml_files_end_in_a_message_within_seconds(
         assert (ended.returncode, b"Traceback" in ended.stderr) == (3, False), ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -92,6 +92,7 @@ def contradictions(plans: dict[str, sendplan.Plan], least: float) -> Iterator[st
         yield f"cpsat costs {plans['cpsat'].cost}, but {least} is possible"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bundle"),
     [(name, bundle) for name, kind in KINDS.items() for bundle in range(tries(kind.bundles))],

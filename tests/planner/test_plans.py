@@ -676,6 +676,7 @@ def busy_plan(method: str) -> sendplan.Plan:
     return busy_world().plan(method, time_limit=BUSY_LIMIT)
 
 
+@pytest.mark.slow
 def test_planning_again_changes_nothing(method: str) -> None:
     plan = busy_plan(method)
     again = busy_world().stored(plan).plan(method, time_limit=BUSY_LIMIT)
@@ -707,6 +708,7 @@ def test_the_order_of_mailboxes_means_nothing(method: str) -> None:
     assert slots(plans[0]) == slots(plans[1])
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_means_nothing(method: str) -> None:
     plan = busy_plan(method)
     frames = busy_world().frames()
@@ -718,6 +720,7 @@ def test_the_order_of_rows_means_nothing(method: str) -> None:
     assert_frame_equal(shuffled.delays, plan.delays)
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_plan(method: str) -> None:
     first, second = busy_plan(method), busy_world().plan(method, time_limit=BUSY_LIMIT)
     assert_frame_equal(first.sends, second.sends)

@@ -422,6 +422,7 @@ def names() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"))
 def test_pieces_of_python_run(names: dict[str, Any], code: str) -> None:
     exec(compile(code, "a page", "exec"), dict(names))

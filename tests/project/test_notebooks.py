@@ -35,6 +35,7 @@ def faults(notebook: nbformat.NotebookNode) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @every_notebook
 def test_every_claim_holds_in_the_small_size(path: Path) -> None:
     before = path.read_bytes()
@@ -56,6 +57,7 @@ def test_a_claim_that_does_not_hold_ends_the_run(
     assert nbformat.read(true, 4).cells[0].outputs[0].data["text/plain"] == "2"
 
 
+@pytest.mark.slow
 def test_the_size_is_what_was_asked_for_whatever_the_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +69,7 @@ def test_the_size_is_what_was_asked_for_whatever_the_environment_says(
     assert small.cells[0].outputs[0].data["text/plain"] == "'small'"
 
 
+@pytest.mark.slow
 def test_outputs_are_kept_as_pictures_and_prose_and_say_nothing_of_the_machine(
     tmp_path: Path,
 ) -> None:

@@ -60,6 +60,7 @@ def test_the_wheel_holds_all_code_the_migrations_and_the_page(wheel: Path) -> No
         for part in CODE
         for pattern in ("*.py", "*.mako", "page.*")
         for path in (ROOT / part).rglob(pattern)
+        if path.suffix != ".pyc"
     }
     kept |= {f"sendplan/{name}" for name in (*AT_THE_ROOT, "py.typed")}
     with zipfile.ZipFile(wheel) as archive:

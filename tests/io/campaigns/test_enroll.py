@@ -389,6 +389,7 @@ def test_two_may_enrol_at_once(engine: Engine, connection: Connection) -> None:
     assert connection.scalars(text(held)).all() == [1_500, 1_500]
 
 
+@pytest.mark.slow
 def test_fifty_thousand_contacts_are_enrolled(connection: Connection) -> None:
     sequence(connection, pool=200)
     listed = people(50_000)

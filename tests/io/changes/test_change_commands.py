@@ -509,6 +509,7 @@ def test_all_changes_of_a_command_are_made_or_none(run: Run, kept_engine: Engine
     assert whole(kept_engine) == before
 
 
+@pytest.mark.slow
 def test_a_preview_changes_nothing(run: Run, kept_engine: Engine) -> None:
     before = whole(kept_engine)
     step = ["step", "add", "--sequence", "Autumn", "--wait", "1", "--preview", "--as-of", AS_OF]

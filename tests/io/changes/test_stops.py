@@ -316,6 +316,7 @@ def test_all_problems_of_a_list_are_told_at_once(stop_list: Callable[..., Result
         assert line in told
 
 
+@pytest.mark.slow
 def test_ten_thousand_contacts_are_stopped(
     stop_list: Callable[..., Result], connection: Connection
 ) -> None:

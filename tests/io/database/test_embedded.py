@@ -123,6 +123,7 @@ def test_the_last_to_leave_stops_it(data_dir: Path) -> None:
         assert answers(second.url)
 
 
+@pytest.mark.slow
 def test_commands_may_race_for_a_fresh_folder(open_folder: Path) -> None:
     fresh = open_folder / "race"
     left_by_a_killed_command = fresh / "postgres-new-half"
@@ -297,6 +298,7 @@ def test_a_copy_of_a_running_server_is_not_taken_for_it(data_dir: Path, open_fol
     shutil.rmtree(copy)
 
 
+@pytest.mark.slow
 def test_odd_and_long_folder_names(open_folder: Path) -> None:
     folder = open_folder / 'it\'s, $HOME "and" `more`' / ("long" * 30)
     with EmbeddedServer(folder) as server:
@@ -469,6 +471,7 @@ def test_locks_of_another_user_are_refused(open_folder: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 @needs_root
 def test_programs_in_a_private_folder_are_copied(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -39,6 +39,7 @@ def postmaster(world: DispatchWorld, open_folder: Path) -> Crashing:
     return Crashing((open_folder / "crashing" / "postgres").resolve())
 
 
+@pytest.mark.slow
 def test_a_database_that_crashes_and_comes_back_costs_no_email_and_doubles_none(
     world: DispatchWorld, postmaster: Crashing
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_database_that_crashes_and_comes_back_costs_no_email_and_doubles_none(
     assert_accounted_for(world)
 
 
+@pytest.mark.slow
 def test_a_dispatcher_that_ends_without_its_database_leaves_what_it_sent_as_sending(
     world: DispatchWorld, postmaster: Crashing
 ) -> None:

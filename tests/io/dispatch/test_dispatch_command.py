@@ -33,6 +33,7 @@ def as_of(moment: datetime) -> tuple[str, str]:
 # ---------------------------------------------------------------- a thread
 
 
+@pytest.mark.slow
 def test_a_thread_of_three_is_sent_to_its_end(world: DispatchWorld) -> None:
     """Today, tomorrow, and two days after that; the third has no row before the second is sent.
 
@@ -68,6 +69,7 @@ def test_a_thread_of_three_is_sent_to_its_end(world: DispatchWorld) -> None:
     assert_accounted_for(world)
 
 
+@pytest.mark.slow
 def test_one_that_was_not_accepted_is_tried_again_after_half_an_hour(world: DispatchWorld) -> None:
     server = world.server()
     server.script("rcpt", "450 4.2.0 greylisted", times=1)
@@ -81,6 +83,7 @@ def test_one_that_was_not_accepted_is_tried_again_after_half_an_hour(world: Disp
     assert_accounted_for(world)
 
 
+@pytest.mark.slow
 def test_an_uncertain_email_that_did_not_leave_is_sent_once_an_operator_says_so(
     world: DispatchWorld,
 ) -> None:
@@ -147,6 +150,7 @@ def test_emails_of_a_mailbox_share_a_connection(world: DispatchWorld) -> None:
 # ---------------------------------------------------------------- overdue
 
 
+@pytest.mark.slow
 def test_what_missed_its_slot_by_more_than_the_grace_is_planned_again_and_not_sent_in_a_burst(
     world: DispatchWorld,
 ) -> None:
@@ -186,6 +190,7 @@ def test_the_grace_can_be_chosen(world: DispatchWorld) -> None:
 # ---------------------------------------------------------------- options and their ends
 
 
+@pytest.mark.slow
 def test_until_a_time_it_goes_on_and_ends_by_itself(world: DispatchWorld) -> None:
     """Whether anything is due or not, and without sending what is due only at that time."""
     world.sequence().mailbox(1, world.server()).emails([1])
@@ -216,6 +221,7 @@ def test_json_counts_all_that_became_of_emails(world: DispatchWorld) -> None:
     assert printed["recovered"] == {}
 
 
+@pytest.mark.slow
 def test_each_line_of_the_log_has_its_figures_in_both_forms(world: DispatchWorld) -> None:
     server = world.server()
     world.sequence().mailbox(1, server).emails([1])
@@ -259,6 +265,7 @@ def test_an_outbox_that_cannot_be_made_is_an_error_that_names_it(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_demonstration_goes_to_the_outbox_unless_told_otherwise(
     world: DispatchWorld, tmp_path: Path
 ) -> None:
@@ -280,6 +287,7 @@ def test_a_demonstration_goes_to_the_outbox_unless_told_otherwise(
     assert len(server.accepted) == 1
 
 
+@pytest.mark.slow
 def test_a_second_signal_is_not_needed_when_a_server_is_silent(world: DispatchWorld) -> None:
     """SIGTERM while connecting: the email in hand has not begun, so its end is its time-out."""
     server = world.server()

@@ -40,6 +40,7 @@ def one_email(world: DispatchWorld) -> SmtpServer:
 # ---------------------------------------------------------------- killed
 
 
+@pytest.mark.slow
 def test_killed_after_the_claim_it_is_sent_once_by_the_next_after_the_lease(
     world: DispatchWorld,
 ) -> None:
@@ -60,6 +61,7 @@ def test_killed_after_the_claim_it_is_sent_once_by_the_next_after_the_lease(
     assert_accounted_for(world)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "answer", "accepted"),
     [("data", HANG, 0), ("dot", HANG, 0), ("dot", ACCEPT_AND_HANG, 1)],
@@ -87,6 +89,7 @@ def test_killed_from_data_on_it_is_uncertain_and_never_sent_again_by_itself(
     assert_accounted_for(world)
 
 
+@pytest.mark.slow
 def test_killed_between_the_answer_and_the_commit_it_is_uncertain(world: DispatchWorld) -> None:
     """The test holds the enrollment's row, so that the email is accepted but cannot be recorded."""
     server = one_email(world)
@@ -108,6 +111,7 @@ def test_killed_between_the_answer_and_the_commit_it_is_uncertain(world: Dispatc
     assert_accounted_for(world)
 
 
+@pytest.mark.slow
 def test_two_dispatchers_killed_again_and_again_lose_and_double_nothing(
     world: DispatchWorld,
 ) -> None:
@@ -159,6 +163,7 @@ def sleep_through_the_lease(world: DispatchWorld, phase: Phase, accepted: int) -
     return server
 
 
+@pytest.mark.slow
 def test_one_that_slept_past_its_lease_finds_its_claim_lost(world: DispatchWorld) -> None:
     """It was stopped before the message, so nothing can have left, and another one sends."""
     server = sleep_through_the_lease(world, "ehlo", 0)
@@ -167,6 +172,7 @@ def test_one_that_slept_past_its_lease_finds_its_claim_lost(world: DispatchWorld
     assert (server.heard("RCPT"), server.heard("DATA")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_one_that_slept_while_sending_cannot_settle_what_became_uncertain(
     world: DispatchWorld,
 ) -> None:
@@ -178,6 +184,7 @@ def test_one_that_slept_while_sending_cannot_settle_what_became_uncertain(
 # ---------------------------------------------------------------- ended
 
 
+@pytest.mark.slow
 def test_told_to_end_it_finishes_the_email_in_hand_and_gives_the_others_back(
     world: DispatchWorld,
 ) -> None:
@@ -202,6 +209,7 @@ def test_told_to_end_it_finishes_the_email_in_hand_and_gives_the_others_back(
 # ---------------------------------------------------------------- beside each other
 
 
+@pytest.mark.slow
 def test_two_dispatchers_share_the_last_room_of_a_mailbox_day(world: DispatchWorld) -> None:
     """Two of three places are taken by what was sent and what is uncertain; four emails are due."""
     server = world.server()
@@ -216,6 +224,7 @@ def test_two_dispatchers_share_the_last_room_of_a_mailbox_day(world: DispatchWor
     assert_accounted_for(world)
 
 
+@pytest.mark.slow
 def test_the_distance_between_emails_holds_on_the_wire(world: DispatchWorld) -> None:
     server = world.server()
     world.sequence().mailbox(1, server, gap=1).emails([1, 2, 3])
@@ -237,6 +246,7 @@ STOPS = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_stopped_while_it_is_claimed_does_not_leave(world: DispatchWorld) -> None:
     """All six are in hand when five of them are stopped, each by plain SQL."""
     answered = threading.Event()

@@ -178,10 +178,12 @@ def compare(world: DispatchWorld, cases: list[Case], *arguments: str) -> None:
     assert_accounted_for(world)
 
 
+@pytest.mark.slow
 def test_each_answer_at_each_phase_has_its_consequences(world: DispatchWorld) -> None:
     compare(world, REPLIES)
 
 
+@pytest.mark.slow
 def test_each_silence_ends_with_the_time_allowed_and_has_its_consequences(
     world: DispatchWorld,
 ) -> None:

@@ -146,6 +146,7 @@ def planned_on(cluster: Cluster, url: str) -> Any:
 # ---------------------------------------------------------------- a cluster at work
 
 
+@pytest.mark.slow
 def test_a_cluster_stores_what_is_stored_at_once(
     four: Engine, module_database_url: str, cluster: Cluster
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_cluster_stores_what_is_stored_at_once(
     assert PASSWORD not in out + err + cluster.logs()
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_it_publishes_a_part(
     four: Engine, module_database_url: str, cluster: Cluster
 ) -> None:
@@ -192,6 +194,7 @@ def test_a_worker_killed_while_it_publishes_a_part(
     assert sound(four)
 
 
+@pytest.mark.slow
 def test_a_worker_with_another_database_plans_nothing(
     four: Engine, module_database_url: str, database_url: str, cluster: Cluster
 ) -> None:
@@ -274,6 +277,7 @@ def far(given: list[Any]) -> Workplace:
     return Workplace(here(given=given).open, near=False)
 
 
+@pytest.mark.slow
 def test_no_password_is_sent_to_a_cluster(
     four: Engine, module_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,6 +124,7 @@ def interrupted(url: str, *arguments: str) -> tuple[int, str, str, float]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_the_best_plan_so_far_is_stored(large: Engine, module_database_url: str) -> None:
     code, out, err, seconds = interrupted(module_database_url, "--on-interrupt", "store", "--json")
     assert code == 0, err
@@ -148,6 +149,7 @@ def test_the_best_plan_so_far_is_stored(large: Engine, module_database_url: str)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", ["discard", "ask"])
 def test_nothing_is_stored(large: Engine, module_database_url: str, choice: str) -> None:
     """Nobody can be asked without a terminal, and so nothing is stored then either."""
@@ -165,6 +167,7 @@ def test_nothing_is_stored(large: Engine, module_database_url: str, choice: str)
         pass
 
 
+@pytest.mark.slow
 def test_an_ordinary_run_keeps_its_steps(engine: Engine, module_database_url: str) -> None:
     filled(engine, 60, 2)
     planned = command(module_database_url, *PLAN, "--json")
@@ -184,6 +187,7 @@ def test_an_ordinary_run_keeps_its_steps(engine: Engine, module_database_url: st
     assert steps[-1]["lower_bound"] == pytest.approx(run["lower_bound"])
 
 
+@pytest.mark.slow
 def test_the_greedy_has_no_steps(engine: Engine, module_database_url: str) -> None:
     filled(engine, 60, 2)
     assert command(module_database_url, *PLAN, "--method", "greedy").returncode == 0

@@ -651,6 +651,7 @@ def test_a_second_planner_is_told_so(world: Engine) -> None:
 PLAN = ("plan", "--as-of", NOW.isoformat())
 
 
+@pytest.mark.slow
 def test_of_two_planners_one_plans_and_one_says_so(world: Engine, module_database_url: str) -> None:
     """The first process is held while it reads, its lock taken; the second one comes and goes."""
     with world.connect() as gate, world.connect() as watcher:
@@ -682,6 +683,7 @@ HOLD_COMMITS = """
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_while_publishing_leaves_nothing(
     world: Engine, module_database_url: str
 ) -> None:

@@ -224,6 +224,7 @@ ON_RECORD = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -272,6 +273,7 @@ def test_by_default_the_room_of_a_mailbox_is_that_of_the_days_of_its_part(engine
     assert parted.mailboxes["capacity"].tolist() == [2 * weekdays, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(300, 303))
 def test_parts_of_any_kind_keep_every_rule(engine: Engine, seed: int) -> None:
     """Greedy, with everything that an instance can have; and planning again changes nothing."""
@@ -321,6 +323,7 @@ def test_an_empty_database_is_planned_in_a_part(engine: Engine) -> None:
     assert rows(engine, "SELECT status, emails, lower_bound FROM plan_runs") == [("empty", 0, None)]
 
 
+@pytest.mark.slow
 def test_planning_in_parts_again_changes_no_row(four: Engine) -> None:
     in_parts(four)
     before = whole(four, "scheduled_emails", "enrollments")
@@ -329,6 +332,7 @@ def test_planning_in_parts_again_changes_no_row(four: Engine) -> None:
     assert len(rows(four, "SELECT FROM plan_runs")) == 2
 
 
+@pytest.mark.slow
 def test_only_the_parts_of_the_newest_run_are_kept(four: Engine) -> None:
     in_parts(four)
     newest = in_parts(four).published
@@ -513,6 +517,7 @@ def test_a_contact_enrolled_between_two_parts_gets_one_email_a_day(
     assert sound(engine)
 
 
+@pytest.mark.slow
 def test_settings_changed_while_a_part_is_planned_make_it_start_over(
     four: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -531,6 +536,7 @@ def test_settings_changed_while_a_part_is_planned_make_it_start_over(
     assert sound(four)
 
 
+@pytest.mark.slow
 def test_a_part_that_never_rests_is_given_up(
     undisturbed: list[Any], four: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -623,6 +629,7 @@ class Losing(Inline):
         return lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("done", "cancelled"),
     [(False, False), (True, False), (True, True)],
@@ -688,6 +695,7 @@ def seen_through(engine: Engine, run: Run, undisturbed: list[Any]) -> None:
     assert sound(engine)
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_reads_a_part(undisturbed: list[Any], four: Engine) -> None:
     one = processes(1)
     gates: list[Connection] = []
@@ -711,6 +719,7 @@ def test_a_process_killed_while_it_reads_a_part(undisturbed: list[Any], four: En
     seen_through(four, run, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_commit", [False, True], ids=["amid its writing", "at its commit"])
 def test_a_process_killed_while_it_publishes_a_part(
     undisturbed: list[Any], four: Engine, at_commit: bool
@@ -737,6 +746,7 @@ def test_a_process_killed_while_it_publishes_a_part(
 PLAN = ("plan", "--as-of", NOW.isoformat(), "--method", "greedy", "--part-size", str(SIZE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_commit", [False, True], ids=["amid a part", "at its commit"])
 def test_the_next_planner_takes_over_from_one_that_was_killed(
     undisturbed: list[Any], four: Engine, module_database_url: str, at_commit: bool
@@ -767,6 +777,7 @@ def test_the_next_planner_takes_over_from_one_that_was_killed(
     assert sound(four)
 
 
+@pytest.mark.slow
 def test_who_has_been_superseded_publishes_no_more(
     undisturbed: list[Any], four: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -799,6 +810,7 @@ TERMINATE_PLANNER = f"""
 """
 
 
+@pytest.mark.slow
 def test_a_part_of_a_run_that_has_ended_is_refused(four: Engine) -> None:
     given: list[PartJob] = []
     in_parts(four, workplace=here(given=given))
@@ -812,6 +824,7 @@ def test_a_part_of_a_run_that_has_ended_is_refused(four: Engine) -> None:
 # ---------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_it_prints_at_once(
     undisturbed: list[Any], four: Engine, module_database_url: str
 ) -> None:
@@ -827,6 +840,7 @@ def test_the_command_prints_what_it_prints_at_once(
     assert printed == at_once
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_what_has_begun_and_no_more(
     undisturbed: list[Any], four: Engine, module_database_url: str
 ) -> None:
@@ -852,6 +866,7 @@ def test_ctrl_c_ends_what_has_begun_and_no_more(
     assert sound(four)
 
 
+@pytest.mark.slow
 def test_ctrl_c_again_drops_what_has_begun(four: Engine, module_database_url: str) -> None:
     with (
         held(four, 2, at_commit=False),
@@ -885,6 +900,7 @@ def test_ctrl_c_again_drops_what_has_begun(four: Engine, module_database_url: st
     assert sound(four)
 
 
+@pytest.mark.slow
 def test_what_parts_have_stored_cannot_be_discarded(four: Engine, module_database_url: str) -> None:
     """Said before anything is planned; a dry run stores nothing anyway."""
     discard = ("--on-interrupt", "discard")
@@ -916,6 +932,7 @@ def looked_at(url: str) -> dict[str, str]:
     return said
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_is_looked_at_while_it_is_under_way_and_after_it_was_killed(
     four: Engine, module_database_url: str
 ) -> None:
@@ -941,6 +958,7 @@ def test_a_run_in_parts_is_looked_at_while_it_is_under_way_and_after_it_was_kill
         )
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_is_looked_at_after_it_has_failed(
     four: Engine, module_database_url: str
 ) -> None:

@@ -101,6 +101,7 @@ def test_without_a_change_nothing_is_written(engine: Engine) -> None:
     assert whole(engine) == stored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES if FACTOR > 1 else CASES[::15], ids=lambda case: case.name)
 def test_the_next_night_goes_on_from_there(engine: Engine, case: Case) -> None:
     prepare(engine, case)
@@ -194,6 +195,7 @@ def test_a_thread_that_was_overtaken_is_planned_all_the_same(engine: Engine) -> 
     assert violations(engine) == []
 
 
+@pytest.mark.slow
 def test_a_contact_that_started_all_the_same_counts_as_new(engine: Engine) -> None:
     """One new contact a day. Ada starts today from mailbox 5, Bob tomorrow from mailbox 6.
 

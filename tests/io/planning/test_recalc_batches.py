@@ -189,6 +189,7 @@ def test_killed_after_any_batch_the_next_one_finishes(engine: Engine, number: in
 KILLED = f"recalc --as-of {NOW.isoformat()} --batch-size 1 --pause 600"
 
 
+@pytest.mark.slow
 def test_kill_9_between_two_batches(engine: Engine, module_database_url: str) -> None:
     """The pause is so long that the kill falls into it, however slow the machine is."""
     run_sql(engine, REMOVED)

@@ -163,6 +163,7 @@ SESSIONS = """
 """
 
 
+@pytest.mark.slow
 def test_changes_are_planned_as_they_come(
     engine: Engine, world: World, module_database_url: str
 ) -> None:

@@ -282,6 +282,7 @@ def test_told_to_stop_it_waits_for_no_database(
     assert list(stream) == []
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_server_is_survived(open_folder: Path) -> None:
     folder = open_folder / "restarted"
     pid_file = folder / "postgres" / "postmaster.pid"

@@ -219,6 +219,7 @@ def test_names_that_are_shared_or_missing_are_told_apart() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_text_counts_all_mailboxes_where_the_chart_shows_the_busiest(
     found: Figures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +231,7 @@ def test_a_text_counts_all_mailboxes_where_the_chart_shows_the_busiest(
     assert "The 1 busiest are drawn, 1 others are not." in told
 
 
+@pytest.mark.slow
 def test_nothing_is_said_to_have_been_sent_before_anything_has(found: Figures) -> None:
     assert "Planned: 5; sent since 27 Feb 2026: 4." in page(found)
     fresh = page(replace(found, daily=found.daily[found.daily["sent"] == 0]))

@@ -246,6 +246,7 @@ def planned(engine: Engine) -> set[int]:
         return set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("poison", "named", "expected"), KINDS, ids=[kind[0] for kind in KINDS])
 def test_a_value_harms_itself_alone(
     poisoned: Engine, poison: str, named: tuple[str, int, str], expected: set[int]

@@ -205,6 +205,7 @@ def order(problem: sendplan.Problem, sequence: int = 1) -> list[int]:
     return own["id"].tolist()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, derandomize=True, deadline=None)
 @given(st.data())
 def test_steps_come_go_and_move_as_in_a_list(data: st.DataObject) -> None:

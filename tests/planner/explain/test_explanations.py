@@ -45,6 +45,7 @@ def every_claim(asked: Asked) -> list[str]:
     return complaints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 8, 17, 26])
 def test_what_is_said_of_nasty_instances_is_so(seed: int) -> None:
     frames, now = random_frames(seed, 8)

@@ -111,6 +111,7 @@ def by_two_workers() -> sendplan.Plan:
 
 
 # The plan compared with is made by two, too: the same again.
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_the_same_plan_with_any_number_of_workers(workers: int) -> None:
     plan = sendplan.solve(problem_of(tight()), "cpsat", 1, workers=workers)
@@ -118,6 +119,7 @@ def test_the_same_plan_with_any_number_of_workers(workers: int) -> None:
     assert_same(plan, by_two_workers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", [ProcessPoolExecutor, ThreadPoolExecutor])
 def test_the_same_plan_from_a_pool(pool: Callable[[int], Executor]) -> None:
     with pool(2) as executor:
@@ -131,6 +133,7 @@ def test_the_same_plan_from_a_pool(pool: Callable[[int], Executor]) -> None:
 
 
 # Going on from the stored plan would find another one, and move emails for nothing.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "limit"),
     [("greedy", 0), *((method, limit) for method in IMPROVING for limit in (0, 1, 10))],
@@ -165,6 +168,7 @@ def test_no_time_gives_the_greedys_plan_with_a_bound(method: str) -> None:
     assert 0 < plan.lower_bound < plan.cost
 
 
+@pytest.mark.slow
 def test_a_longer_limit_is_never_worse() -> None:
     """What a limit allows is kept to, but for a step that ends as soon as it can."""
     problem, costs, bounds, words = problem_of(tight()), [], [], []
@@ -182,6 +186,7 @@ def test_a_longer_limit_is_never_worse() -> None:
     assert costs[-1] == bounds[-1] < costs[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1.2, 1.8])
 def test_what_is_left_of_a_limit_may_be_too_little_to_go_on(limit: float) -> None:
     """A resource of many weeks needs more than that to begin with; asked again, it would not
@@ -195,6 +200,7 @@ def test_what_is_left_of_a_limit_may_be_too_little_to_go_on(limit: float) -> Non
     assert_sound(problem, plan)
 
 
+@pytest.mark.slow
 def test_as_close_as_asked_for() -> None:
     # Too large to be solved as a whole: small components are, whatever the gap.
     problem = problem_of(tight(1_000, 6, 1))
@@ -290,6 +296,7 @@ def program(at: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_returns_the_best_plan_so_far() -> None:
     process = program("never")
     assert process.stdout is not None
@@ -303,6 +310,7 @@ def test_ctrl_c_returns_the_best_plan_so_far() -> None:
 
 
 # Ctrl-C may come at any moment, not only while tasks are waited for.
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["rounded"])
 def test_ctrl_c_between_two_steps(phase: str) -> None:
     stopped, cost, greedys, bound, broken = after_interrupt(program(phase))
@@ -373,6 +381,7 @@ def recomputed(frames: Frames, plan: sendplan.Plan) -> float:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", MAKERS)
 def test_the_cost_is_that_of_the_slots(method: str) -> None:
     frames = tight()
@@ -386,6 +395,7 @@ def test_the_cost_is_that_of_the_slots(method: str) -> None:
     assert recomputed(frames, plan) == pytest.approx(plan.cost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon_days", [None, 9])
 @pytest.mark.parametrize("method", MAKERS)
 def test_flows_cost_what_the_plan_does(method: str, horizon_days: int | None) -> None:
@@ -499,6 +509,7 @@ def blocked_or_not(status: str, capacity: int) -> Frames:
     return frames | {"mailboxes": mailboxes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon_days", [None, 30])
 @pytest.mark.parametrize("method", ["cpsat"])
 @pytest.mark.parametrize(

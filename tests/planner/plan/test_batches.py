@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -158,6 +159,7 @@ def at_random(rng: random.Random, world: World, pools: dict[int, list[int]]) -> 
     return slots
 
 
+@pytest.mark.slow
 @examples(60)
 @given(seed=st.integers(0, 2**31 - 1), size=st.integers(1, 8))
 def test_from_any_plan_to_any_other_no_batch_breaks_a_rule(seed: int, size: int) -> None:

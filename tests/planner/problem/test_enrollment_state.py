@@ -106,6 +106,7 @@ def test_the_plan_sends_exactly_that(received: str, order: str, to_come: str) ->
     assert without_slot(plan) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(
     order=st.permutations(LETTERS),

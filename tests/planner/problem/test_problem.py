@@ -158,6 +158,7 @@ def test_an_email_has_one_row_that_is_not_cancelled() -> None:
     assert "one row a step that is not cancelled (1: " in faults(broken)["scheduled_emails"]
 
 
+@pytest.mark.slow
 def test_a_sequence_has_at_most_62_steps() -> None:
     # What a contact has received is kept as bits of one integer.
     longest = World().sequence(waits=[0] + [1] * 61).mailbox().enroll(1)

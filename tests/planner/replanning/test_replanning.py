@@ -357,6 +357,7 @@ def complaints(
     yield from map(str, found.to_dict("records"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bundle"),
     [(name, bundle) for name, count in BUNDLES.items() for bundle in range(tries(count))],

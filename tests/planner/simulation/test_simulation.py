@@ -182,6 +182,7 @@ def test_a_failed_attempt_is_made_again_on_another_day(policy: str) -> None:
 # ---------------------------------------------------------------- looking ahead
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixed", [False, True])
 def test_with_nothing_unforeseen_the_future_is_the_plan(mixed: bool) -> None:
     problem = reference(200, 2, mixed=mixed)
@@ -202,6 +203,7 @@ def test_with_nothing_unforeseen_the_future_is_the_plan(mixed: bool) -> None:
     assert_series_equal(load, by_day, check_names=False, check_dtype=False)
 
 
+@pytest.mark.slow
 def test_every_night_is_planned_from_where_things_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the planner is given each night is sound, and so is what is left of the plan before."""
     nights: list[tuple[Problem, Plan]] = []
@@ -296,6 +298,7 @@ def test_contacts_get_nothing_before_they_arrive(policy: str) -> None:
     assert all(10 < days[number] < 60 for number in (2, 3))
 
 
+@pytest.mark.slow
 def test_all_policies_meet_the_same_contacts() -> None:
     problem = reference(40, 2)
     sequence = int(problem.sequences["id"].iloc[0])
@@ -355,6 +358,7 @@ def broken_rules(rollout: Rollout) -> list[str]:
     return found[found["rule"] != "gap"]["detail"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("seed", (0, 7))
 def test_every_simulated_day_keeps_the_rules(seed: int, policy: str) -> None:
@@ -368,6 +372,7 @@ def test_every_simulated_day_keeps_the_rules(seed: int, policy: str) -> None:
         assert live(problem, policy).sends().equals(plan.sends.drop(columns="send_at"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 def test_no_mailbox_sends_more_than_its_capacity(policy: str) -> None:
     """Counted again without the checker, on a busy instance."""
@@ -403,6 +408,7 @@ def test_the_same_seed_gives_the_same_futures_and_another_others() -> None:
     assert len(set(one.frame["replies"])) > 1
 
 
+@pytest.mark.slow
 def test_the_futures_do_not_depend_on_who_lives_them_through() -> None:
     problem = World().sequence().mailbox(capacity=7).enroll(*range(1, 31)).problem()
     told: list[tuple[int, int]] = []
@@ -437,6 +443,7 @@ def test_quantiles_are_values_of_some_future() -> None:
     assert simulation.finished_by(frame["finish_day"].max()) == 1
 
 
+@pytest.mark.slow
 def test_policies_are_compared_on_the_same_futures() -> None:
     problem = reference(150, 1)
     ahead, first = (

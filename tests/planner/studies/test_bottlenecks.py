@@ -117,6 +117,7 @@ def test_the_best_plan_saves_at_most_what_the_price_says(number: int) -> None:
         assert least - again <= row.price + (least - apart.lower_bound) + TOLERANCE
 
 
+@pytest.mark.slow
 def test_what_ten_per_cent_more_saves_lies_between_the_two_bounds() -> None:
     frames = reference(1_200, 6, 2, seed=3, now=REFERENCE_NOW, tight=True)
     frames.pop("contacts")
