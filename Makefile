@@ -3,7 +3,7 @@
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 RUN := .venv/bin/python -m
-WORKERS = --dist worksteal -n $$(.venv/bin/python -c 'import os; print(os.cpu_count() * 2)')
+WORKERS = --dist worksteal -n auto
 
 # The root is the package: with it on the path, `io` would hide the standard library's.
 export PYTHONSAFEPATH := 1
@@ -22,7 +22,6 @@ demo: .venv/.ready
 notebooks: .venv/.ready
 	$(RUN) sendplan.notebooks.run $(OPTIONS)
 
-# Many tests wait for clocks and for other processes, so there are twice as many workers as cores.
 # Measuring coverage takes half as long again: make test OPTIONS=--cov
 test: .venv/.ready
 	$(RUN) pytest -m "not slow" $(WORKERS) $(OPTIONS)

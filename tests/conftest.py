@@ -78,7 +78,7 @@ def module_engine(module_database_url: str) -> Iterator[Engine]:
 def _database(administration: Engine, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     with administration.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
         yield _url(administration, name)
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 

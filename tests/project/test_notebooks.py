@@ -43,6 +43,7 @@ def test_every_claim_holds_in_the_small_size(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_claim_that_does_not_hold_ends_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

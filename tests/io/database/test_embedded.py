@@ -168,6 +168,7 @@ def test_leaving_a_killed_server_is_no_error(data_dir: Path) -> None:
             time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_foreign_process_under_the_servers_old_id_does_not_matter(data_dir: Path) -> None:
     """After a restart of the machine the id in postmaster.pid may be anybody's, even ours."""
     with EmbeddedServer(data_dir):
@@ -184,6 +185,7 @@ def test_a_foreign_process_under_the_servers_old_id_does_not_matter(data_dir: Pa
 GARBLED = [b"", b"1\n", b"\xff\xfe\n", b"1\n\xff\n0\n5432\n/\0\n", b"\0" * 5000]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", GARBLED)
 def test_a_broken_pid_file_does_not_matter(data_dir: Path, content: bytes) -> None:
     pid_file = data_dir / "postgres" / "postmaster.pid"
@@ -192,6 +194,7 @@ def test_a_broken_pid_file_does_not_matter(data_dir: Path, content: bytes) -> No
         assert answers(server.url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\n"])
 def test_a_pid_file_garbled_under_a_server_leaves_no_orphan(data_dir: Path, content: bytes) -> None:
     with EmbeddedServer(data_dir) as first:
@@ -214,6 +217,7 @@ def test_a_garbled_version_file_is_told(data_dir: Path, content: bytes) -> None:
         marker.write_bytes(made_by)
 
 
+@pytest.mark.slow
 def test_a_folder_whose_name_is_not_utf_8_works(open_folder: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(open_folder) + b"/caf\xe9"))
     with EmbeddedServer(folder) as server:
@@ -278,6 +282,7 @@ def test_waiting_for_a_lock_is_told_after_a_while(
         entering.result(timeout=60).__exit__(None, None, None)
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_running_server_is_not_taken_for_it(data_dir: Path, open_folder: Path) -> None:
     copy = open_folder / "copy"
     with EmbeddedServer(data_dir) as original:
@@ -411,6 +416,7 @@ def as_ordinary_user(action: Callable[[], None]) -> str:
     return outcome
 
 
+@pytest.mark.slow
 @needs_root
 def test_serves_an_ordinary_user_and_then_root_on_the_same_data(open_folder: Path) -> None:
     nobody = pwd.getpwnam("nobody")

@@ -137,6 +137,7 @@ def test_what_was_never_committed_uses_no_room_up(engine: Engine) -> None:
     assert emails_of(claim(engine, NOW)) == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_no_interleaving_takes_a_mailbox_day_above_its_capacity(engine: Engine, seed: int) -> None:
     chance = random.Random(seed)

@@ -147,6 +147,7 @@ def begin_without_another_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transitions, "PREPARED", listed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "complaint", "start"),
     [

@@ -768,6 +768,7 @@ def test_a_stored_plan_keeps_every_rule(engine: Engine, seed: int, given: bool) 
     assert whole(engine, "scheduled_emails") == stored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(404, 408))
 def test_a_later_run_keeps_every_rule(engine: Engine, seed: int) -> None:
     """Hours or a day later, with emails sent, in flight and missed in between."""

@@ -167,6 +167,7 @@ REFUSALS: list[tuple[Phase, Answer, Verdict]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "answer", "expected"),
     REFUSALS,
@@ -186,6 +187,7 @@ def test_each_failure_at_each_phase_is_told_apart_and_the_next_email_goes_out(
     assert server.message_ids == ["<2@test>"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accept", [True, False], ids=["accepted", "not-accepted"])
 @pytest.mark.parametrize(
     ("reply", "then"),
@@ -541,6 +543,7 @@ BYTES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     phase=st.sampled_from(["greeting", "ehlo", "mail", "rcpt", "data", "dot", "rset"]),
     reply=st.lists(BYTES, max_size=4).map(b"".join),

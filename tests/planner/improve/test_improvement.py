@@ -216,6 +216,7 @@ def test_as_close_as_asked_for() -> None:
 # ---------------------------------------------------------------- callbacks
 
 
+@pytest.mark.slow
 def test_a_callback_sees_the_gap_close() -> None:
     plan, steps = recorded(10)
     costs = [step.cost for step in steps]

@@ -261,6 +261,7 @@ def test_follow_ups_that_must_wait_are_short() -> None:
     assert cut(world, 4, None, new=1)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("max_late", [None, 3])
 def test_no_plan_falls_short_by_less_than_the_bound(seed: int, max_late: int | None) -> None:

@@ -47,6 +47,8 @@ from sendplan.tests.worlds.problems.nasty import (
 )
 from sendplan.tests.worlds.problems.tiny import LEFT_OUT
 
+pytestmark = pytest.mark.slow
+
 MONDAY = date(2026, 3, 2)
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)  # a Monday, before every window below
 
