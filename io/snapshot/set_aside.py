@@ -7,6 +7,7 @@ belongs to and nothing else: an enrollment, a mailbox, or a sequence.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from jinja2 import TemplateError
 from sqlalchemy import Connection, text
@@ -211,6 +212,7 @@ def _unknown(connection: Connection) -> Iterator[tuple[int, UnusableValue]]:
             yield key, _value("contacts", key, "timezone", zone, REMEDIES["zone"])
 
 
+@lru_cache(maxsize=2048)
 def template_flaw(source: str) -> str | None:
     """Return what is wrong with a template, whatever the contact; None where it compiles."""
     if "{" not in source:
