@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 Body = Callable[..., None]
 
-CREW = "sendplan-crew"
+THREADS = "sendplan-worker"
 """Prefix of the names of threads that improve a plan."""
 
 SHOWN_FAULTS = 50
@@ -684,7 +684,7 @@ def run() -> None:
         main()
     except SystemExit as end:
         code = end.code
-    if any(thread.name.startswith(CREW) for thread in threading.enumerate()):
+    if any(thread.name.startswith(THREADS) for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0)
