@@ -280,8 +280,10 @@ class _Parts:
         if not self.workplace.near:
             self.clock.report(f"{so_far}; parts on other machines are discarded")
             return
-        self.clock.report(f"{so_far}; finishing the parts in progress. Ctrl-C again discards them")
         try:
+            self.clock.report(
+                f"{so_far}; finishing the parts in progress. Ctrl-C again discards them"
+            )
             executor.shutdown(cancel_futures=True)
         except KeyboardInterrupt:
             self.clock.report("Discarding the parts in progress")
