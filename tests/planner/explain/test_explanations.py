@@ -329,8 +329,8 @@ def test_a_stored_slot_is_explained_as_the_plan_was(engine: Engine) -> None:
     ("enrollment", "words"),
     [
         (11, "It left on Fri 27 Feb 2026 at 09:00:00 UTC, from ben@example.com"),
-        (12, "A dispatcher has it in hand"),
-        (13, "A dispatcher has it in hand"),
+        (12, "A dispatcher holds it"),
+        (13, "A dispatcher holds it"),
         (14, "sendplan uncertain --sent 114"),
         (15, "It failed"),
         (16, "It was cancelled and will not be sent"),
