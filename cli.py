@@ -1,6 +1,6 @@
 """The command line: wires the planner to the database, the files and the terminal.
 
-The rooms of `sendplan.io` declare the commands; the functions here run them. A new command is a
+The packages of `sendplan.io` declare the commands; the functions here run them. A new command is a
 declaration there and a function here. Libraries load inside the commands that need them, so that
 every command starts fast.
 """
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 Body = Callable[..., None]
 
-CREW = "sendplan-crew"
+THREADS = "sendplan-worker"
 """Prefix of the names of threads that improve a plan."""
 
 SHOWN_FAULTS = 50
@@ -106,7 +106,7 @@ class Text(click.ParamType[Any]):
         self.name, self.read = "value", read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the text; a text that cannot be read is wrong usage."""
+        """Read the text; a text that cannot be read is a usage error."""
         if not isinstance(value, str):
             return value
         try:
@@ -116,13 +116,13 @@ class Text(click.ParamType[Any]):
 
 
 class Finite(click.FloatRange):
-    """A number within bounds, which NaN is within none of."""
+    """A number within bounds; NaN is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the number."""
         found = super().convert(value, param, ctx)
         if math.isnan(found):
-            self.fail(f"{value} is no number.", param, ctx)
+            self.fail(f"{value} is not a number.", param, ctx)
         return found
 
 
@@ -163,7 +163,7 @@ class Commands(click.Group):
             raise
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
-        """Read the options before the command; what is wrong usage is told without secrets."""
+        """Read the options before the command; usage errors are shown without secrets."""
         try:
             with tolerant_streams():
                 return super().make_context(*args, **more)
@@ -177,7 +177,7 @@ class Commands(click.Group):
 
 
 def _hide_secrets(error: click.ClickException) -> None:
-    """Take out of a message what may have been typed in the wrong place."""
+    """Redact secrets that were typed in the wrong place."""
     vars(error)["message"] = printable(redacted(error.message))
 
 
@@ -272,7 +272,7 @@ def given(**options: Any) -> dict[str, Any]:
 @click.version_option(__version__)
 @click.pass_context
 def main(ctx: click.Context, database_url: str | None, data_dir: Path | None) -> None:
-    """Keep the place of the database for the commands."""
+    """Keep the location of the database for the commands."""
     ctx.obj = Call(database_url, data_dir)
 
 
@@ -326,15 +326,17 @@ def demo(call: Call, contacts: int, mailboxes: int, seed: int, now: dt.datetime)
     from sendplan.io.campaigns.demo import fill, is_filled
     from sendplan.io.console.tables import planning, say
     from sendplan.io.database.engine import migrate
+    from sendplan.io.documents.wording import counted
     from sendplan.planner.synthetic.instances import reference
 
     with call.database(migrated=False) as engine:
         migrate(engine)
         if is_filled(engine):
-            say("The database holds a demonstration already; it is planned again.")
+            say("The database already holds the demonstration; planning it again.")
         else:
             with planning() as shown:
-                shown.phase(f"Making up {contacts:,} contacts and {mailboxes:,} mailboxes")
+                made = f"{counted(contacts, 'contact')} and {counted(mailboxes, 'mailbox')}"
+                shown.phase(f"Generating {made}")
                 frames = reference(contacts, mailboxes, seed=seed, now=now, provisional=True)
                 fill(engine, frames, lambda table: shown.phase(f"Filling {table}"))
         _plan(call, engine, now, Parameters())
@@ -490,7 +492,7 @@ def recalc(
 
 
 def _enter(call: Call) -> None:
-    """Take the place of the database before the name of a command in a group."""
+    """Keep the location of the database given before a command of a group."""
     click.get_current_context().obj = call
 
 
@@ -572,7 +574,7 @@ def what_if(
     if any(value not in (None, ()) for value in changes.values()):
         wanted = {"changed": changes, **wanted}
     if not wanted:
-        raise click.UsageError("No scenario is given; give --add-mailboxes or another option.")
+        raise click.UsageError("No scenario given; use --add-mailboxes or another option.")
     how = {"method": method} | given(time_limit=time_limit)
     planned = count(1)
     with call.database() as engine, bar("Planning") as progress:
@@ -601,7 +603,9 @@ def capacity(
     from sendplan.io.studies.studies import capacity_json
 
     if capacity is not None and how["of"] == "capacity":
-        raise click.UsageError("--capacity is for new mailboxes; it needs --of mailboxes.")
+        raise click.UsageError(
+            "--capacity is the capacity of new mailboxes; it needs --of mailboxes."
+        )
     with call.database() as engine, planning() as shown:
         found = study(
             engine, finish_by, now, daily_capacity=capacity, told=shown.phase, **given(**how)
@@ -663,7 +667,7 @@ def uncertain(
     from sendplan.io.operations.uncertain import resolve, uncertain_emails
 
     if at is not None and not sent:
-        raise click.UsageError("--at is for emails that were sent; it needs --sent.")
+        raise click.UsageError("--at is the time at which emails were sent; it needs --sent.")
     with call.database() as engine:
         if not sent and not not_sent:
             found = uncertain_emails(engine)
@@ -684,7 +688,7 @@ def run() -> None:
         main()
     except SystemExit as end:
         code = end.code
-    if any(thread.name.startswith(CREW) for thread in threading.enumerate()):
+    if any(thread.name.startswith(THREADS) for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0)

@@ -1,4 +1,4 @@
-"""What a sink has accepted, held against what the tables say of it."""
+"""The log of a sink compared with the tables."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ class Row(NamedTuple):
 
 
 class Enrollment(NamedTuple):
-    """An enrollment: how many steps its sequence has, and where it stands."""
+    """An enrollment: the number of steps of its sequence, and its progress."""
 
     id: int
     steps: int
     position: int
-    """Of the step that it stands at; 0 before the first."""
+    """Of its current step; 0 before the first."""
     status: str
 
 
@@ -42,9 +42,9 @@ class Incumbent:
     in_hand
         Claimed or being sent.
     no_room, behind
-        Pending, as their mailbox-day is full, and as one before them was not sent.
+        Pending because their mailbox-day is full, or because an earlier one was not sent.
     free
-        Pending, and nothing is in their way.
+        Pending, and free to leave.
     """
 
     above: int
@@ -77,7 +77,7 @@ class Account:
     provisional
         Rows of next steps that were made for the next plan.
     faults
-        By what must not be: how often it is.
+        Counts by kind of fault.
     """
 
     statuses: Mapping[str, int]
@@ -119,7 +119,7 @@ def account(
     capacities: Mapping[int, int],
     enrollments: Sequence[Enrollment],
 ) -> Account:
-    """Hold a log against the tables.
+    """Compare a log with the tables.
 
     Parameters
     ----------

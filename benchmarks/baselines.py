@@ -2,9 +2,9 @@
 
 Every day all emails that are ready compete for what the mailboxes may send that day, in one of two
 orders; whatever is left over is pushed to tomorrow. A contact without a thread takes the mailbox of
-its pool with most room, and stays there. Calendars, waits, ramps and ``max_new_per_day`` are
-honoured; minimum gaps, windows too short for the capacity and contacts in two sequences are not,
-which can only flatter the baseline.
+its pool with the most residual capacity, and stays there. Calendars, waits, ramps and
+``max_new_per_day`` are honoured; minimum gaps, windows too short for the capacity and contacts in
+two sequences are not, which can only flatter the baseline.
 
 Run as a program, it prints both orders on the reference instance.
 """
@@ -36,7 +36,7 @@ LONGEST_DAYS = 3 * 366
 
 
 class Order(StrEnum):
-    """Who goes first when a day has no room for all."""
+    """Order of emails on a day that lacks capacity for all."""
 
     FIRST_IN_FIRST_OUT = "first in, first out"
     FOLLOW_UPS_FIRST = "follow-ups first"
@@ -156,7 +156,7 @@ def day_by_day(
     now
         The moment of the first run.
     order
-        Who goes first.
+        Order of emails on a full day.
     slip_weight
         Price of a follow-up's day of slip, in days of lateness.
 
@@ -168,22 +168,22 @@ def day_by_day(
     Raises
     ------
     RuntimeError
-        If the work has not ended after three years.
+        If emails are still waiting after three years.
     """
     campaigns = _Campaigns(frames, now)
-    people = frames["enrollments"].sort_values(["enrolled_at", "id"], ignore_index=True)
-    sequence = pd.Index(campaigns.ids).get_indexer(people["sequence_id"])
+    enrollments = frames["enrollments"].sort_values(["enrolled_at", "id"], ignore_index=True)
+    sequence = pd.Index(campaigns.ids).get_indexer(enrollments["sequence_id"])
     boxes = pd.Index(frames["mailboxes"]["id"])
-    mailbox = boxes.get_indexer(people["mailbox_id"].astype("Float64").fillna(-1))
-    fresh = people["current_step_id"].isna().to_numpy()
-    last = pd.Index(campaigns.steps["id"]).get_indexer(people["current_step_id"].fillna(-1))
+    mailbox = boxes.get_indexer(enrollments["mailbox_id"].astype("Float64").fillna(-1))
+    fresh = enrollments["current_step_id"].isna().to_numpy()
+    last = pd.Index(campaigns.steps["id"]).get_indexer(enrollments["current_step_id"].fillna(-1))
     step = np.where(fresh, campaigns.first[sequence], last + 1)
     is_first = fresh.copy()
 
-    earliest, enrolled = _first_usable(frames["sequences"], people, sequence, now)
+    earliest, enrolled = _first_usable(frames["sequences"], enrollments, sequence, now)
     ready = campaigns.on_or_after(sequence, np.maximum(earliest, enrolled))
     running = ~fresh & (step < campaigns.end[sequence])
-    sent_day = people["last_sent_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    sent_day = enrollments["last_sent_day"].to_numpy().astype("datetime64[D]").astype(np.int64)
     ready[running] = campaigns.after_wait(step[running], sent_day[running], earliest[running])
     ideal = ready.copy()
 
@@ -198,7 +198,7 @@ def day_by_day(
         open_today = np.array([calendar.sends_on(day) for calendar in campaigns.calendars])
         due = np.flatnonzero(waiting & (ready <= day) & open_today[sequence])
         chosen = _choose(due, ready, is_first, mailbox, sequence, campaigns, order,
-                         _room(frames["mailboxes"], day))  # fmt: skip
+                         _capacity(frames["mailboxes"], day))  # fmt: skip
         log.append(
             {
                 "person": chosen,
@@ -218,7 +218,7 @@ def day_by_day(
         day += 1
     columns = log[0].keys() if log else ()
     sent = {name: np.concatenate([part[name] for part in log]) for name in columns}
-    return _outcome(sent, people, mailbox, frames, campaigns, slip_weight)
+    return _outcome(sent, enrollments, mailbox, frames, campaigns, slip_weight)
 
 
 def _choose(
@@ -229,9 +229,9 @@ def _choose(
     sequence: IntArray,
     campaigns: _Campaigns,
     order: Order,
-    room: IntArray,
+    left_today: IntArray,
 ) -> IntArray:
-    """Fill today's room in order; new threads are given their mailbox in `mailbox`.
+    """Use today's capacity in order; new threads get their mailbox in `mailbox`.
 
     Emails of one rank are taken at once, threads before contacts without a mailbox.
     """
@@ -248,30 +248,30 @@ def _choose(
         within = _place_in_group(sequence[batch][limited]) < new_left[sequence[batch][limited]]
         batch = np.sort(np.concatenate([batch[~limited], batch[limited][within]]))
         bound = batch[mailbox[batch] != NO_MAILBOX]
-        taken = [bound[_place_in_group(mailbox[bound]) < room[mailbox[bound]]]]
-        np.subtract.at(room, mailbox[taken[0]], 1)
+        taken = [bound[_place_in_group(mailbox[bound]) < left_today[mailbox[bound]]]]
+        np.subtract.at(left_today, mailbox[taken[0]], 1)
         free = batch[mailbox[batch] == NO_MAILBOX]
         for p, here in _groups(campaigns.pool[sequence[free]]):
-            given = _most_room_first(np.array(campaigns.pools[p]), room, int(here.sum()))
-            lucky = free[here][: len(given)]
-            mailbox[lucky] = given
-            np.subtract.at(room, given, 1)
-            taken.append(lucky)
+            given = _most_capacity_first(np.array(campaigns.pools[p]), left_today, int(here.sum()))
+            served = free[here][: len(given)]
+            mailbox[served] = given
+            np.subtract.at(left_today, given, 1)
+            taken.append(served)
         np.subtract.at(new_left, sequence[np.concatenate(taken)],
                        is_first[np.concatenate(taken)].astype(np.int64))  # fmt: skip
         chosen.extend(taken)
     return np.concatenate(chosen)
 
 
-def _most_room_first(pool: IntArray, room: IntArray, wanted: int) -> IntArray:
-    """Mailboxes for `wanted` contacts, each taking the one with most room at its turn."""
-    box = np.repeat(pool, np.maximum(room[pool], 0))
-    # The n-th email of a mailbox finds room[box] - n left there.
-    left = room[box] - _place_in_group(box)
-    return box[np.argsort(-left, kind="stable")[:wanted]]
+def _most_capacity_first(pool: IntArray, left_today: IntArray, wanted: int) -> IntArray:
+    """Mailboxes for `wanted` contacts, each taking the one with the most left at its turn."""
+    mailbox = np.repeat(pool, np.maximum(left_today[pool], 0))
+    # The n-th email of a mailbox finds left_today[mailbox] - n left there.
+    left = left_today[mailbox] - _place_in_group(mailbox)
+    return mailbox[np.argsort(-left, kind="stable")[:wanted]]
 
 
-def _room(mailboxes: pd.DataFrame, day: int) -> IntArray:
+def _capacity(mailboxes: pd.DataFrame, day: int) -> IntArray:
     """Capacity of all mailboxes on a day, ramps included."""
     capacity = mailboxes["daily_capacity"].to_numpy(dtype=np.int64)
     began = mailboxes["ramp_from"].to_numpy().astype("datetime64[D]").astype(np.int64)
@@ -284,18 +284,18 @@ def _room(mailboxes: pd.DataFrame, day: int) -> IntArray:
 
 
 def _first_usable(
-    sequences: pd.DataFrame, people: pd.DataFrame, sequence: IntArray, now: dt.datetime
+    sequences: pd.DataFrame, enrollments: pd.DataFrame, sequence: IntArray, now: dt.datetime
 ) -> tuple[IntArray, IntArray]:
     """Return each enrollment's first usable day, and its first day from the enrolment on."""
-    zone = people["contact_timezone"].to_numpy(dtype=object)
+    zone = enrollments["contact_timezone"].to_numpy(dtype=object)
     own = sequences["timezone"].to_numpy(dtype=object)[sequence]
     zone = np.where(pd.isna(zone), own, zone)
     closing = np.array([end.hour * 3600 + end.minute * 60 for end in sequences["end_time"]])
-    earliest, enrolled = np.zeros((2, len(people)), dtype=np.int64)
+    earliest, enrolled = np.zeros((2, len(enrollments)), dtype=np.int64)
     codes, names = pd.factorize(zone)
     for z, name in enumerate(names):
         mine = np.flatnonzero(codes == z)
-        moments = people["enrolled_at"].iloc[mine].dt.tz_convert(name).dt.tz_localize(None)
+        moments = enrollments["enrolled_at"].iloc[mine].dt.tz_convert(name).dt.tz_localize(None)
         here = pd.Timestamp(now.astimezone(ZoneInfo(name)).replace(tzinfo=None)).as_unit("us")
         for local, result in ((moments.dt.as_unit("us"), enrolled), (here, earliest)):
             stamp = np.asarray(local, dtype="datetime64[us]")
@@ -307,7 +307,7 @@ def _first_usable(
 
 def _outcome(
     sent: Mapping[str, IntArray],
-    people: pd.DataFrame,
+    enrollments: pd.DataFrame,
     mailbox: IntArray,
     frames: Mapping[str, pd.DataFrame],
     campaigns: _Campaigns,
@@ -321,7 +321,7 @@ def _outcome(
     priority = campaigns.priority[campaigns.sequence[sent["step"]]]
     sends = pd.DataFrame(
         {
-            "enrollment_id": people["id"].to_numpy()[sent["person"]],
+            "enrollment_id": enrollments["id"].to_numpy()[sent["person"]],
             "step_id": campaigns.steps["id"].to_numpy()[sent["step"]],
             "position": campaigns.steps["position"].to_numpy(dtype=np.int64)[sent["step"]],
             "mailbox_id": frames["mailboxes"]["id"].to_numpy()[mailbox[sent["person"]]],

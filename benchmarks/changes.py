@@ -200,7 +200,7 @@ def _send_what_was_due(url: str, until: dt.datetime) -> None:
     engine = connect(url)
     let_days_pass(engine, until)
     with engine.begin() as connection:
-        # Whoever was enrolled meanwhile is for the next night, and no change.
+        # New enrollments wait for the next night; they are no change.
         connection.execute(text("DELETE FROM change_requests"))
     engine.dispose()
 
@@ -374,7 +374,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--method", default="auto", help="how the night has planned")
+    parser.add_argument("--method", default="auto", help="method of the nightly plan")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
 

@@ -150,7 +150,7 @@ def _run(
                     cursor.execute(finish, (email,))
                     session.commit()
             except DeadlockDetected:
-                # A dispatcher would try again; the rows of this batch are nobody's in a benchmark.
+                # A dispatcher would try again; the benchmark drops this batch.
                 session.rollback()
                 deadlocks += 1
     session.close()

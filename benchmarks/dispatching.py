@@ -102,21 +102,37 @@ def _names(given: str) -> list[str]:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", type=_names, default=list(MEASUREMENTS), help="which, by commas")
+    parser.add_argument(
+        "--only", type=_names, default=list(MEASUREMENTS), help="names, comma-separated"
+    )
     parser.add_argument("--mailboxes", type=int, default=200, help="of kills and punctuality")
     group = parser.add_argument_group("kills")
     group.add_argument("--emails", type=int, default=50_000)
-    group.add_argument("--seconds", type=float, default=180, help="over which slots are spread")
+    group.add_argument(
+        "--seconds", type=float, default=180, help="seconds over which slots are spread"
+    )
     group.add_argument("--every", type=float, default=3, help="seconds between kills, on average")
     group.add_argument("--lease", type=float, default=5)
     group.add_argument("--seed", type=int, default=1)
     group.add_argument("--logs", type=Path, help="folder to keep all logs in")
     group = parser.add_argument_group("punctuality")
     group.add_argument("--each", type=int, default=6, help="emails a mailbox, on average")
-    group.add_argument("--within", type=float, default=120, help="seconds")
-    group.add_argument("--rest", type=float, default=10, help="seconds before it, and the burst")
+    group.add_argument(
+        "--within", type=float, default=120, help="seconds over which emails are spread"
+    )
+    group.add_argument(
+        "--rest",
+        type=float,
+        default=10,
+        help="seconds of rest before the start and before the burst",
+    )
     # At once, and as a server far away does.
-    group.add_argument("--answers", type=_seconds, default=[0.0, 0.05], help="after how long")
+    group.add_argument(
+        "--answers",
+        type=_seconds,
+        default=[0.0, 0.05],
+        help="seconds until the server answers, comma-separated",
+    )
     group = parser.add_argument_group("start")
     group.add_argument("--rows", type=_numbers, default=[0, 200_000])
     group.add_argument("--starts", type=int, default=10)

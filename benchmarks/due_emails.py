@@ -104,7 +104,7 @@ def plan(url: str, *statements: str, **values: Any) -> None:
             ((day,),) = cursor.fetchall()
             for statement in statements:
                 cursor.execute(statement, {"day": day, **values})
-            # Whoever re-plans has no part in this.
+            # Recalculations are not measured here.
             cursor.execute("DELETE FROM change_requests")
         vacuum(session, "scheduled_emails", "enrollments", "contacts", "mailboxes")
 

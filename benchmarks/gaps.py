@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2", help="seeds, comma-separated")
-    parser.add_argument("--only", default="", help="part of the names to measure")
+    parser.add_argument("--only", default="", help="measure only names that contain this")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     seeds = [int(seed) for seed in options.seeds.split(",")]

@@ -90,7 +90,9 @@ def complaints(found: Mapping[str, float], expected: Mapping[str, float]) -> lis
 def main(arguments: list[str] | None = None) -> int:
     """Measure, and tell what has become slow; 1 if anything has."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="expect from now on what is measured")
+    parser.add_argument(
+        "--write", action="store_true", help="store the measured ratios as the expected ones"
+    )
     given = parser.parse_args(arguments)
     if given.write:
         EXPECTED.write_text(json.dumps(measured(), indent=2) + "\n")
@@ -104,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{RATIOS[name]}: {ratio:.2f}, expected {expected[name]:.2f}")
         if not slow:
             return 0
-        print("Measuring again what has become slow", file=sys.stderr)
+        print("Measuring the slow ones again", file=sys.stderr)
     print(f"Slower than it was, {TRIES} times in a row:", *slow, sep="\n  ", file=sys.stderr)
     return 1
 

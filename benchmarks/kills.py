@@ -34,7 +34,7 @@ DISPATCHERS = 2
 VICTIMS = ((0,), (1,), (0, 1))
 BEGINS_AFTER = dt.timedelta(seconds=3)
 LIMITED = 10
-"""Of every so many mailboxes one has a capacity below what is due."""
+"""One mailbox of each group of this size has a capacity below what is due."""
 
 NO_PROGRESS = 120.0
 """Seconds without any change after which the rest counts as left over."""
@@ -83,13 +83,13 @@ class Size:
     emails, mailboxes
         How many, follow-ups included.
     seconds
-        Over so many the slots are spread.
+        Seconds over which the slots are spread.
     every
         Seconds from when both work to the next kill, on average.
     lease
         Seconds.
     seed
-        Of the moments, and of who is killed.
+        Of the moments of the kills and their victims.
     """
 
     emails: int
@@ -247,7 +247,7 @@ def _kill_until_nothing_is_left(
         if statuses != before:
             before, changed = statuses, time.monotonic()
         elif time.monotonic() - changed > NO_PROGRESS:
-            say("kills: there is no progress any more")
+            say("kills: no further progress")
             return above
         pair.kill(chance.choice(VICTIMS))
 

@@ -29,7 +29,7 @@ CONTACTS_PER_MAILBOX = 250
 RESULTS = Path(__file__).with_name("RESULTS.md")
 NEW_CONTACTS = 0.01
 DAYS_BETWEEN = 2
-"""Some 8 % of emails are sent in so many days of a reference instance."""
+"""Days between the nights; about 8 % of the emails of a reference instance are sent in them."""
 
 
 def prepare(url: str, contacts: int) -> dict[str, Baseline]:
@@ -145,8 +145,8 @@ _DAYS_PASS = (
     """,
 )
 
-# Every column that load reads of the large tables, as stored. Of the rows only those that load
-# reads, as far as their own table tells: what needs a join to be told apart is load's business.
+# Every column of the large tables that load reads, as stored. Rows are filtered as load filters
+# them, except by conditions that need a join.
 _LOADED = (
     "SELECT id, contact_id, sequence_id, enrolled_at, current_step_id, mailbox_id, status "
     "FROM enrollments WHERE status = 'active'",

@@ -83,7 +83,7 @@ def late_per_day(frames: Mapping[str, pd.DataFrame], sends: pd.DataFrame, total:
     sends
         Its emails, with enrollment_id, step_id, position and send_day.
     total
-        What whoever planned them says the count is.
+        The count as reported by the plan.
 
     Returns
     -------

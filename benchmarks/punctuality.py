@@ -65,7 +65,7 @@ class Size:
     emails
         Of each, on average, the burst aside.
     seconds
-        Over so many they are spread.
+        Seconds over which they are spread.
     rest
         Seconds for the dispatcher to start and to come to rest, and once more before the burst.
     """

@@ -192,7 +192,7 @@ def _against_baselines(sizes: list[Size]) -> str:
         plan = size.runs[0].nights["first"]
         for name, b in size.baselines.items():
             figures = [f"{b.cost:,.0f}", f"{b.late_follow_ups:,}", b.finish_day]
-            # An instance with room for all costs nothing, whoever plans it.
+            # An instance with ample capacity costs nothing by any method.
             against = [
                 f"{1 - plan.cost / b.cost:.0%} cheaper" if b.cost else "",
                 f"{plan.late_follow_ups / b.late_follow_ups:.2f} × as many"

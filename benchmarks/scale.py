@@ -201,7 +201,7 @@ def _growth(nights: list[Grown], night: str) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", default="50000,200000,1000000", help="contacts, by comma")
+    parser.add_argument("--sizes", default="50000,200000,1000000", help="contacts, comma-separated")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--server", help="URL of a server to use; by default an embedded one")

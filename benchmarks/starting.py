@@ -12,7 +12,7 @@ from sendplan.benchmarks.results import table
 
 MAILBOXES = 200
 NO_PORT = 9
-"""Where nobody listens; nothing is sent."""
+"""A port without a server; nothing is sent."""
 
 # Two of three contacts have one email, as the layout has it, one has two.
 LATER = f"""
@@ -37,7 +37,7 @@ class Starts:
 def measure(
     server: str, sizes: Sequence[int], times: int, say: Callable[[str], None]
 ) -> list[Starts]:
-    """Run `sendplan dispatch --once` on tables of so many rows, of which none is due.
+    """Run `sendplan dispatch --once` on tables of each size, with no row due.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ def main() -> None:
         "--variants", default="main", help="main, all, full, none, or names divided by semicolons"
     )
     parser.add_argument("--no-claimers", action="store_true")
-    parser.add_argument("--keep", type=Path, help="file that measurements are added to")
+    parser.add_argument("--keep", type=Path, help="file to which measurements are appended")
     options = parser.parse_args()
     groups = {"main": MAIN_VARIANTS, "all": tuple(VARIANTS), "full": MAIN_VARIANTS[:1], "none": ()}
     variants = groups.get(options.variants, options.variants.split(";"))

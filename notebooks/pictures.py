@@ -38,7 +38,7 @@ def say(*sentences: str) -> None:
     Parameters
     ----------
     *sentences : str
-        What to say; figures in them are the caller's own, worked out.
+        The sentences, with their figures filled in.
     """
     text = " ".join(sentences)
     display({"text/markdown": text, "text/plain": text}, raw=True)
@@ -72,16 +72,16 @@ def number(count: int, one: str, many: str = "") -> str:
 
 
 def show(chart: Drawing, title: str, alt_text: str, *, height: int, name: str = "") -> None:
-    """Draw a chart in the house's look, and show it.
+    """Draw a chart in the common style, and show it.
 
     Parameters
     ----------
     chart : Drawing
         What to draw.
     title : str
-        What is to be seen.
+        Its title.
     alt_text : str
-        The same for those who do not see it.
+        Its text for screen readers.
     height : int
         Of the chart, in pixels, title and axes included.
     name : str
@@ -141,7 +141,7 @@ def days_axis(days: Sequence[Any] | pd.Series, column: str = "send_day") -> alt.
     Parameters
     ----------
     days : sequence of Timestamp
-        All days that are to be seen.
+        All days to show.
     column : str
         The column that holds the day, or the start of it.
     """
@@ -195,7 +195,7 @@ def emails_by_step(sends: pd.DataFrame, days: pd.Series | None = None) -> alt.Ch
     sends : DataFrame
         With send_day and position, as in ``Plan.sends``, and emails where a row is several.
     days : Series, optional
-        All days that are to be seen; by default those on which emails leave.
+        All days to show; by default those on which emails leave.
     """
     counted = sends if "emails" in sends.columns else sends.assign(emails=1)
     table = counted.pivot_table(

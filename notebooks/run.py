@@ -33,7 +33,7 @@ METADATA = {
 
 
 def notebooks() -> list[Path]:
-    """Return the notebooks, in the order in which they are to be read."""
+    """Return the notebooks, in reading order."""
     return sorted(HERE.glob("*.ipynb"))
 
 
@@ -61,7 +61,7 @@ def executed(path: Path, *, small: bool = False, pictures: Path | None = None) -
     """
     notebook: NotebookNode = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        # Whoever runs it, their own start-up files and settings play no part.
+        # The user's own start-up files and settings must not matter.
         environment = {k: v for k, v in os.environ.items() if k not in (SIZE, FOLDER)}
         environment["IPYTHONDIR"] = folder
         if small:
@@ -72,7 +72,7 @@ def executed(path: Path, *, small: bool = False, pictures: Path | None = None) -
             notebook,
             timeout=None,
             record_timing=False,
-            # Below errors it only tells that this machine's own processes could listen in.
+            # Below errors it only warns that local processes could listen.
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             resources={"metadata": {"path": str(path.parent)}},
         )
@@ -97,7 +97,7 @@ def save(notebook: NotebookNode, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run notebooks, and tell of each how it went.
+    """Run notebooks, and report each failure.
 
     Parameters
     ----------

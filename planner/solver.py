@@ -24,7 +24,7 @@ from sendplan.planner.replanning.repair import repair
 from sendplan.planner.replanning.slot_matching import match
 from sendplan.planner.schema.vocabulary import Termination
 
-THREADS = "sendplan-crew"
+THREADS = "sendplan-worker"
 """Prefix of the names of the threads that improve a plan."""
 
 WORTHWHILE = 0.02

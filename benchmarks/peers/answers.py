@@ -75,7 +75,7 @@ def answer(terms: Terms, placement: Placement, bound: float | None, status: str)
 
 
 def mend(terms: Terms, placement: Placement) -> int:
-    """Take out what breaks order or capacity, and put all that has no day where room is left.
+    """Take out what breaks order or capacity, and put all without a day where capacity is left.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def mend(terms: Terms, placement: Placement) -> int:
 
 
 def _crowded(terms: Terms, placement: Placement) -> np.ndarray:
-    """Return the emails for which their mailbox has no room on their day, longer chains first."""
+    """Return the emails above the capacity of their mailbox and day, longer chains first."""
     emails = terms.work.emails
     placed = np.flatnonzero(placement.day != NONE)
     mailbox, day = placement.mailbox[emails.chain[placed]], placement.day[placed]

@@ -128,7 +128,7 @@ def programme(terms: Terms, stages: np.ndarray) -> Programme:
     leaving = len(bound.day) + len(free.day)
     waiting_places = leave_bound.copy()
     waiting_places[:, -1] = leave_free.any(axis=1)
-    # A balance for each place and day; nobody waits any longer once the sink is reached.
+    # A balance for each place and day; no chain waits once the sink is reached.
     balance = _Block.of(waiting_places, 0)
     waiting_places[:, :, terms.sink] = False
     waiting = _Block.of(waiting_places, leaving)

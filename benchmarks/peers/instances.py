@@ -1,8 +1,8 @@
 """The instances that all peers plan, and what of them every peer may look up.
 
 They are of the reference kind, in its plain form: no minimum gaps, no ramps, no limit on new
-contacts, nobody in two sequences. No peer but sendplan knows those rules, so that none of them is
-judged by one it was not told of.
+contacts, none in two sequences. No peer but sendplan knows those rules, so that none of them is
+judged by one it does not know.
 """
 
 import re
@@ -83,8 +83,8 @@ class Terms:
     """An instance as arrays, and its cost as a sum over emails, each by its own day alone.
 
     The days that a peer decides about end at `last`; one more, the `sink`, takes whatever is left
-    and has room for all. Days behind it count as the sink, so that no plan becomes dearer: what is
-    proven of this sum is proven of all plans, however long they take.
+    and has capacity for all. Days behind it count as the sink, so that no plan becomes dearer:
+    what is proven of this sum is proven of all plans, however long they take.
 
     Parameters
     ----------
@@ -160,10 +160,10 @@ class Terms:
 
 
 def _days_to_look_at(work: Instance, limits: Limits) -> int:
-    """Return a last day that leaves nobody's chain unfinished in any sensible plan.
+    """Return a last day by which every chain ends in any sensible plan.
 
-    By the day on which the room of a pool would suffice if all were ready at once, the last chain
-    may only just have begun: it is given as long as the longest chain takes.
+    By the day on which the capacity of a pool would suffice if all were ready at once, the last
+    chain may only just have begun: it is given as long as the longest chain takes.
     """
     emails, stages = work.emails, work.stages
     longest = int((emails.ideal - work.chains.ready[emails.chain]).max(initial=0))

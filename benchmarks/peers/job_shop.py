@@ -21,7 +21,7 @@ What it cannot:
   instances in their plain form have none of it.
 
 The decoded plan keeps all rules. Emails placed behind the days looked at are placed anew, on the
-first day that has room; see `answers.mend`.
+first day with capacity; see `answers.mend`.
 """
 
 from itertools import pairwise
@@ -119,7 +119,7 @@ def _mailboxes(model: Model, terms: Terms) -> list[object]:
         raise PeerError("cannot be expressed: a limit on new contacts")
     room = terms.limits.room[:, : terms.sink + 1][:, sends[0] & (np.arange(terms.sink + 1) > 0)]
     if (room != room[:, :1]).any():
-        raise PeerError("cannot be expressed: room that differs from day to day")
+        raise PeerError("cannot be expressed: capacity that differs from day to day")
     edges = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]])))
     breaks = [(int(begin), int(end)) for begin, end in edges.reshape(-1, 2)]
     return [model.add_renewable(int(most), breaks) for most in room[:, 0]]

@@ -61,7 +61,7 @@ class Stage:
 
 @dataclass
 class Mailbox:
-    """A mailbox and its room by day."""
+    """A mailbox and its residual capacity by day."""
 
     place: int
     room: list[int]

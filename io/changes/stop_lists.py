@@ -1,4 +1,4 @@
-"""Lists of contacts to stop: CSV files, read as strictly as lists of contacts to enrol.
+"""Stop lists: CSV files of contacts to stop, read as strictly as lists of contacts to enrol.
 
 The column ``email`` is required; ``reason`` and ``sequence`` are optional, and the options of the
 command stand for their empty cells. Other columns are refused: a misspelt one would stop contacts
@@ -60,7 +60,7 @@ def _unknown_columns(listed: ContactList) -> Iterator[Fault]:
     for name in named:
         if name.lower() not in COLUMNS:
             remedy = suggestion(name, COLUMNS, f"keep to {', '.join(COLUMNS)}")
-            yield Fault("line 1", f"{shown(name)} is no column of a list to stop", remedy)
+            yield Fault("line 1", f"{shown(name)} is not a column of a stop list", remedy)
 
 
 def _stop(contact: Contact, reason: str | None, sequence: str | None) -> StopListRow:

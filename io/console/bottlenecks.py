@@ -19,7 +19,7 @@ def show_bottlenecks(stored: "StoredBottlenecks") -> None:
     """Print where capacity is short, and what more of it would save."""
     console, found = Terminal(), stored.found
     if not len(found.pools) and not len(found.new_emails):
-        console.print("Nothing is short: more capacity would save nothing.")
+        console.print("No capacity is short: more would save nothing.")
         return
     when: Columns = {
         "when": ("When", "text"),
@@ -54,7 +54,7 @@ def show_bottlenecks(stored: "StoredBottlenecks") -> None:
     sequences = found.new_emails.to_dict("records")
     print_table(
         console,
-        "Sequences that may start too few contacts a day",
+        "Sequences limited by max_new_per_day",
         {"name": ("", "text"), **when},
         [
             {
@@ -66,9 +66,9 @@ def show_bottlenecks(stored: "StoredBottlenecks") -> None:
         ],
     )
     console.print(
-        "\nOne more: what one more email of capacity on a day saves at most, on average over the"
-        " days that lack it, in days of lateness.\nSaves: by how much the lower bound falls."
-        " At least: what a plan made with it saves. At most: no plan saves more."
+        "\nOne more: the most that one more email of capacity a day saves, on average over the"
+        " days that lack it, in days of lateness.\nSaves: decrease of the lower bound."
+        " At least: saving of a plan made with it. At most: limit for every plan."
     )
 
 

@@ -21,7 +21,7 @@ SHOWN_MOVES = 10
 FIGURES = {
     "finish_day": "Last day",
     "emails": "Emails with a slot",
-    "unplaced": "Emails without",
+    "unplaced": "Emails without a slot",
     "late_follow_ups": "Late follow-ups",
     "slip_days": "Days late in all",
     "cost": "Cost",
@@ -36,7 +36,7 @@ MOVES = {
     "removed": "that lose their slot",
     "retimed": "at another minute of their day",
 }
-"""How emails differ, with the sum of days where there is one."""
+"""Differences of emails, with the sum of days where there is one."""
 
 
 def show_recalculation(done: "Recalculation") -> None:
@@ -66,7 +66,7 @@ def show_recalculation(done: "Recalculation") -> None:
 
 
 def show_preview(found: "Preview") -> None:
-    """Print what a change would make of the plan."""
+    """Print the plan before and after a change."""
     console = Terminal()
     console.print("Preview; nothing has been changed.", style="bold")
     before, after = (plan.summary() for plan in (found.before, found.after))
@@ -103,7 +103,7 @@ def show_preview(found: "Preview") -> None:
     moved = found.moved.sort_values(["send_day_before", "enrollment_id", "step_id"])
     print_table(
         console,
-        "The first that move",
+        "Moved emails, the earliest first",
         {
             "enrollment_id": ("Enrollment", "text"),
             "step_id": ("Step", "text"),

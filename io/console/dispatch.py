@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 WORDS = {
     "sent": "sent",
-    "temporary": "not accepted yet, to be tried again",
-    "recipient": "refused for their address; their contacts are stopped",
+    "temporary": "deferred, to be retried",
+    "recipient": "refused: bad address, contact stopped",
     "refused": "refused",
-    "mailbox": "given back, as their mailbox was paused",
-    "flawed": "given back, as their sequence was paused for a flawed template",
-    "unreachable": "given back, as their server could not be used",
-    "withdrawn": "given back",
+    "mailbox": "released: mailbox paused",
+    "flawed": "released: sequence paused for a flawed template",
+    "unreachable": "released: server not usable",
+    "withdrawn": "released",
     "uncertain": "uncertain, see `sendplan uncertain`",
-    "stale": "taken over by another dispatcher meanwhile",
+    "stale": "taken over by another dispatcher",
 }
 """Outcomes of emails, in the order of the output."""
 
@@ -31,12 +31,12 @@ def dispatched_json(done: "Dispatched") -> dict[str, Any]:
 
 
 def show_dispatched(done: "Dispatched", outbox: "Path | None") -> None:
-    """Print the outcomes of the emails, one line a kind."""
+    """Print the outcomes of the emails, one line for each kind."""
     sent = "sent" if outbox is None else f"written to {outbox}/"
     words = WORDS | {"sent": sent}
     lines = [f"{done.outcomes[word]:,} {words[word]}" for word in words if done.outcomes.get(word)]
     lines += [
-        f"{count:,} recovered from dispatchers that died, now {status}"
+        f"{count:,} recovered from failed dispatchers, now {status}"
         for status, count in done.recovered.items()
     ]
     tell("\n".join(lines or ["Nothing was due."]))

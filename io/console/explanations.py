@@ -40,7 +40,7 @@ def _texts(found: "ExplainedEmail") -> Iterator[str]:
         if found.explanation.reason == OVERDUE:
             yield f"That slot was on {slot}."
         else:
-            yield f"It still has a slot, on {slot}; `sendplan recalc` takes it away."
+            yield f"It still has a slot, on {slot}; `sendplan recalc` removes it."
     if row["retry_at"] is not None or row["last_error"]:
         yield _tried(row)
 
@@ -58,9 +58,9 @@ def _outcome(row: dict[str, Any]) -> str:
             parts.append(f"{abs(seconds):,.0f} s {'late' if seconds >= 0 else 'early'}")
         return f"{_joined([*parts, message])}."
     if status in (EmailStatus.CLAIMED, EmailStatus.SENDING):
-        return f"{_joined(['A dispatcher has it in hand', mailbox, slot, message])}."
+        return f"{_joined(['A dispatcher holds it', mailbox, slot, message])}."
     if status == EmailStatus.UNCERTAIN:
-        head = _joined(["It may have left or not", mailbox, slot, message])
+        head = _joined(["It may or may not have left", mailbox, slot, message])
         return (
             f"{head}. {row['last_error'] or 'No reason was stored.'}\n"
             "Look for its Message-ID among the mailbox's sent messages, then resolve it:"

@@ -94,25 +94,29 @@ def _run(run: Mapping[str, Any]) -> str:
     if run["state"] == "finished":
         late = run["late_follow_ups"]
         figures = (
-            f"{written(run['emails'], 'count')} emails",
+            _counted(run["emails"], "email"),
             "late follow-ups unknown" if late is None else late_follow_ups(late),
             f"last day {written(run['finish_day'], 'day')}",
         )
         how = f"{run['method'] or MISSING}, {run['status'] or MISSING}"
         return f"Last run: {name} ({how}): {', '.join(figures)}."
     rows = run["rows_changed"]
-    so_far = f"{written(rows, 'count')} rows are written"
+    so_far = f"{_counted(rows, 'row')} written"
     if isinstance(run["parts"], int):
-        so_far = f"{run['parts_published']:,} of {counted(run['parts'], 'part')} are published"
+        so_far = f"{run['parts_published']:,} of {counted(run['parts'], 'part')} published"
         if run["state"] == "unfinished" and rows is not None:
             so_far += f" ({counted(rows, 'row')} changed)"
     if run["state"] == "running":
         return f"Running: {name}; {so_far}."
     again = "recalc" if run["kind"] == "recalc" else "plan"
     return (
-        f"Last run: {name} did not finish; {so_far} and stay, the others are unchanged. Run"
+        f"Last run: {name} did not finish; {so_far}, the others unchanged. Run"
         f" `sendplan {again}` again."
     )
+
+
+def _counted(number: int | None, noun: str) -> str:
+    return f"{MISSING} {noun}s" if number is None else counted(number, noun)
 
 
 def _print_dispatching(console: Console, status: "Status") -> None:
@@ -134,7 +138,7 @@ def _print_paused(console: Console, paused: Sequence[tuple[str, str | None]]) ->
     console.print("\nPaused", style="italic")
     first = sorted(paused, key=lambda row: row[1] is None)
     for name, reason in first[:SHOWN_PAUSED]:
-        console.print(f"{name}: {reason or 'on purpose'}")
+        console.print(f"{name}: {reason or 'by command'}")
     if len(paused) > SHOWN_PAUSED:
         console.print(f"… and {len(paused) - SHOWN_PAUSED:,} more")
 
@@ -173,7 +177,7 @@ def show_resolved(resolved: Mapping[str, Sequence[int]]) -> None:
 
 
 def show_health(health: "Health") -> None:
-    """Print one line a finding."""
+    """Print one line for each finding."""
     for finding in health.findings:
         tell(str(finding))
     if health.fine:

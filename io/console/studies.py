@@ -17,7 +17,7 @@ LINES: Columns = {
     "finish_day": ("Last day", "day"),
     "days_saved": ("Days sooner", "count"),
     "emails": ("Emails with a slot", "count"),
-    "unplaced": ("Emails without", "count"),
+    "unplaced": ("Emails without a slot", "count"),
     "late_follow_ups": ("Late follow-ups", "count"),
     "slip_days": ("Days late in all", "count"),
     "cost": ("Cost", "count"),

@@ -41,7 +41,7 @@ SHOWN_SET_ASIDE = 20
 REASONS: dict[str, str] = {
     Reason.MAILBOX_PAUSED: "the thread's mailbox is paused",
     Reason.NO_ACTIVE_MAILBOX: "no active mailbox in the sequence's pool",
-    Reason.BEHIND_UNCERTAIN: "an earlier email's fate is uncertain",
+    Reason.BEHIND_UNCERTAIN: "an earlier email is uncertain",
     Reason.NO_NEW_CONTACTS: "the sequence starts no new contacts",
     Reason.NO_CAPACITY: "no mailbox of the thread has capacity",
     Reason.BEYOND_HORIZON: "ready only after the 366 days of a plan",
@@ -210,12 +210,12 @@ def show_run(run: "Run") -> None:
     print_unplaced(console, summary.unplaced.itertuples(index=False, name=None))
     print_set_aside(run.set_aside)
     if run.discarded:
-        console.print("\nInterrupted: nothing was stored; the previous plan stands.")
+        console.print("\nInterrupted: nothing was stored; the previous plan is unchanged.")
     elif run.published is None:
         console.print("\nDry run: nothing was stored.")
     else:
         skipped = run.published.skipped
-        left = f"; {skipped:,} changed meanwhile and were left alone" if skipped else ""
+        left = f"; {counted(skipped, 'row')} changed meanwhile and not touched" if skipped else ""
         moved = counted(summary.totals["moved"], "email")
         console.print(
             f"\nStored as run {run.published.run_id}:"
@@ -252,7 +252,7 @@ def print_unplaced(console: Console, rows: Iterable[tuple[Any, int]]) -> None:
 
 
 def print_set_aside(values: Sequence["UnusableValue"]) -> None:
-    """Print values that could not be used, and what to write instead; nothing without any."""
+    """Print values that could not be used, each with its remedy."""
     if not values:
         return
     tell(f"\nSet aside until corrected: {counted(len(values), 'value')}")
@@ -330,7 +330,7 @@ def show_findings(findings: "CheckResult") -> None:
     )
     print_table(
         console,
-        "The first of them",
+        "First violations",
         {
             "rule": ("Rule", "text"),
             "enrollment_id": ("Enrollment", "text"),

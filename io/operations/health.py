@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.tables import among
 from sendplan.io.documents.texts import shown
+from sendplan.io.documents.wording import counted
 from sendplan.io.snapshot.set_aside import find_unusable
 from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
@@ -194,7 +195,7 @@ def health(engine: Engine, now: dt.datetime, limits: Limits | None = None) -> He
 def _late(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
     row = _row(connection, LATE, since=now - limits.late)
     if row["number"]:
-        what = f"late emails: {_counted(row['number'])}, by up to {_age(now, row['earliest'])}"
+        what = f"{_are(row['number'], 'email')} late, by up to {_age(now, row['earliest'])}"
         remedy = (
             "run `sendplan dispatch`, and `sendplan recalc --watch`, which re-plans emails that"
             " missed their slot"
@@ -204,13 +205,13 @@ def _late(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[
 
 def _leases(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
     if number := _row(connection, LEASES)["number"]:
-        what = f"emails claimed by dispatchers that no longer answer: {_counted(number)}"
+        what = f"{_are(number, 'email')} claimed by dispatchers that no longer answer"
         yield Finding("leases", True, what, "run `sendplan dispatch`, which recovers them")
 
 
 def _uncertain(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
     if number := _row(connection, UNCERTAIN)["number"]:
-        what = f"emails that may have left or not: {_counted(number)}"
+        what = f"{_are(number, 'email')} uncertain: sent or not is unknown"
         remedy = "`sendplan uncertain` lists them and resolves them"
         yield Finding("uncertain", not limits.uncertain, what, remedy)
 
@@ -227,9 +228,8 @@ def _plan(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[
 def _queue(connection: Connection, now: dt.datetime, limits: Limits) -> Iterator[Finding]:
     row = _row(connection, QUEUED, since=now - limits.queued)
     if row["number"]:
-        age = _age(now, row["earliest"])
-        what = f"changes in the queue: {_counted(row['number'])}, for up to {age}"
-        remedy = "run `sendplan recalc`, or `sendplan recalc --watch` all the time"
+        what = f"{_are(row['number'], 'change')} queued, for up to {_age(now, row['earliest'])}"
+        remedy = "run `sendplan recalc`, or keep `sendplan recalc --watch` running"
         yield Finding("queue", True, what, remedy)
 
 
@@ -241,7 +241,7 @@ def _paused(connection: Connection, now: dt.datetime, limits: Limits) -> Iterato
         remedy = f"solve the problem, then run `sendplan {row.noun} resume {row.id}`"
         yield Finding("paused", True, what, remedy)
     if len(rows) > NAMED:
-        what = f"{len(rows) - NAMED:,} more mailboxes and sequences were paused"
+        what = f"{len(rows) - NAMED:,} more paused (mailboxes and sequences)"
         yield Finding("paused", True, what, "`sendplan status` lists them")
 
 
@@ -249,10 +249,10 @@ def _set_aside(connection: Connection, now: dt.datetime, limits: Limits) -> Iter
     values = find_unusable(connection).values
     for value in values[:NAMED]:
         where = f"{value.table} {value.id}, {value.column}"
-        what = f"set aside for {where}: {shown(value.value or 'null')}"
+        what = f"value set aside: {where}: {shown(value.value or 'null')}"
         yield Finding("set_aside", True, what, value.remedy)
     if len(values) > NAMED:
-        what = f"set aside for {len(values) - NAMED:,} more values"
+        what = f"{counted(len(values) - NAMED, 'more value')} set aside"
         yield Finding("set_aside", True, what, "`sendplan check --json` lists them")
 
 
@@ -271,8 +271,11 @@ def _row(connection: Connection, query: str, **values: object) -> dict[str, Any]
     return dict(connection.execute(text(query), values).mappings().one())
 
 
-def _counted(number: int) -> str:
-    return f"more than {COUNTED:,}" if number > COUNTED else f"{number:,}"
+def _are(number: int, noun: str) -> str:
+    """Begin a sentence about some rows."""
+    if number > COUNTED:
+        return f"more than {counted(COUNTED, noun)} are"
+    return f"{counted(number, noun)} {'is' if number == 1 else 'are'}"
 
 
 def _age(now: dt.datetime, since: dt.datetime) -> str:

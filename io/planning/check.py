@@ -106,7 +106,7 @@ def check(engine: Engine, now: dt.datetime) -> CheckResult:
     # Each slot must lie after the moment of its own run, which may be later than the oldest.
     given = pd.to_datetime(rows["plan_run_id"].map(runs), utc=True)
     past = sends[sends["send_at"].to_numpy() < given.to_numpy()]
-    past = past.assign(rule="past", detail="it lay in the past when it was planned")
+    past = past.assign(rule="past", detail="the slot was in the past when it was planned")
     found = pd.concat([found[found["rule"] != "past"], past[found.columns]], ignore_index=True)
     horizon = min(
         (row.horizon_days for row in listed if row.horizon_days is not None), default=None

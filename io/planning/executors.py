@@ -139,7 +139,7 @@ def dask_cluster(address: str) -> Workplace:
         sound = False
     if not sound or parts.path.strip("/") or parts.query or "@" in parts.netloc:
         raise ExecutorAddressError(
-            f"{address!r} is no address of an executor; write dask://HOST:PORT"
+            f"{address!r} is not the address of an executor; write dask://HOST:PORT"
         )
     try:
         distributed: Any = importlib.import_module("distributed")

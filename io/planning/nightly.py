@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 from sqlalchemy import Engine
 
+from sendplan.io.documents.wording import counted
 from sendplan.io.errors import SendplanError
 from sendplan.io.planning.executors import Workplace, processes
 from sendplan.io.planning.partitioned_run import plan_in_parts
@@ -26,7 +27,7 @@ ATTEMPTS = 4
 
 
 class PartsStayError(SendplanError):
-    """Parts that an interrupted run has published cannot be discarded as asked."""
+    """Parts are published as soon as they are planned, so Ctrl-C cannot discard them."""
 
     exit_code = 2
 
@@ -91,7 +92,7 @@ def run_plan(
     OvertakenError
         If the tables changed under every attempt; nothing was written.
     PartsStayError
-        If the work is planned in parts, and was to be revocable; nothing was planned.
+        If the database is planned in parts, but `revocable`; nothing was planned.
     PartsMissingError
         If only some parts could be planned; these are published.
     ExecutorError
@@ -109,9 +110,9 @@ def run_plan(
         if workplace is not None:
             if revocable and not dry_run:
                 raise PartsStayError(
-                    f"{len(partition.parts)} parts are each stored as soon as they are planned, so"
-                    " Ctrl-C cannot discard them: leave out --on-interrupt discard, or plan a"
-                    " single part with a larger --part-size and no --executor."
+                    f"Ctrl-C cannot discard a plan in {counted(len(partition.parts), 'part')}: each"
+                    " part is stored as soon as it is planned. Leave out --on-interrupt discard, or"
+                    " plan a single part: raise --part-size and leave out --executor."
                 )
             report("parts")
             return plan_in_parts(
@@ -144,5 +145,5 @@ def run_plan(
                 tidy(engine, published)
             return replace(run, published=published, seconds=clock.total())
 
-        remedy = "Nothing was written. Plan again when the database is quieter."
+        remedy = "Nothing was written. Plan again when the database is less busy."
         return retried(attempt, ATTEMPTS, remedy, report)

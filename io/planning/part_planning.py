@@ -30,8 +30,8 @@ DATABASE_VARIABLE = "SENDPLAN_DATABASE_URL"
 """Where processes on other machines find the database: a URL may hold a password."""
 
 
-class StaleDivisionError(SendplanError):
-    """A part shares mailboxes or contacts with another by now: new parts must be formed."""
+class PartitionChangedError(SendplanError):
+    """A part has come to share mailboxes or contacts with another; both must be formed again."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def plan_part(job: PartJob) -> PlannedPart:
         If the tables cannot be planned.
     UnsoundPlanError
         If the checker found a broken rule; the part was not written.
-    StaleDivisionError
+    PartitionChangedError
         If it shares mailboxes or contacts with another part; the part was not written.
     OvertakenError
         If the tables changed under every attempt; the part was not written.
@@ -131,7 +131,7 @@ def plan_part(job: PartJob) -> PlannedPart:
     engine = _engine(job.url or _own_url())
     if installation_of(engine) != job.installation:
         raise DatabaseError(
-            f"A worker's {DATABASE_VARIABLE} names another database than the run's."
+            f"{DATABASE_VARIABLE} of a worker names another database than that of the run."
         )
     return retried(
         lambda: _known(engine, job) or _planned(engine, job),
@@ -165,8 +165,8 @@ def _snapshot(engine: Engine, job: PartJob) -> Snapshot:
         # Not checked again when the part is published: a part that comes to share a contact later
         # finds out when it is read.
         if not stands_alone(connection, job.part.sequence_ids):
-            raise StaleDivisionError(
-                "Links or enrollments have changed since the parts were formed, so that this one"
+            raise PartitionChangedError(
+                "Links or enrollments have changed since the parts were formed: this part now"
                 " shares mailboxes or contacts with another."
             )
         # The requests are the coordinator's: it clears them once all parts are published.
@@ -187,7 +187,7 @@ def _own_url() -> str:
     url = os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise DatabaseError(
-            f"A worker does not know the database: start it with {DATABASE_VARIABLE} set."
+            f"A worker has no {DATABASE_VARIABLE}; set it to the database before the worker starts."
         )
     return url
 

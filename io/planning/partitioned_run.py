@@ -8,12 +8,13 @@ from dataclasses import asdict, replace
 from sqlalchemy import Engine
 
 from sendplan.io.database.engine import translated_errors
+from sendplan.io.documents.wording import counted
 from sendplan.io.errors import SendplanError
 from sendplan.io.planning.executors import ExecutorError, Workplace, is_lost
 from sendplan.io.planning.part_planning import (
+    PartitionChangedError,
     PartJob,
     PlannedPart,
-    StaleDivisionError,
     installation_of,
     plan_part,
 )
@@ -39,7 +40,7 @@ ROUNDS = 4
 """How often parts are submitted when their workers are lost."""
 
 DIVISIONS = 4
-"""How often parts are formed anew when links or enrollments change meanwhile."""
+"""How often parts are formed again when links or enrollments change during the run."""
 
 Done = Callable[[int, int], None]
 
@@ -64,7 +65,7 @@ def plan_in_parts(
 
     Each part is published whole or not at all, as soon as it is planned. A part whose worker is
     lost is submitted again; one that had been published already is not planned twice. Parts that
-    come to share mailboxes or contacts are formed anew, with all parts that they share them with.
+    come to share mailboxes or contacts are merged, and planned again.
 
     After the first Ctrl-C workers finish their parts, the second one ends them.
 
@@ -86,7 +87,7 @@ def plan_in_parts(
     clock : Clock
         The clock of the run.
     part_size : int
-        Active enrollments of a part that is formed anew.
+        Active enrollments of a part that is formed again.
     done : callable
         Called with the number of parts that are done, and of all parts.
 
@@ -109,11 +110,11 @@ def plan_in_parts(
     """
     started_at = dt.datetime.now(dt.UTC)
     how = asdict(parameters) | {"parts": len(partition.parts)}
-    # Local processes get the password too, over a pipe; others have their own way.
+    # Local processes get the password too, over a pipe; others read `DATABASE_VARIABLE`.
     url = engine.url.render_as_string(hide_password=False) if workplace.near else None
     total = sum(part.enrollments for part in partition.parts)
     installation = installation_of(engine)
-    with translated_errors("looking for what must be set aside"), engine.connect() as connection:
+    with translated_errors("looking for unusable values"), engine.connect() as connection:
         aside = find_unusable(connection).values
     run_id = None
     if session is not None:
@@ -141,15 +142,15 @@ def plan_in_parts(
     try:
         parts.plan()
         for _ in range(DIVISIONS):
-            if not parts.stale:
+            if not parts.changed:
                 break
-            clock.report("again for some parts, since links or enrollments changed meanwhile")
+            clock.report("Planning some parts again: their links or enrollments have changed")
             known = [job.part for job in parts.jobs]
-            anew = divide_again(engine, part_size, known, parts.stale)
+            formed = divide_again(engine, part_size, known, parts.changed)
             if run_id is not None:
                 with translated_errors("opening the run"), engine.begin() as connection:
-                    enter_parts(connection, run_id, max(part.number for part in anew.parts))
-            parts.replace(jobs(anew))
+                    enter_parts(connection, run_id, max(part.number for part in formed.parts))
+            parts.replace(jobs(formed))
             parts.plan()
         parts.refuse_failed()
         found = [parts.found[job.part.number] for job in parts.jobs]
@@ -171,7 +172,7 @@ def plan_in_parts(
             close_run(connection, published, clock.seconds, finished=True)
     except BaseException:
         if run_id is not None:
-            with translated_errors("giving the run up"), engine.begin() as connection:
+            with translated_errors("marking the run as unfinished"), engine.begin() as connection:
                 abandon_run(connection, run_id, clock.seconds)
         raise
     tidy(engine, published)
@@ -198,17 +199,19 @@ class _Parts:
         self.written: list[Published] = []
 
     @property
-    def stale(self) -> list[Part]:
-        """Parts that share mailboxes or contacts with others by now."""
+    def changed(self) -> list[Part]:
+        """Parts that have come to share mailboxes or contacts with others."""
         failed = {
-            number for number, error in self.failed.items() if isinstance(error, StaleDivisionError)
+            number
+            for number, error in self.failed.items()
+            if isinstance(error, PartitionChangedError)
         }
         return [job.part for job in self.jobs if job.part.number in failed]
 
     def replace(self, jobs: Sequence[PartJob]) -> None:
-        """Replace the stale parts, and all parts that share sequences with the new ones."""
+        """Replace the changed parts, and all parts that share sequences with the new ones."""
         again = frozenset[int]().union(*(job.part.sequence_ids for job in jobs))
-        replaced = {part.number for part in self.stale} | {
+        replaced = {part.number for part in self.changed} | {
             job.part.number for job in self.jobs if job.part.sequence_ids & again
         }
         for number in replaced:
@@ -224,8 +227,8 @@ class _Parts:
             if not lost:
                 return
         raise ExecutorError(
-            f"{len(lost)} of {len(self.jobs)} parts lost their workers {ROUNDS} times in a row and"
-            f" stay as they were; {len(self.found)} are planned. The last reason:"
+            f"The workers of {_of(len(lost), self.jobs)} were lost {ROUNDS} times in a row. Planned"
+            f" parts: {len(self.found):,}; the others keep their slots. Last error:"
             f" {lost[min(lost)]}"
         )
 
@@ -250,8 +253,8 @@ class _Parts:
                     if number not in self.found and future.done() and not future.cancelled():
                         self._take(number, future, lost)
                 raise PartsMissingError(
-                    f"Interrupted: {len(self.found)} of {len(self.jobs)} parts are planned. The"
-                    " others stay as they were."
+                    f"Interrupted: {_of(len(self.found), self.jobs)} planned; the others keep their"
+                    " slots."
                 ) from None
         return lost
 
@@ -273,15 +276,17 @@ class _Parts:
 
     def _end(self, executor: Executor) -> None:
         """Wait for the parts that are being planned; a second Ctrl-C ends them."""
-        so_far = f"Interrupted: {len(self.found)} of {len(self.jobs)} parts are planned"
+        so_far = f"Interrupted: {_of(len(self.found), self.jobs)} planned"
         if not self.workplace.near:
-            self.clock.report(f"{so_far}; parts on other machines are dropped")
+            self.clock.report(f"{so_far}; parts on other machines are discarded")
             return
-        self.clock.report(f"{so_far}; finishing the parts in progress. Ctrl-C again drops them")
         try:
+            self.clock.report(
+                f"{so_far}; finishing the parts in progress. Ctrl-C again discards them"
+            )
             executor.shutdown(cancel_futures=True)
         except KeyboardInterrupt:
-            self.clock.report("Dropping the parts in progress")
+            self.clock.report("Discarding the parts in progress")
             self.workplace.drop()
             executor.shutdown(cancel_futures=True)
 
@@ -293,11 +298,15 @@ class _Parts:
         if not self.written:
             raise first
         error = PartsMissingError(
-            f"{len(self.failed)} of {len(self.jobs)} parts could not be planned and stay as they"
-            f" were; the others are published. The first reason: {first}"
+            f"{_of(len(self.failed), self.jobs)} could not be planned and keep their slots; the"
+            f" others are published. First error: {first}"
         )
         error.exit_code = first.exit_code
         raise error from first
+
+
+def _of(some: int, jobs: Sequence[PartJob]) -> str:
+    return f"{some:,} of {counted(len(jobs), 'part')}"
 
 
 def _submitted(executor: Executor, job: PartJob) -> Future[PlannedPart]:

@@ -166,7 +166,7 @@ def recalc(
         return Recalculation(seen, run)
 
     remedy = (
-        "The changes are still queued; run `sendplan recalc` again when the database is quieter."
+        "The changes are still queued; run `sendplan recalc` again when the database is less busy."
     )
     with planner_lock(engine) as session:
         for left in range(ATTEMPTS, 0, -1):
@@ -175,7 +175,7 @@ def recalc(
             if skipped == before:
                 break
             # Rows left alone have been queued again.
-            report("again, since rows changed meanwhile")
+            report("Planning again: rows have changed")
     return done
 
 
@@ -231,9 +231,9 @@ def watch_changes(
                 how = recalc_parameters(engine, now, given)
                 recalculation = recalc(engine, now, how, grace=grace, pace=pace)
             except PlannerBusyError:
-                logger.info("another planner is running; trying again with the next notice")
+                logger.info("Another planner is running; the next notice starts another attempt")
                 break
             except SendplanError as error:
-                logger.error("the recalculation failed, its changes stay queued: %s", error)
+                logger.error("The recalculation failed; its changes stay queued: %s", error)
                 break
             done(recalculation)

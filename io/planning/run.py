@@ -201,8 +201,8 @@ def planned(
     if len(broken):
         first = broken.iloc[0]
         raise UnsoundPlanError(
-            f"The plan has {counted(len(broken), 'violation')} of hard rules and was not stored;"
-            f" the first: {first['rule']}, step {first['step_id']} of enrollment"
+            f"The plan breaks hard rules ({counted(len(broken), 'violation')}) and was not stored."
+            f" First: {first['rule']}, step {first['step_id']} of enrollment"
             f" {first['enrollment_id']}: {first['detail']}."
             " This is a bug of sendplan; please report it with the tables."
         )
@@ -210,7 +210,7 @@ def planned(
 
 
 def retried(attempt: Callable[[], Result], attempts: int, remedy: str, report: Report) -> Result:
-    """Return what an attempt returns, which starts over when changes overtake it.
+    """Call an attempt, again whenever changes overtake it; return its result.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def retried(attempt: Callable[[], Result], attempts: int, remedy: str, report: R
         except OvertakenError as error:
             if number == attempts:
                 raise OvertakenError(
-                    f"{error} This happened {attempts} times in a row. {remedy}".rstrip()
+                    f"{error} This happened {counted(attempts, 'time')} in a row. {remedy}".rstrip()
                 ) from error
-            report("again, since the tables changed meanwhile")
+            report("Planning again: the tables have changed")
     raise AssertionError("an attempt returns or raises")

@@ -29,7 +29,7 @@ def notices(
 ) -> Iterator[None]:
     """Wait for changes; yield whenever there may be requests to read.
 
-    That is at once; after every burst of notices; after the database was away, since notices may
+    That is at the start; after every burst of notices; after a lost connection, since notices may
     have been missed; and after a long silence, since a pooler may keep notices back.
 
     Listening takes a session outside of the engine's pool, which ends with the generator. Notices
@@ -67,7 +67,7 @@ def notices(
                 elif _heard(session, every, stopped):
                     _collect(session, settle, longest, stopped)
             except psycopg2.Error as error:
-                logger.warning("The database went away: %s", reason(error))
+                logger.warning("The connection to the database was lost: %s", reason(error))
                 if session is not None:
                     session.close()
                 session = None

@@ -33,7 +33,7 @@ PROGRESS = dict(
 )
 
 ORDER = ("completed", "under_way", "not_started", "stopped", "failed")
-"""How parts of a bar follow each other."""
+"""Order of the parts of a bar."""
 
 _A_DAY = pd.Timedelta(days=1)
 _NEARLY = 0.9
@@ -160,7 +160,7 @@ def step_places(daily: pd.DataFrame) -> pd.Series:
 
 
 def shows_capacity(figures: Figures) -> bool:
-    """Tell whether capacity is drawn: not if it would dwarf the emails."""
+    """Tell whether capacity is drawn: not if it is far above the emails."""
     emails = recent(figures).groupby("send_day")[["sent", "planned"]].sum().sum(axis=1)
     return bool(len(figures.capacity) and figures.capacity["capacity"].max() <= 3 * emails.max())
 
@@ -194,7 +194,7 @@ def progress_chart(figures: Figures, width: int) -> Drawing:
 
 
 def finish_chart(figures: Figures, width: int) -> Drawing:
-    """Draw from when to when each sequence sends, and when its waits alone would let it end."""
+    """Draw the first and the last day of each sequence, and its last day by its waits alone."""
     sequences = largest(figures)
     sequences = sequences[sequences["finish_day"].notna()]
     axis = pd.concat([sequences["first_day"], sequences["finish_day"]])
@@ -217,7 +217,7 @@ def largest(figures: Figures) -> pd.DataFrame:
 
 
 def delay_chart(figures: Figures, kind: str, width: int = HALF) -> Drawing:
-    """Draw how many emails are how many days behind.
+    """Draw how many emails are late, by days.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def delay_chart(figures: Figures, kind: str, width: int = HALF) -> Drawing:
         x=alt.X(
             "emails:Q",
             axis=None,
-            # Room for the longest figure at the end of the longest bar.
+            # Space for the longest figure at the end of the longest bar.
             scale=alt.Scale(domain=[0, max(int(counts["emails"].max()), 1) * 1.2], nice=False),
         ),
         y=alt.Y(

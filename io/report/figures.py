@@ -62,15 +62,15 @@ class Figures:
     capacity : DataFrame
         By send_day: the capacity of all mailboxes that may send.
     sequences : DataFrame
-        One row each: sequence_id, name, status, contacts and how they stand (`STANDINGS`), sent,
+        One row each: sequence_id, name, status, contacts by progress (`STANDINGS`), sent,
         emails, unplaced, late_follow_ups, slip_days, cost, first_day, finish_day, and
         earliest_finish_day, the last day of the planned emails with unlimited capacity.
     mailboxes : DataFrame
         One row each: mailbox_id, name, status, daily_capacity, sent, emails, capacity and use of
         the plan's days, full_days, finish_day.
     delays : DataFrame
-        By days (`DELAYS`): planned emails that are as much behind the ideal timeline (lateness),
-        and planned follow-ups as much behind their ready day (slip).
+        By days (`DELAYS`): planned emails by days behind the ideal timeline (lateness), and
+        planned follow-ups by days behind their ready day (slip).
     unplaced : DataFrame
         By sequence_id, name and reason: emails without a slot.
     bottlenecks : Bottlenecks or None
@@ -174,11 +174,11 @@ def names(frame: pd.DataFrame, column: str, noun: str) -> pd.Series:
 
 def _contacts(problem: Problem, plan: Plan) -> int:
     """Count the contacts that get a planned email."""
-    people = problem.enrollments.set_index("id")["contact_id"].reindex(
+    contacts = problem.enrollments.set_index("id")["contact_id"].reindex(
         plan.sends["enrollment_id"].unique()
     )
-    unknown = people == NULL
-    return int(people[~unknown].nunique() + unknown.sum())
+    unknown = contacts == NULL
+    return int(contacts[~unknown].nunique() + unknown.sum())
 
 
 def _is_follow_up(problem: Problem, delays: pd.DataFrame) -> np.ndarray:

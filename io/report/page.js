@@ -24,7 +24,7 @@ function sort(body, column, sign) {
   const value = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent;
   const rows = [...body.rows].map((row) => [value(row), row]);
   rows.sort(([one], [other]) => {
-    // What is missing comes last, whichever way is sorted.
+    // Missing values come last, in either order.
     if (one === "" || other === "") return (one === "") - (other === "");
     const difference = Number(one) - Number(other);
     return sign * (Number.isNaN(difference) ? one.localeCompare(other) : difference);

@@ -103,7 +103,7 @@ def _load(figures: Figures) -> Iterator[Section]:
         if (level == word).any()
     ]
     hidden = mailboxes - shown
-    caption = "One row a mailbox, one column a day; blank where a mailbox may not send." + (
+    caption = "One row per mailbox, one column per day; blank where a mailbox may not send." + (
         f" The {shown:,} busiest are drawn, {hidden:,} others are not." if hidden else ""
     )
     picture = _drawn(
@@ -244,12 +244,12 @@ def _bottlenecks(figures: Figures) -> Iterator[Section]:
         return
     title = "Bottlenecks"
     if not len(found.pools):
-        text = "Nothing: more capacity would not make this plan cheaper."
+        text = "None: more capacity would not make this plan cheaper."
         yield Section("bottlenecks", title, title, text)
         return
     text = (
-        "Pools of mailboxes that lack capacity, the costliest first. The last three columns say how"
-        f" much of the cost of {found.cost:,.0f} more capacity saves at most: one more email on a"
+        "Pools of mailboxes that lack capacity, the costliest first. The last three columns give"
+        f" the most that more capacity saves, of a cost of {found.cost:,.0f}: one more email on a"
         " day that lacks it (on average), one more email on every day, and"
         f" {found.more:.0%} more capacity."
     )

@@ -98,7 +98,7 @@ def sequence_table(figures: Figures) -> Table:
 
 
 def progress_table(figures: Figures) -> Table:
-    """List how the contacts of each sequence stand."""
+    """List the progress of the contacts of each sequence."""
     columns: Columns = {
         "name": ("Sequence", "text"),
         "contacts": ("Contacts", "count"),
@@ -113,13 +113,13 @@ def progress_table(figures: Figures) -> Table:
 
 
 def finish_table(figures: Figures) -> Table:
-    """List from when to when each sequence sends."""
+    """List the first and the last planned day of each sequence."""
     columns: Columns = {
         "name": ("Sequence", "text"),
         "first_day": ("First planned day", "day"),
         "finish_day": ("Last planned day", "day"),
         "earliest_finish_day": ("With unlimited capacity", "day"),
-        "behind": ("Days more", "count"),
+        "behind": ("Days later", "count"),
     }
     frame = figures.sequences[figures.sequences["finish_day"].notna()]
     frame = frame.assign(behind=(frame["finish_day"] - frame["earliest_finish_day"]).dt.days)
@@ -186,13 +186,13 @@ def daily_table(figures: Figures) -> Table:
 
 
 def delay_table(figures: Figures) -> Table:
-    """List how many emails are how many days behind."""
+    """List how many emails are late, by days."""
     columns: Columns = {
         "days": ("Days", "text"),
         "lateness": ("Emails behind the ideal timeline", "count"),
         "slip": ("Follow-ups behind their ready day", "count"),
     }
-    return _table("delays-table", "How many emails are how late", columns, figures.delays)
+    return _table("delays-table", "Emails by days of delay", columns, figures.delays)
 
 
 def unplaced_table(figures: Figures) -> Table:
@@ -230,7 +230,7 @@ def pool_table(figures: Figures) -> Table:
         serves=[enumeration(names.reindex(list(ids)).astype(str)) for ids in pools["sequence_ids"]],
         mailboxes=[len(ids) for ids in pools["mailbox_ids"]],
     )
-    caption = "Where capacity is short, and what more of it saves of the cost at most"
+    caption = "Where capacity is short, and the most that more of it saves"
     return _table("pools-table", caption, columns, frame, sortable=True)
 
 

@@ -82,7 +82,7 @@ class Load:
     planned : int
         Slots of the plan.
     room : int
-        Emails that can be planned, `used` deducted; less than capacity where min_gap_seconds is
+        Residual capacity before the plan: capacity less `used`, or fewer where min_gap_seconds is
         the limit.
     """
 
@@ -150,7 +150,7 @@ class DayBetween:
     day : date
         The day.
     obstacles : tuple of str
-        All that forbids it: ``"closed"``, ``"window"``, ``"in_flight"``, ``"contact"``,
+        All that rule it out: ``"closed"``, ``"window"``, ``"in_flight"``, ``"contact"``,
         ``"max_new"``, ``"full"``, ``"min_gap"``. Empty where the email could have left then.
     closed : str or None
         Why it is no sending day.

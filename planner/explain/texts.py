@@ -58,7 +58,7 @@ class Explanation:
     ready : Ready or None
         Its ready day.
     days : tuple of DayBetween
-        The days between; without a slot up to the end of the horizon.
+        The days between; without a slot, up to the end of the horizon.
     sender : SenderChoice or None
         Why this mailbox.
     exchange : Exchange or None
@@ -162,7 +162,7 @@ def _ready(ready: Ready) -> str:
             )
             body = f"{name} {left} on {_date(ready.since_day)}, then {wait}"
     if ready.since == "now":
-        body += f", which was over already; {_date(ready.day)} is the first day left to use"
+        body += f"; {_date(ready.day)} is the first day that can be used"
     if ready.closed:
         body += f", past {_closed(ready.closed)}"
     return f"{head}{body}."
@@ -175,7 +175,7 @@ def _behind(facts: Explanation) -> str:
         return ""
     return (
         f" That is {_counted(before, 'day')} behind its ideal day, since earlier emails of its"
-        " thread leave later than they might; ask about those."
+        " thread are late; explain those."
     )
 
 
@@ -226,11 +226,14 @@ def _day(day: DayBetween, facts: Explanation) -> str:
         if obstacle == "window":
             texts.append("its window is over")
         elif obstacle == "in_flight":
-            texts.append("the email before it, which is being sent, leaves no time")
+            texts.append("the email before it is being sent and leaves no time")
         elif obstacle == "contact":
-            texts.append(f"the contact gets {day.contact_gets} that day, and one is the most")
+            texts.append(
+                f"the contact gets {day.contact_gets} that day, and one a day is the limit"
+            )
         elif obstacle == "max_new" and day.new is not None:
-            texts.append(f"{day.new[0]} first emails of the sequence, of {day.new[1]} allowed")
+            new = _counted(day.new[0], "first email")
+            texts.append(f"{new} of the sequence, and max_new_per_day is {day.new[1]:,}")
         elif obstacle == "full":
             texts.append(_full([day]))
         elif obstacle == "min_gap":
@@ -238,7 +241,7 @@ def _day(day: DayBetween, facts: Explanation) -> str:
     if day.alternative is not None:
         texts.append(_alternative(day.alternative, facts))
     elif not texts:
-        texts.append("room; not looked into, since other emails of the thread have no slot")
+        texts.append("has capacity; not tried, since other emails of the thread have no slot")
     return "; ".join(texts)
 
 
@@ -265,7 +268,7 @@ def _full(run: Sequence[DayBetween]) -> str:
         for (sequence, position, first), count in ranked[:SHOWN_CONTENTS]
     ]
     if rest := sum(count for _, count in ranked[SHOWN_CONTENTS:]):
-        parts.append(f"{rest:,} others")
+        parts.append(_counted(rest, "other"))
     if used:
         parts.append(f"{used:,} sent or in flight")
     subject = f"all {len(mailboxes)} mailboxes are full" if len(mailboxes) > 1 else "full"
@@ -273,24 +276,29 @@ def _full(run: Sequence[DayBetween]) -> str:
     return f"{subject}, {total:,} of {capacity:,}{limit}: {', '.join(parts)}"
 
 
-def _alternative(way: Alternative, facts: Explanation) -> str:
+def _alternative(option: Alternative, facts: Explanation) -> str:
     where = ""
-    if way.mailbox_id != facts.mailbox_id:
-        where = f" at {facts.names.get(way.mailbox_id, way.mailbox_id)}"
+    if option.mailbox_id != facts.mailbox_id:
+        where = f" at {facts.names.get(option.mailbox_id, option.mailbox_id)}"
     late = [
         f"step {one.position} {'would slip ' if not number else ''}by {_counted(one.slip, 'day')}"
-        for number, one in enumerate(one for one in way.follow_ups if one.slip)
+        for number, one in enumerate(one for one in option.follow_ups if one.slip)
     ]
-    if way.cost > 0:
-        reason = f", since then {_listed(late)}" if late else ""
-        return f"room{where}, but the plan would cost {_number(way.cost)} more{reason}"
-    if way.cost < 0:
-        return f"room{where}; the plan would even cost {_number(-way.cost)} less"
-    return f"room{where}; the plan would cost the same"
+    if option.cost > 0:
+        reason = f", since {_listed(late)}" if late else ""
+        return f"has capacity{where}, but {_price(option.cost)}{reason}"
+    return f"has capacity{where}; {_price(option.cost)}"
+
+
+def _price(cost: float) -> str:
+    """Write the added cost of the plan."""
+    if not cost:
+        return "the plan would cost the same"
+    return f"the plan would cost {_number(abs(cost))} {'more' if cost > 0 else 'less'}"
 
 
 def _exchange(exchange: Exchange, facts: Explanation) -> str:
-    """Describe the email that yields, and the cost."""
+    """Describe the email that would move, and the cost."""
     other = exchange.yields
     where = f"{other.to_day:%a %d %b}"
     if other.to_mailbox_id != other.from_mailbox_id:
@@ -299,16 +307,10 @@ def _exchange(exchange: Exchange, facts: Explanation) -> str:
     also = (
         f"; {_counted(more, 'other email')} of the two threads would move, too" if more > 0 else ""
     )
-    if exchange.cost > 0:
-        price = f"the plan would cost {_number(exchange.cost)} more"
-    elif exchange.cost < 0:
-        price = f"the plan would cost {_number(-exchange.cost)} less"
-    else:
-        price = "the plan would cost the same"
     return (
-        f"To leave on {_date(exchange.day)}, one of {exchange.might_yield} emails would have to"
-        f" yield. Cheapest: step {other.position} of {other.sequence}, enrollment"
-        f" {other.enrollment_id}, which would leave on {where}{also}; {price}."
+        f"It could leave on {_date(exchange.day)} if another email moved. Cheapest of"
+        f" {exchange.might_yield:,}: step {other.position} of {other.sequence}, enrollment"
+        f" {other.enrollment_id}, to {where}{also}; {_price(exchange.cost)}."
     )
 
 
@@ -316,13 +318,11 @@ def _sender(sender: SenderChoice, facts: Explanation) -> str:
     """Describe why the email leaves from its mailbox."""
     name = facts.mailbox
     if sender.why == "bound":
-        return f"From {name}, since the thread has begun there and keeps its sender."
+        return f"From {name}: the thread has begun there and keeps its sender."
     if sender.why == "only":
         return f"From {name}, the only active mailbox of the sequence."
     if sender.why == "thread":
-        return (
-            f"From {name}, since the whole thread has one sender and its first email leaves there."
-        )
+        return f"From {name}: a thread has one sender, and its first planned email leaves there."
     if not sender.others:
         return f"From {name}."
     known = [cost for _, cost in sender.others if cost is not None]
@@ -330,7 +330,7 @@ def _sender(sender: SenderChoice, facts: Explanation) -> str:
     cheaper = [cost for cost in known if cost < 0]
     parts = []
     if same := len(known) - len(dearer) - len(cheaper):
-        parts.append(f"{same} would do as well")
+        parts.append(f"{same} would cost the same")
     if dearer:
         least, most = _number(min(dearer)), _number(max(dearer))
         price = least if least == most else f"{least} to {most}"
@@ -338,7 +338,7 @@ def _sender(sender: SenderChoice, facts: Explanation) -> str:
     if cheaper:
         parts.append(f"{len(cheaper)} would cost up to {_number(-min(cheaper))} less")
     if missing := len(sender.others) - len(known):
-        parts.append(f"{missing} {'has' if missing == 1 else 'have'} no room")
+        parts.append(f"{missing} {'has' if missing == 1 else 'have'} no capacity left")
     others = _counted(len(sender.others), "other mailbox", "other mailboxes")
     return f"From {name}; of the {others}, {_listed(parts)}."
 
@@ -349,9 +349,9 @@ def _minute(minute: Minute, facts: Explanation) -> str:
     opens, closes = minute.opens.astimezone(zone), minute.closes.astimezone(zone)
     how = {
         "even": "spread evenly over",
-        "widest": "spread as widely as their windows allow, its own being",
+        "widest": "as far apart as their windows allow; its own is",
         "gap": "kept min_gap_seconds apart within",
-        "kept": "which keep the times that they had, within",
+        "kept": "at the times that they had, within",
     }[minute.spread]
     gaps = [
         f"{_span(gap)} {word}"
@@ -361,10 +361,10 @@ def _minute(minute: Minute, facts: Explanation) -> str:
         )
         if gap is not None
     ]
-    text = (
-        f"Number {minute.number} of the {minute.of} emails of that mailbox and day, {how}"
-        f" {opens:%H:%M} to {closes:%H:%M}"
+    place = (
+        f"Number {minute.number} of the {minute.of} emails" if minute.of > 1 else "The only email"
     )
+    text = f"{place} of its mailbox that day, {how} {opens:%H:%M} to {closes:%H:%M}"
     return f"{text}: {', '.join(gaps)}." if gaps else f"{text}."
 
 
@@ -384,7 +384,7 @@ def _number(value: float) -> str:
 
 
 def _counted(count: int, noun: str, several: str | None = None) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {several or f'{noun}s'}"
+    return f"{count:,} {noun if count == 1 else several or f'{noun}s'}"
 
 
 def _date(day: dt.date) -> str:

@@ -22,7 +22,7 @@ NOT_PLANNED = "not_planned"
 """No plan has seen the email yet."""
 
 OVERDUE = "overdue"
-"""Its slot has passed without its having left."""
+"""Its slot has passed, and it was not sent."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def obstruction(
         _step_is_over(context, enrollment_id, place, step_id)
         or _stopped(context, place)
         or _blocked(context, place)
-        or Obstruction("idle", "passed", "The contact has passed this step, and does not get it.")
+        or Obstruction("idle", "passed", "The contact is past this step and does not get it.")
     )
 
 
@@ -83,7 +83,7 @@ def _left_out(context: ExplanationContext, email: int, reason: str | None) -> Ob
         return Obstruction(
             "unplaced",
             OVERDUE,
-            "Its slot has passed without its having left.",
+            "Its slot has passed, and it was not sent.",
             "The next plan gives it another one: `sendplan plan`.",
         )
     behind = context.instance.emails.order[email] > 0 and context.day[email - 1] == NONE
@@ -91,22 +91,22 @@ def _left_out(context: ExplanationContext, email: int, reason: str | None) -> Ob
         return Obstruction(
             "unplaced",
             NOT_PLANNED,
-            "No plan has given it a slot yet.",
-            "The next plan does: `sendplan plan`, or `sendplan recalc` where a change is queued.",
+            "It has not been planned yet.",
+            "`sendplan plan` gives it a slot, or `sendplan recalc` if a change is queued.",
         )
     if behind:
         position = context.step(email - 1)[1]
         return Obstruction(
             "unplaced",
             Reason.BEHIND_UNPLACED,
-            f"The email before it, step {position}, has no slot, and it has to wait for that one.",
-            f"Ask why step {position} has none.",
+            f"It waits for the email before it, step {position}, which has no slot.",
+            f"Explain step {position} instead.",
         )
     return Obstruction(
         "unplaced",
         Reason.NO_ROOM,
-        "Within the horizon there is no day with room for it.",
-        "A longer horizon, more capacity or another mailbox for the sequence makes room.",
+        "No day within the horizon has capacity left for it.",
+        "Lengthen the horizon, raise a capacity or link another mailbox to the sequence.",
     )
 
 
@@ -128,7 +128,7 @@ def _step_is_over(
     ordinal = int(np.flatnonzero((mine["id"] == step_id).to_numpy())[0])
     if context.state.remaining[place] & (np.int64(1) << ordinal):
         return None
-    return Obstruction("idle", "passed", "The contact has received this step, or passed it.")
+    return Obstruction("idle", "passed", "The contact has received this step or is past it.")
 
 
 def _stopped(context: ExplanationContext, place: int) -> Obstruction | None:
@@ -151,7 +151,7 @@ def _stopped(context: ExplanationContext, place: int) -> Obstruction | None:
         )
     if context.state.failed[place]:
         return Obstruction(
-            "idle", "behind_failed", "An earlier email of the thread failed: it ends there."
+            "idle", "behind_failed", "An earlier email of the thread failed, which ends the thread."
         )
     return None
 
@@ -171,7 +171,7 @@ def _blocked(context: ExplanationContext, place: int) -> Obstruction | None:
         return Obstruction(
             "unplaced",
             reason,
-            f"The thread has begun at {name}, which is paused, and waits for it.",
+            f"The thread has begun at {name}, which is paused.",
             f"Resume it: `sendplan mailbox resume {name}`. Removing it would move the thread to"
             " another mailbox.",
             {mailbox_id: name},
@@ -186,7 +186,7 @@ def _blocked(context: ExplanationContext, place: int) -> Obstruction | None:
         return Obstruction(
             "unplaced",
             reason,
-            f"Whether {which} of the thread has left is unknown; until then it waits.",
+            f"It is unknown whether {which} of the thread has left; this one waits for the answer.",
             f"Look for it in the mailbox's sent messages, then `sendplan uncertain {flags}`.",
         )
     sequence = row_of(problem.sequences, "sequence", problem.enrollments["sequence_id"].iloc[place])
@@ -202,7 +202,7 @@ def _blocked(context: ExplanationContext, place: int) -> Obstruction | None:
         return Obstruction(
             "unplaced",
             reason,
-            "No mailbox that it may leave from has capacity on any day of the next year.",
+            "No mailbox of the thread has capacity on any day of the next year.",
             "Give one capacity: `sendplan mailbox set MAILBOX --capacity NUMBER`.",
         )
     if reason == Reason.BEYOND_HORIZON:
@@ -210,8 +210,7 @@ def _blocked(context: ExplanationContext, place: int) -> Obstruction | None:
             "unplaced",
             reason,
             f"It is ready only after the {MAX_HORIZON_DAYS} days that a plan reaches ahead.",
-            "It is planned once it comes nearer; a shorter wait or more sending days bring it"
-            " forward.",
+            "A later plan includes it; a shorter wait or more sending days bring it forward.",
         )
     statuses = set(problem.mailboxes["status"])
     paused = MailboxStatus.PAUSED in statuses

@@ -233,7 +233,7 @@ def test_progress_goes_to_stderr_and_json_alone_to_stdout(enrolled: Run) -> None
         (["plan", "--horizon-days", "-1"], "horizon_days is -1"),
         (["plan", "--horizon-days", "367"], "horizon_days is 367"),
         (["plan", "--horizon-days", "soon"], "soon"),
-        (["plan", "--time-limit", "nan"], "nan is no number"),
+        (["plan", "--time-limit", "nan"], "nan is not a number"),
         (["plan", "--time-limit", "-1"], "time_limit is -1"),
         (["demo", "--contacts", "0"], "contacts"),
         (["enroll", CONTACTS], "--sequence"),

@@ -267,11 +267,11 @@ def test_a_list_of_addresses_takes_reason_and_sequence_from_the_options(
         ),
         (
             "email,reson\ncontact31@example.com,replied\n",
-            "line 1: 'reson' is no column of a list to stop – did you mean 'reason'?",
+            "line 1: 'reson' is not a column of a stop list – did you mean 'reason'?",
         ),
         (
             "email,reason,phone\ncontact31@example.com,replied,1\n",
-            "line 1: 'phone' is no column of a list to stop – keep to email, reason, sequence",
+            "line 1: 'phone' is not a column of a stop list – keep to email, reason, sequence",
         ),
         (
             "email,reason\ncontact31@example.com,replied,x\n",

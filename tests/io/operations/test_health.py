@@ -65,7 +65,7 @@ def test_it_tells_how_many_are_late_and_by_how_much(engine: Engine) -> None:
     change(engine, "UPDATE scheduled_emails SET send_at = '2026-03-02 10:30Z' WHERE id = 21")
     (finding,) = health(engine, NOON).findings
     # One since nine, one since half past ten.
-    assert finding.what == "late emails: 2, by up to 3 h"
+    assert finding.what == "2 emails are late, by up to 3 h"
     assert "sendplan dispatch" in finding.remedy
     assert "sendplan recalc --watch" in finding.remedy
 
@@ -117,7 +117,7 @@ def test_a_monitor_does_not_wait_for_the_exact_number(engine: Engine) -> None:
         f" FROM generate_series(1001, {1001 + COUNTED}) AS g",
     )
     (finding,) = health(engine, NOON).findings
-    assert finding.what == "late emails: more than 1,000, by up to 3 h"
+    assert finding.what == "more than 1,000 emails are late, by up to 3 h"
 
 
 # ---------------------------------------------------------------- leases
@@ -146,7 +146,7 @@ def test_uncertain_emails_are_a_warning_unless_told_otherwise(engine: Engine) ->
     lenient, strict = health(engine, NINE), health(engine, NINE, Limits(uncertain=False))
     assert [finding.kind for finding in lenient.findings] == ["uncertain"]
     assert (lenient.fine, strict.fine) == (True, False)
-    assert str(lenient.findings[0]).startswith("Warning: emails that may have left or not: 1 – ")
+    assert str(lenient.findings[0]).startswith("Warning: 1 email is uncertain: ")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_changes_that_nobody_works_off(engine: Engine) -> None:
         )
     (finding,) = health(engine, NINE).findings
     # Of the two one has waited for longer than a quarter of an hour.
-    assert (finding.kind, finding.what) == ("queue", "changes in the queue: 1, for up to 20 min")
+    assert (finding.kind, finding.what) == ("queue", "1 change is queued, for up to 20 min")
 
 
 def test_what_a_dispatcher_has_paused_is_told_and_what_a_person_has_is_not(engine: Engine) -> None:
@@ -208,7 +208,7 @@ def test_of_many_paused_mailboxes_some_are_named(engine: Engine) -> None:
     )
     findings = health(engine, NINE).findings
     assert len(findings) == NAMED + 1
-    assert findings[-1].what == "2 more mailboxes and sequences were paused"
+    assert findings[-1].what == "2 more paused (mailboxes and sequences)"
 
 
 # ---------------------------------------------------------------- the command
@@ -224,7 +224,7 @@ def test_the_exit_code_tells_a_monitor(engine: Engine, module_database_url: str)
     fine = run(module_database_url, "--as-of", NINE.isoformat())
     assert fine.stdout == "Healthy: emails leave on time, the plan is fresh, no change waits.\n"
     late = run(module_database_url, "--as-of", NOON.isoformat(), code=1)
-    assert late.stdout.startswith("Late emails: 1, by up to 3 h – run `sendplan dispatch`")
+    assert late.stdout.startswith("1 email is late, by up to 3 h – run `sendplan dispatch`")
     assert len(late.stdout.splitlines()) == 1
     run(module_database_url, "--as-of", NOON.isoformat(), "--max-late", "10801")
     run(module_database_url, "--as-of", NINE.isoformat(), "--max-plan-age", "6.9", code=1)

@@ -104,7 +104,7 @@ def test_a_person_reads_it_on_eighty_columns(shown: Run, engine: Engine) -> None
     assert "Uncertain: 1; `sendplan uncertain` lists them." in told
     assert "All 202 today: 2 sent, 3 to go, capacity 20,000,020." in told
     # What sendplan paused itself comes first; brackets are no markup.
-    assert told.index("ben@example.com: 535 [x]\n") < told.index("Spring: on purpose\n")
+    assert told.index("ben@example.com: 535 [x]\n") < told.index("Spring: by command\n")
     lines = told.splitlines()
     assert max(map(len, lines)) <= 80
     # One line each, and the first dozen of the mailboxes.

@@ -207,7 +207,7 @@ def test_a_worker_with_another_database_plans_nothing(
     ):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (DatabaseError.exit_code, "")
-    assert f"{DATABASE_VARIABLE} names another database" in err
+    assert f"{DATABASE_VARIABLE} of a worker names another database" in err
     assert "Traceback" not in err
     for engine in (four, other):
         assert stored(engine) == []
@@ -301,6 +301,6 @@ def test_a_worker_that_was_told_of_no_database_says_so(
     four: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
-    with pytest.raises(DatabaseError, match=f"start it with {DATABASE_VARIABLE} set"):
+    with pytest.raises(DatabaseError, match=f"has no {DATABASE_VARIABLE}; set it"):
         run_plan(four, NOW, GREEDY, workplace=far([]), part_size=SIZE)
     assert stored(four) == []

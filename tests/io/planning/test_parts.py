@@ -724,7 +724,7 @@ def test_a_process_killed_while_it_reads_a_part(undisturbed: list[Any], four: En
 def test_a_process_killed_while_it_publishes_a_part(
     undisturbed: list[Any], four: Engine, at_commit: bool
 ) -> None:
-    """Amid its writing, the part is undone; at its commit, it is done, though nobody is told.
+    """Amid its writing, the part is undone; at its commit, it is done, though no result arrives.
 
     Meanwhile the part is given out again: it waits until that is decided.
     """
@@ -857,8 +857,8 @@ def test_ctrl_c_ends_what_has_begun_and_no_more(
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     done = parts_published(four)
-    assert "Interrupted: 0 of 4 parts are planned; finishing the parts in progress." in err
-    assert f"Error: Interrupted: {len(done)} of 4 parts are planned." in err
+    assert "Interrupted: 0 of 4 parts planned; finishing the parts in progress." in err
+    assert f"Error: Interrupted: {len(done)} of 4 parts planned;" in err
     assert "Traceback" not in err
     assert done[0] == 1
     assert stored(four) == [row for row in undisturbed if row[0] // 100 in done]
@@ -879,10 +879,10 @@ def test_ctrl_c_again_drops_what_has_begun(four: Engine, module_database_url: st
         process.send_signal(signal.SIGINT)
         said = iter(process.stderr)
         told = next(line for line in said if line.startswith("Interrupted"))
-        assert told.startswith("Interrupted: 1 of 4 parts are planned; finishing the parts")
+        assert told.startswith("Interrupted: 1 of 4 parts planned; finishing the parts")
         process.send_signal(signal.SIGINT)
         # What is held waits for its lock until the database finds its client gone.
-        assert "Dropping the parts in progress" in next(said)
+        assert "Discarding the parts in progress" in next(said)
         for worker in workers:
             worker.wait(timeout=60)
         wait_until(watcher, IS_BLOCKED)
@@ -893,7 +893,7 @@ def test_ctrl_c_again_drops_what_has_begun(four: Engine, module_database_url: st
         )
         err = "".join(said)
         assert process.wait(timeout=60) == 1
-    assert "Error: Interrupted: 1 of 4 parts are planned." in err
+    assert "Error: Interrupted: 1 of 4 parts planned;" in err
     assert "Traceback" not in err
     assert parts_published(four) == [1]
     assert rows(four, UNFINISHED) == [(True, False, None, None, 18)]
@@ -907,7 +907,7 @@ def test_what_parts_have_stored_cannot_be_discarded(four: Engine, module_databas
     with command(module_database_url, *PLAN, *discard) as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
-    assert "Error: 4 parts are each stored as soon as they are planned" in err
+    assert "Error: Ctrl-C cannot discard a plan in 4 parts: each part is stored as soon" in err
     assert rows(four, "SELECT FROM plan_runs") == []
     with command(module_database_url, *PLAN, *discard, "--dry-run") as process:
         process.communicate(timeout=60)
@@ -944,7 +944,7 @@ def test_a_run_in_parts_is_looked_at_while_it_is_under_way_and_after_it_was_kill
         wait_until(watcher, IS_BLOCKED)
         moment = "Mon 2 Mar 2026 06:00 UTC"
         assert (
-            f"Running: plan 1 as of {moment}; 1 of 4 parts are published."
+            f"Running: plan 1 as of {moment}; 1 of 4 parts published."
             in looked_at(module_database_url)["status"]
         )
         process.kill()
@@ -952,9 +952,8 @@ def test_a_run_in_parts_is_looked_at_while_it_is_under_way_and_after_it_was_kill
         lock = f"SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_locks WHERE objid = {PLANNER_LOCK})"
         wait_until(watcher, lock)
         assert (
-            f"Last run: plan 1 as of {moment} did not finish; 1 of 4 parts are published and stay,"
-            " the others are unchanged. Run `sendplan plan` again."
-            in looked_at(module_database_url)["status"]
+            f"Last run: plan 1 as of {moment} did not finish; 1 of 4 parts published, the others"
+            " unchanged. Run `sendplan plan` again." in looked_at(module_database_url)["status"]
         )
 
 
@@ -965,6 +964,6 @@ def test_a_run_in_parts_is_looked_at_after_it_has_failed(
     with pytest.raises(ZeroDivisionError):
         in_parts(four, workplace=here({3: lambda: 1 / 0}))
     assert (
-        "did not finish; 2 of 4 parts are published (36 rows changed) and stay,"
+        "did not finish; 2 of 4 parts published (36 rows changed), the"
         in looked_at(module_database_url)["status"]
     )

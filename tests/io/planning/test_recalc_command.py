@@ -194,7 +194,7 @@ def test_changes_are_planned_as_they_come(
         process.kill()
         process.wait()
     assert process.returncode == 0, err
-    assert "The database went away" in err
+    assert "The connection to the database was lost" in err
     # From Monday to Thursday, and to Wednesday.
     assert (first, days(engine)) == ([0, 0, 3, 3], [0, 0, 2, 2])
     assert violations(engine) == []

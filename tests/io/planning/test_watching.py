@@ -201,7 +201,7 @@ def test_a_disconnect_is_survived_and_reported(
     next(stream)
     listening, lost, again = (record.getMessage() for record in caplog.records)
     assert listening == again == "Listening for changes"
-    assert lost.startswith("The database went away: ")
+    assert lost.startswith("The connection to the database was lost: ")
     # Heard by the new session.
     script.do(nothing, change, then=20)
     next(stream)

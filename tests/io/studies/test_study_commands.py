@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read(run: Run, tmp_path: Path, content: str, told:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        ([], 2, "No scenario is given"),
+        ([], 2, "No scenario given"),
         (["--wait", "12"], 3, "wait: '12' cannot be read – write it as STEP=DAYS"),
         (["--wait", "Dentists:3=1"], 3, "has no step at position '3'"),
         (["--drop-step", "99"], 3, "there is no step '99'"),

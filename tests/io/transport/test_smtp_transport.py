@@ -64,8 +64,8 @@ def transport(server: SmtpServer, *, options: str = "", **parameters: object) ->
     return SmtpTransport(parse_url(server.url(options=options)), **chosen)  # type: ignore[arg-type]
 
 
-def send(way: SmtpTransport, recipient: str = ANN, name: str = "1") -> Outcome:
-    return way.deliver(message(recipient, name=name), lambda: True)
+def send(client: SmtpTransport, recipient: str = ANN, name: str = "1") -> Outcome:
+    return client.deliver(message(recipient, name=name), lambda: True)
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_emails_go_out_one_after_another_over_one_connection(server: SmtpServer) -> None:
-    way = transport(server)
-    outcomes = [send(way, recipient, recipient) for recipient in (ANN, BEN, "c@example.com")]
-    way.close()
+    client = transport(server)
+    outcomes = [send(client, recipient, recipient) for recipient in (ANN, BEN, "c@example.com")]
+    client.close()
     assert [outcome.verdict for outcome in outcomes] == [Verdict.SENT] * 3
     assert outcomes[0].detail == "end of message: 250 2.0.0 accepted"
     assert [found.recipients for found in server.accepted] == [(ANN,), (BEN,), ("c@example.com",)]
@@ -110,9 +110,9 @@ def test_emails_go_out_one_after_another_over_one_connection(server: SmtpServer)
 def test_a_message_arrives_as_it_is_whatever_dots_are_in_it(
     server: SmtpServer, data: bytes, arrives: bytes
 ) -> None:
-    way = transport(server)
-    assert way.deliver(message(data=data), lambda: True).verdict is Verdict.SENT
-    way.close()
+    client = transport(server)
+    assert client.deliver(message(data=data), lambda: True).verdict is Verdict.SENT
+    client.close()
     (found,) = server.accepted
     assert found.data.partition(b"\r\n\r\n")[2] == arrives
 
@@ -177,13 +177,13 @@ def test_each_failure_at_each_phase_is_told_apart_and_the_next_email_goes_out(
     server: SmtpServer, phase: Phase, answer: Answer, expected: Verdict
 ) -> None:
     server.script(phase, answer, times=1)
-    way = transport(server, timeout=SOON if answer.then == "hang" else 30.0)
-    outcome = send(way)
+    client = transport(server, timeout=SOON if answer.then == "hang" else 30.0)
+    outcome = send(client)
     assert outcome.verdict is expected
     assert outcome.detail
     assert server.accepted == []
-    assert send(way, BEN, "2").verdict is Verdict.SENT
-    way.close()
+    assert send(client, BEN, "2").verdict is Verdict.SENT
+    client.close()
     assert server.message_ids == ["<2@test>"]
 
 
@@ -208,11 +208,11 @@ def test_an_answer_to_the_dot_that_cannot_be_read_leaves_it_open(
     server: SmtpServer, reply: str | bytes | None, then: str, accept: bool
 ) -> None:
     server.script("dot", Answer(reply, then, accept), times=1)  # type: ignore[arg-type]
-    way = transport(server, answer_timeout=SOON if then == "hang" else 60.0)
-    assert send(way).verdict is Verdict.UNCERTAIN
+    client = transport(server, answer_timeout=SOON if then == "hang" else 60.0)
+    assert send(client).verdict is Verdict.UNCERTAIN
     # Nothing that was said late is taken for an answer to the next email.
-    assert send(way, BEN, "2").verdict is Verdict.SENT
-    way.close()
+    assert send(client, BEN, "2").verdict is Verdict.SENT
+    client.close()
     assert server.message_ids == ["<1@test>"] * accept + ["<2@test>"]
     assert server.connections == 2
 
@@ -222,9 +222,9 @@ def test_a_message_that_was_accepted_without_a_word_is_uncertain(
     server: SmtpServer, answer: Answer
 ) -> None:
     server.script("dot", answer, times=1)
-    way = transport(server, answer_timeout=SOON)
-    outcome = send(way)
-    way.close()
+    client = transport(server, answer_timeout=SOON)
+    outcome = send(client)
+    client.close()
     assert outcome.verdict is Verdict.UNCERTAIN
     assert outcome.detail.startswith("end of message: ")
     assert len(server.accepted) == 1
@@ -236,9 +236,9 @@ def test_a_line_that_fails_in_the_midst_of_the_message_leaves_nothing_open(
 ) -> None:
     # 354, and then the server reads no more; 32 MB are more than the system takes in between.
     server.script("data", Answer("354 go on", then))  # type: ignore[arg-type]
-    way = transport(server, timeout=1.0)
-    outcome = way.deliver(message(data=HUGE * 32_000), lambda: True)
-    way.close()
+    client = transport(server, timeout=1.0)
+    outcome = client.deliver(message(data=HUGE * 32_000), lambda: True)
+    client.close()
     assert outcome.verdict is Verdict.TEMPORARY
     assert outcome.detail.startswith("message: ")
     assert server.accepted == []
@@ -254,13 +254,13 @@ def test_a_quit_that_is_not_answered_as_it_should_changes_nothing(
 ) -> None:
     monkeypatch.setattr("sendplan.io.transport.smtp_transport.FAREWELL", SOON)
     server.script("quit", answer)
-    way = transport(server)
-    assert send(way).verdict is Verdict.SENT
-    way.close()
+    client = transport(server)
+    assert send(client).verdict is Verdict.SENT
+    client.close()
     server.until(lambda: not server.open)
     assert server.heard("QUIT") == 1
     # And once more, to nobody.
-    way.close()
+    client.close()
 
 
 def test_the_message_is_asked_for_when_the_recipient_was_accepted_and_before_data(
@@ -272,23 +272,23 @@ def test_the_message_is_asked_for_when_the_recipient_was_accepted_and_before_dat
         heard.append([word for _, word in server.commands])
         return True
 
-    way = transport(server)
-    assert way.deliver(message(), begin).verdict is Verdict.SENT
+    client = transport(server)
+    assert client.deliver(message(), begin).verdict is Verdict.SENT
     assert heard == [["EHLO", "MAIL", "RCPT"]]
     # Not asked for what never gets so far.
     server.script("rcpt", "550 5.1.1 no such user")
-    assert way.deliver(message(), begin).verdict is Verdict.RECIPIENT
+    assert client.deliver(message(), begin).verdict is Verdict.RECIPIENT
     assert len(heard) == 1
-    way.close()
+    client.close()
 
 
 def test_a_message_that_is_withdrawn_does_not_leave_and_the_next_one_starts_afresh(
     server: SmtpServer,
 ) -> None:
-    way = transport(server)
-    assert way.deliver(message(), lambda: False) == Outcome(Verdict.WITHDRAWN)
-    assert send(way, BEN, "2").verdict is Verdict.SENT
-    way.close()
+    client = transport(server)
+    assert client.deliver(message(), lambda: False) == Outcome(Verdict.WITHDRAWN)
+    assert send(client, BEN, "2").verdict is Verdict.SENT
+    client.close()
     # Ben's alone: RSET has cleared the envelope.
     assert [found.recipients for found in server.accepted] == [(BEN,)]
     words = [word for _, word in server.commands]
@@ -299,20 +299,20 @@ def test_an_error_of_the_caller_passes_and_the_transaction_is_given_up(server: S
     def begin() -> bool:
         raise RuntimeError("the database")
 
-    way = transport(server)
+    client = transport(server)
     with pytest.raises(RuntimeError, match="the database"):
-        way.deliver(message(), begin)
-    assert send(way, BEN, "2").verdict is Verdict.SENT
-    way.close()
+        client.deliver(message(), begin)
+    assert send(client, BEN, "2").verdict is Verdict.SENT
+    client.close()
     assert server.message_ids == ["<2@test>"]
 
 
 def test_a_refused_recipient_leaves_the_connection_in_use(server: SmtpServer) -> None:
     server.script("rcpt", "550 5.1.1 no such user", recipient=ANN)
-    way = transport(server)
-    assert send(way, ANN).verdict is Verdict.RECIPIENT
-    assert send(way, BEN).verdict is Verdict.SENT
-    way.close()
+    client = transport(server)
+    assert send(client, ANN).verdict is Verdict.RECIPIENT
+    assert send(client, BEN).verdict is Verdict.SENT
+    client.close()
     assert server.connections == 1
     assert server.heard("RSET") == 1
 
@@ -323,29 +323,29 @@ def test_a_refused_recipient_leaves_the_connection_in_use(server: SmtpServer) ->
 def test_a_session_that_cannot_be_reset_is_replaced(server: SmtpServer, answer: Answer) -> None:
     server.script("rcpt", "550 5.1.1 no such user", times=1)
     server.script("rset", answer)
-    way = transport(server)
-    assert send(way, ANN).verdict is Verdict.RECIPIENT
-    assert send(way, BEN).verdict is Verdict.SENT
-    way.close()
+    client = transport(server)
+    assert send(client, ANN).verdict is Verdict.RECIPIENT
+    assert send(client, BEN).verdict is Verdict.SENT
+    client.close()
     assert server.connections == 2
 
 
 def test_a_server_that_says_421_is_not_spoken_to_again(server: SmtpServer) -> None:
     server.script("rcpt", "421 4.3.2 shutting down", times=1)
-    way = transport(server)
-    assert send(way).verdict is Verdict.TEMPORARY
-    assert send(way).verdict is Verdict.SENT
-    way.close()
+    client = transport(server)
+    assert send(client).verdict is Verdict.TEMPORARY
+    assert send(client).verdict is Verdict.SENT
+    client.close()
     assert server.connections == 2
     assert server.heard("RSET") == 0
 
 
 def test_what_a_server_says_unasked_is_no_answer_to_the_next_email(server: SmtpServer) -> None:
-    way = transport(server)
-    assert send(way).verdict is Verdict.SENT
+    client = transport(server)
+    assert send(client).verdict is Verdict.SENT
     server.speak(b"250 by the way\r\n")
-    assert send(way, BEN, "2").verdict is Verdict.SENT
-    way.close()
+    assert send(client, BEN, "2").verdict is Verdict.SENT
+    client.close()
     assert server.message_ids == ["<1@test>", "<2@test>"]
     assert server.connections == 2
 
@@ -362,17 +362,17 @@ def test_a_line_that_fails_at_the_dot_leaves_it_open(
         send_all(session, phase, data)
 
     monkeypatch.setattr(Session, "send", dropping)
-    way = transport(server)
-    assert send(way) == Outcome(Verdict.UNCERTAIN, "end of message: the connection was dropped")
-    way.close()
+    client = transport(server)
+    assert send(client) == Outcome(Verdict.UNCERTAIN, "end of message: the connection was dropped")
+    client.close()
 
 
 def test_a_connection_that_was_dropped_meanwhile_costs_no_attempt(server: SmtpServer) -> None:
-    way = transport(server)
-    assert send(way).verdict is Verdict.SENT
+    client = transport(server)
+    assert send(client).verdict is Verdict.SENT
     server.hang_up()
-    assert send(way, BEN, "2").verdict is Verdict.SENT
-    way.close()
+    assert send(client, BEN, "2").verdict is Verdict.SENT
+    client.close()
     assert server.message_ids == ["<1@test>", "<2@test>"]
     assert server.connections == 2
 
@@ -381,73 +381,73 @@ def test_a_connection_that_was_dropped_meanwhile_costs_no_attempt(server: SmtpSe
 def test_a_kept_session_that_the_server_has_tired_of_is_replaced_once(
     server: SmtpServer, answer: Answer
 ) -> None:
-    way = transport(server)
-    assert send(way).verdict is Verdict.SENT
+    client = transport(server)
+    assert send(client).verdict is Verdict.SENT
     server.script("mail", answer, times=1)
-    assert send(way, BEN, "2").verdict is Verdict.SENT
+    assert send(client, BEN, "2").verdict is Verdict.SENT
     assert server.connections == 2
     # The new session too: now it is the email that waits.
     server.script("mail", answer, times=2)
-    assert send(way, BEN, "3").verdict is Verdict.TEMPORARY
+    assert send(client, BEN, "3").verdict is Verdict.TEMPORARY
     assert server.connections == 3
-    way.close()
+    client.close()
     assert server.message_ids == ["<1@test>", "<2@test>"]
 
 
 def test_a_session_that_has_rested_is_asked_whether_it_lives(server: SmtpServer) -> None:
     clock = Clock()
-    way = transport(server, clock=clock, timeout=3 * SOON)
-    assert send(way).verdict is Verdict.SENT
+    client = transport(server, clock=clock, timeout=3 * SOON)
+    assert send(client).verdict is Verdict.SENT
     clock.now = CHECKED_AFTER
-    assert send(way).verdict is Verdict.SENT
+    assert send(client).verdict is Verdict.SENT
     assert server.heard("RSET") == 1
     assert server.connections == 1
     # It hangs now, as behind a router that has forgotten it: that costs a third of the time.
     server.script("rset", HANG, times=1)
     clock.now = 2 * CHECKED_AFTER
-    assert send(way).verdict is Verdict.SENT
+    assert send(client).verdict is Verdict.SENT
     assert server.connections == 2
-    way.close()
+    client.close()
 
 
 def test_a_session_that_is_not_needed_is_ended_after_its_time(server: SmtpServer) -> None:
     clock = Clock()
-    way = transport(server, clock=clock, kept=90.0)
-    way.rest()
-    assert send(way).verdict is Verdict.SENT
+    client = transport(server, clock=clock, kept=90.0)
+    client.rest()
+    assert send(client).verdict is Verdict.SENT
     clock.now = 89.0
-    way.rest()
+    client.rest()
     assert server.heard("QUIT") == 0
-    assert send(way).verdict is Verdict.SENT
+    assert send(client).verdict is Verdict.SENT
     # From the last email on.
     clock.now = 178.0
-    way.rest()
+    client.rest()
     assert server.heard("QUIT") == 0
     clock.now = 179.0
-    way.rest()
+    client.rest()
     server.until(lambda: not server.open)
     assert server.heard("QUIT") == 1
-    assert send(way).verdict is Verdict.SENT
+    assert send(client).verdict is Verdict.SENT
     assert server.connections == 2
-    way.close()
+    client.close()
 
 
 def test_a_server_that_is_away_is_unreachable_until_it_is_back(server: SmtpServer) -> None:
-    way = transport(server)
+    client = transport(server)
     server.stop()
-    outcome = send(way)
+    outcome = send(client)
     assert outcome == Outcome(Verdict.UNREACHABLE, "connecting: connection refused")
     server.start()
-    assert send(way).verdict is Verdict.SENT
+    assert send(client).verdict is Verdict.SENT
     server.stop()
-    assert send(way).verdict is Verdict.UNREACHABLE
-    way.close()
+    assert send(client).verdict is Verdict.UNREACHABLE
+    client.close()
 
 
 def test_a_host_that_does_not_exist_is_unreachable() -> None:
-    way = SmtpTransport(parse_url("smtp://no-such-host.invalid"), hostname="client.test")
-    assert send(way).verdict is Verdict.UNREACHABLE
-    way.close()
+    client = SmtpTransport(parse_url("smtp://no-such-host.invalid"), hostname="client.test")
+    assert send(client).verdict is Verdict.UNREACHABLE
+    client.close()
 
 
 def test_an_email_takes_no_longer_than_it_says() -> None:
@@ -460,12 +460,12 @@ def test_an_email_takes_no_longer_than_it_says() -> None:
 def test_the_answer_to_the_message_may_take_longer_than_all_before(server: SmtpServer) -> None:
     answered = threading.Event()
     server.script("dot", Answer("250 at last", held=answered))
-    way = transport(server, timeout=2 * SOON)
+    client = transport(server, timeout=2 * SOON)
     timer = threading.Timer(3 * SOON, answered.set)
     timer.start()
-    assert send(way).verdict is Verdict.SENT
+    assert send(client).verdict is Verdict.SENT
     timer.join()
-    way.close()
+    client.close()
 
 
 def test_a_server_that_drips_its_answers_is_not_waited_for_beyond_the_time() -> None:
@@ -485,8 +485,8 @@ def test_a_server_that_drips_its_answers_is_not_waited_for_beyond_the_time() -> 
     thread = threading.Thread(target=drip)
     thread.start()
     url = f"smtp://127.0.0.1:{listening.getsockname()[1]}"
-    way = SmtpTransport(parse_url(url), hostname="client.test", timeout=2 * SOON)
-    outcome = send(way)
+    client = SmtpTransport(parse_url(url), hostname="client.test", timeout=2 * SOON)
+    outcome = send(client)
     ended.set()
     thread.join()
     listening.close()
@@ -502,17 +502,17 @@ def test_an_answer_that_is_too_long_is_none(server: SmtpServer, reply: bytes) ->
     assert len(reply) > MAX_REPLY
     # It is not waited for whether it ends some time.
     server.script("dot", Answer(reply, "hang"), times=1)
-    way = transport(server, answer_timeout=10.0)
-    assert send(way) == Outcome(Verdict.UNCERTAIN, "end of message: an endless reply")
-    assert send(way).verdict is Verdict.SENT
-    way.close()
+    client = transport(server, answer_timeout=10.0)
+    assert send(client) == Outcome(Verdict.UNCERTAIN, "end of message: an endless reply")
+    assert send(client).verdict is Verdict.SENT
+    client.close()
 
 
 def test_an_answer_in_many_lines_and_any_letters_is_read(server: SmtpServer) -> None:
     server.script("rcpt", say("550-5.1.1 Ünknown\x00\r\n550-5.1.1 \x1b[31m\r\n550 5.1.1 end"))
-    way = transport(server)
-    assert send(way) == Outcome(Verdict.RECIPIENT, "RCPT TO: 550 5.1.1 Ünknown [31m end")
-    way.close()
+    client = transport(server)
+    assert send(client) == Outcome(Verdict.RECIPIENT, "RCPT TO: 550 5.1.1 Ünknown [31m end")
+    client.close()
 
 
 def test_the_server_in_a_process_of_its_own_writes_down_what_it_has_accepted(
@@ -524,13 +524,13 @@ def test_the_server_in_a_process_of_its_own_writes_down_what_it_has_accepted(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = f"smtp://127.0.0.1:{process.stdout.readline().strip()}"
-        way = SmtpTransport(parse_url(url), hostname="client.test")
-        assert send(way).verdict is Verdict.SENT
+        client = SmtpTransport(parse_url(url), hostname="client.test")
+        assert send(client).verdict is Verdict.SENT
         # By the time the line is dropped, the line of the log is written.
-        assert send(way, BEN, "2").verdict is Verdict.UNCERTAIN
+        assert send(client, BEN, "2").verdict is Verdict.UNCERTAIN
         found = read_log(log)
         process.terminate()
-    way.close()
+    client.close()
     assert [(line["message_id"], line["recipients"]) for line in found] == [
         ("<1@test>", [ANN]),
         ("<2@test>", [BEN]),
@@ -560,10 +560,10 @@ def test_whatever_bytes_a_server_sends_the_outcome_is_never_wrong(
     server.forget_script()
     server.accepted.clear()
     server.script(phase, Answer(reply, "drop", accept), times=1)
-    way = transport(server)
-    outcome = send(way)
-    again = send(way, BEN, "2")
-    way.close()
+    client = transport(server)
+    outcome = send(client)
+    again = send(client, BEN, "2")
+    client.close()
     assert outcome.detail.isprintable()
     if phase == "dot":
         # SENT and refusals are the server's word, whatever it means by it; all else is open.
@@ -582,10 +582,10 @@ def test_starttls_encrypts_before_anything_is_told(certificate: tuple[Path, Path
         certificate=certificate, user="me", password="pä:ss", auth_needs_tls=True
     ) as server:
         url = server.url(login="me:p%C3%A4%3Ass", options=f"?starttls=required&ca={certificate[0]}")
-        way = SmtpTransport(parse_url(url), hostname="client.test")
-        assert send(way).verdict is Verdict.SENT
-        assert send(way).verdict is Verdict.SENT
-        way.close()
+        client = SmtpTransport(parse_url(url), hostname="client.test")
+        assert send(client).verdict is Verdict.SENT
+        assert send(client).verdict is Verdict.SENT
+        client.close()
         assert [(found.encrypted, found.username) for found in server.accepted] == [
             (True, "me"),
             (True, "me"),
@@ -596,11 +596,11 @@ def test_starttls_encrypts_before_anything_is_told(certificate: tuple[Path, Path
 
 def test_smtps_is_encrypted_from_the_first_byte(certificate: tuple[Path, Path]) -> None:
     with SmtpServer(certificate=certificate, implicit=True) as server:
-        way = transport(server, options=f"?ca={certificate[0]}")
-        assert send(way).verdict is Verdict.SENT
+        client = transport(server, options=f"?ca={certificate[0]}")
+        assert send(client).verdict is Verdict.SENT
         server.hang_up()
-        assert send(way).verdict is Verdict.SENT
-        way.close()
+        assert send(client).verdict is Verdict.SENT
+        client.close()
         assert [found.encrypted for found in server.accepted] == [True, True]
 
 
@@ -609,9 +609,9 @@ def test_a_server_with_an_untrusted_certificate_is_not_used(
     certificate: tuple[Path, Path], implicit: bool
 ) -> None:
     with SmtpServer(certificate=certificate, implicit=implicit) as server:
-        way = transport(server, options="" if implicit else "?starttls=offered")
-        outcome = send(way)
-        way.close()
+        client = transport(server, options="" if implicit else "?starttls=offered")
+        outcome = send(client)
+        client.close()
         assert outcome.verdict is Verdict.UNREACHABLE
         assert "certificate is not trusted: self-signed" in outcome.detail
         assert server.heard("MAIL") == 0
@@ -621,9 +621,9 @@ def test_a_certificate_of_another_host_is_not_talked_to(tmp_path: Path) -> None:
     other = make_certificate(tmp_path, host="mail.example.com")
     with SmtpServer(certificate=other) as server:
         url = server.url(host="localhost", options=f"?starttls=required&ca={other[0]}")
-        way = SmtpTransport(parse_url(url), hostname="client.test")
-        outcome = send(way)
-        way.close()
+        client = SmtpTransport(parse_url(url), hostname="client.test")
+        outcome = send(client)
+        client.close()
         assert outcome.verdict is Verdict.UNREACHABLE
         assert "mismatch" in outcome.detail
         assert server.heard("MAIL") == 0
@@ -631,9 +631,9 @@ def test_a_certificate_of_another_host_is_not_talked_to(tmp_path: Path) -> None:
 
 def test_a_password_does_not_go_to_a_server_without_starttls_that_must_have_it() -> None:
     with SmtpServer(user="me", password="secret") as server:
-        way = transport(server, options="?starttls=required")
-        outcome = send(way)
-        way.close()
+        client = transport(server, options="?starttls=required")
+        outcome = send(client)
+        client.close()
         assert outcome == Outcome(Verdict.UNREACHABLE, "STARTTLS: the server does not offer it")
         assert server.heard("AUTH") == 0
 
@@ -655,10 +655,10 @@ def test_a_starttls_that_fails_leaves_the_email_untried(
     with SmtpServer(certificate=certificate) as server:
         server.script("starttls", answer, times=1)
         options = f"?starttls=required&ca={certificate[0]}"
-        way = transport(server, options=options, timeout=SOON if answer.then == "hang" else 30.0)
-        assert send(way).verdict is Verdict.UNREACHABLE
+        client = transport(server, options=options, timeout=SOON if answer.then == "hang" else 30.0)
+        assert send(client).verdict is Verdict.UNREACHABLE
         assert server.heard("MAIL") == 0
-        way.close()
+        client.close()
 
 
 def test_what_comes_in_the_clear_after_starttls_is_not_listened_to(
@@ -666,9 +666,9 @@ def test_what_comes_in_the_clear_after_starttls_is_not_listened_to(
 ) -> None:
     with SmtpServer(certificate=certificate) as server:
         server.script("starttls", say(b"220 go on\r\n250 says somebody in between\r\n"))
-        way = transport(server, options=f"?starttls=required&ca={certificate[0]}")
-        outcome = send(way)
-        way.close()
+        client = transport(server, options=f"?starttls=required&ca={certificate[0]}")
+        outcome = send(client)
+        client.close()
     expected = "STARTTLS: cleartext after the reply"
     assert outcome == Outcome(Verdict.UNREACHABLE, expected)
 
@@ -686,9 +686,9 @@ def test_certificates_that_cannot_be_read_are_told_at_once(
 
 def test_a_wrong_password_is_the_mailboxs_own() -> None:
     with SmtpServer(user="me", password="secret") as server:
-        way = SmtpTransport(parse_url(server.url(login="me:wrong")), hostname="client.test")
-        outcome = send(way)
-        way.close()
+        client = SmtpTransport(parse_url(server.url(login="me:wrong")), hostname="client.test")
+        outcome = send(client)
+        client.close()
         assert outcome.verdict is Verdict.MAILBOX
         assert outcome.detail.startswith("AUTH: 535 5.7.8")
         # Asked once: a second failure would bring a lock-out nearer.
@@ -710,18 +710,18 @@ def test_a_wrong_password_is_the_mailboxs_own() -> None:
 def test_a_login_that_fails_is_told_apart(answer: Answer, expected: Verdict) -> None:
     with SmtpServer(user="me", password="secret") as server:
         server.script("auth", answer, times=1)
-        way = transport(server)
-        assert send(way).verdict is expected
-        assert send(way).verdict is Verdict.SENT
-        way.close()
+        client = transport(server)
+        assert send(client).verdict is expected
+        assert send(client).verdict is Verdict.SENT
+        client.close()
 
 
 def test_login_goes_in_two_steps_where_the_server_offers_nothing_else() -> None:
     with SmtpServer(user="me", password="secret") as server:
         server.script("ehlo", say("250-oracle.test\r\n250-auth login\r\n250 HELP"))
-        way = transport(server)
-        assert send(way).verdict is Verdict.SENT
-        way.close()
+        client = transport(server)
+        assert send(client).verdict is Verdict.SENT
+        client.close()
         assert [found.username for found in server.accepted] == ["me"]
 
 
@@ -729,9 +729,9 @@ def test_login_goes_in_two_steps_where_the_server_offers_nothing_else() -> None:
 def test_a_server_that_offers_no_login_that_is_known_is_told(extension: str) -> None:
     with SmtpServer(user="me", password="secret") as server:
         server.script("ehlo", say(f"250-oracle.test\r\n{extension}"))
-        way = transport(server)
-        outcome = send(way)
-        way.close()
+        client = transport(server)
+        outcome = send(client)
+        client.close()
         assert outcome.verdict is Verdict.UNREACHABLE
         assert "neither PLAIN nor LOGIN; it may after STARTTLS" in outcome.detail
 
@@ -755,7 +755,7 @@ def test_a_server_that_repeats_the_password_does_not_bring_it_into_a_detail(
 ) -> None:
     with SmtpServer(user="me", password="s3cret") as server:
         server.script("auth", say(f"502 what is AUTH PLAIN {echo()}?"))
-        way = transport(server)
-        outcome = send(way)
-        way.close()
+        client = transport(server)
+        outcome = send(client)
+        client.close()
         assert outcome == Outcome(Verdict.MAILBOX, "AUTH: 502 what is AUTH PLAIN …?")

@@ -154,10 +154,10 @@ def test_a_start_put_off_for_the_sake_of_its_follow_up() -> None:
     found = asked(world, 1, 11)
     assert found.send_day == day(2)
     assert obstacles(found) == {day(0): (), day(1): ("full",)}
-    way = found.days[0].alternative
-    assert way is not None
-    assert (way.cost, [one.slip for one in way.follow_ups]) == (17.0, [1])
-    assert "would cost 17 more, since then step 2 would slip by 1 day" in str(found)
+    option = found.days[0].alternative
+    assert option is not None
+    assert (option.cost, [one.slip for one in option.follow_ups]) == (17.0, [1])
+    assert "would cost 17 more, since step 2 would slip by 1 day" in str(found)
     assert found.sender is not None
     assert found.sender.why == "only"
 
@@ -264,7 +264,7 @@ def test_a_slot_that_has_passed_is_none_any_more(number: int) -> None:
     assert (first.state, first.reason, first.send_day) == ("unplaced", "overdue", None)
     assert first.ready is not None
     assert first.ready.day == day(number)
-    assert "Its slot has passed without its having left. The next plan" in str(first)
+    assert "Its slot has passed, and it was not sent. The next plan" in str(first)
     # Tuesday's slot, at 9:00, has passed by Tuesday noon, too.
     assert (second.reason, second.ready) == ("overdue", None)
 
@@ -329,8 +329,8 @@ def test_a_stored_slot_is_explained_as_the_plan_was(engine: Engine) -> None:
     ("enrollment", "words"),
     [
         (11, "It left on Fri 27 Feb 2026 at 09:00:00 UTC, from ben@example.com"),
-        (12, "A dispatcher has it in hand"),
-        (13, "A dispatcher has it in hand"),
+        (12, "A dispatcher holds it"),
+        (13, "A dispatcher holds it"),
         (14, "sendplan uncertain --sent 114"),
         (15, "It failed"),
         (16, "It was cancelled and will not be sent"),

@@ -1,15 +1,15 @@
 """Placements filled by look-ahead: what stands stays, and what is added costs little."""
 
 from sendplan.planner.greedy.construction import construct
-from sendplan.tests.worlds.problems.arrays import Arrays, Ways
+from sendplan.tests.worlds.problems.arrays import Arrays, Threads
 from sendplan.tests.worlds.problems.tiny import World
 
 
-def filled(world: World, days: dict[int, list[int]] | None = None, **parameters: float) -> Ways:
+def filled(world: World, days: dict[int, list[int]] | None = None, **parameters: float) -> Threads:
     arrays = Arrays(world, **parameters)
     placement = arrays.placement(days or {})
     construct(arrays.instance, arrays.limits, placement, arrays.parameters)
-    return arrays.ways(placement)
+    return arrays.threads(placement)
 
 
 def test_what_stands_stays() -> None:

@@ -17,7 +17,7 @@ def test_gaps_are_filled_and_every_email_gets_its_time() -> None:
     # 1 stays on Tuesday; 2, without a day, gets the first that has room, which is Monday.
     arrays = Arrays(World().sequence(1, (0,)).mailbox(5, 1).enroll(1, 2))
     found = completed(arrays.instance, arrays.limits, arrays.placement({1: [1]}))
-    assert arrays.ways(found.placement) == {1: (5, [1]), 2: (5, [0])}
+    assert arrays.threads(found.placement) == {1: (5, [1]), 2: (5, [0])}
     assert found.at.tolist() == [second(1, "09:00"), second(0, "09:00")]
 
 
@@ -80,7 +80,7 @@ def test_the_better_of_two_is_chosen_component_by_component() -> None:
     known = candidate(arrays, {1: [0], 2: [2]}, 100)
     other = candidate(arrays, {1: [1], 2: [1]}, 200)
     best = cheaper(arrays.instance, arrays.limits, arrays.parameters, known, other)
-    assert arrays.ways(best.placement) == {1: (5, [0]), 2: (6, [1])}
+    assert arrays.threads(best.placement) == {1: (5, [0]), 2: (6, [1])}
     assert best.at.tolist() == [100, 200]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sendplan.planner.placing.day_swaps import swap_days
-from sendplan.tests.worlds.problems.arrays import Arrays, Ways
+from sendplan.tests.worlds.problems.arrays import Arrays, Threads
 from sendplan.tests.worlds.problems.tiny import World, at
 
 
@@ -13,14 +13,14 @@ def exchanged(
     days: dict[int, list[int]],
     mailboxes: dict[int, int] | None = None,
     fixed: int | None = None,
-) -> Ways:
+) -> Threads:
     arrays = Arrays(world)
     placement = arrays.placement(days, mailboxes)
     keeping = np.zeros(len(arrays.instance.emails), dtype=bool)
     if fixed is not None:
         keeping[arrays.email(fixed)] = True
     swap_days(arrays.instance, arrays.limits, placement, keeping)
-    return arrays.ways(placement)
+    return arrays.threads(placement)
 
 
 def shared(first: tuple[int, ...] = (0,)) -> World:
@@ -33,39 +33,39 @@ def shared(first: tuple[int, ...] = (0,)) -> World:
 def test_two_chains_of_a_sequence_change_days() -> None:
     # Both emails of contact 7 leave on Monday. Sequence 2 has no other chain, so the one of
     # sequence 1 changes with the next of its kind.
-    ways = exchanged(shared(), {1: [0], 2: [0], 3: [1], 4: [2]})
-    assert ways == {1: (5, [1]), 2: (5, [0]), 3: (5, [0]), 4: (5, [2])}
+    threads = exchanged(shared(), {1: [0], 2: [0], 3: [1], 4: [2]})
+    assert threads == {1: (5, [1]), 2: (5, [0]), 3: (5, [0]), 4: (5, [2])}
 
 
 def test_the_mailbox_goes_with_the_days() -> None:
-    ways = exchanged(shared(), {1: [0], 2: [0], 3: [1]}, {3: 6})
-    assert (ways[1], ways[3]) == ((6, [1]), (5, [0]))
+    threads = exchanged(shared(), {1: [0], 2: [0], 3: [1]}, {3: 6})
+    assert (threads[1], threads[3]) == ((6, [1]), (5, [0]))
 
 
 def test_the_days_that_follow_go_along() -> None:
-    ways = exchanged(shared((0, 1)), {1: [0, 1], 2: [0], 3: [1, 3]})
-    assert (ways[1], ways[3]) == ((5, [1, 3]), (5, [0, 1]))
+    threads = exchanged(shared((0, 1)), {1: [0, 1], 2: [0], 3: [1, 3]})
+    assert (threads[1], threads[3]) == ((5, [1, 3]), (5, [0, 1]))
 
 
 def test_follow_ups_change_alone() -> None:
     # Emails meet on Wednesday only. From Tuesday on the follow-ups may leave.
-    ways = exchanged(shared((0, 1)), {1: [0, 2], 2: [2], 3: [0, 1]})
-    assert (ways[1], ways[3]) == ((5, [0, 1]), (5, [0, 2]))
+    threads = exchanged(shared((0, 1)), {1: [0, 2], 2: [2], 3: [0, 1]})
+    assert (threads[1], threads[3]) == ((5, [0, 1]), (5, [0, 2]))
 
 
 def test_no_follow_up_leaves_before_its_wait_is_over() -> None:
     # As above, but 3 starts on Wednesday, too late for a follow-up on that day; and 1 could start
     # on Wednesday no better.
-    ways = exchanged(shared((0, 1)), {1: [0, 2], 2: [2], 3: [2, 3]})
-    assert (ways[1], ways[2], ways[3]) == ((5, [0, 2]), (5, [2]), (5, [2, 3]))
+    threads = exchanged(shared((0, 1)), {1: [0, 2], 2: [2], 3: [2, 3]})
+    assert (threads[1], threads[2], threads[3]) == ((5, [0, 2]), (5, [2]), (5, [2, 3]))
 
 
 def test_nobody_gets_a_day_used_by_another_email() -> None:
     # Contact 8 has an email of a third sequence on Monday, so contact 9 changes.
     world = shared().sequence(3, (0,)).mailbox(8, 9, (3,)).enroll(5, sequence=3, contact_id=8)
     days = {1: [0], 2: [0], 3: [1], 4: [2], 5: [0]}
-    ways = exchanged(world, days, {5: 8})
-    assert [ways[key][1] for key in (1, 2, 3, 4, 5)] == [[2], [0], [1], [0], [0]]
+    threads = exchanged(world, days, {5: 8})
+    assert [threads[key][1] for key in (1, 2, 3, 4, 5)] == [[2], [0], [1], [0], [0]]
 
 
 def test_nobody_gets_a_day_whose_window_has_closed() -> None:
@@ -74,14 +74,14 @@ def test_nobody_gets_a_day_whose_window_has_closed() -> None:
     world.enroll(1, contact_id=7).enroll(2, sequence=2, contact_id=7)
     world.enroll(3, contact_id=8, contact_timezone="Asia/Tokyo")
     world.enroll(4, contact_id=9, contact_timezone=None)
-    ways = exchanged(world, {1: [0], 2: [0], 3: [1], 4: [2]})
-    assert [ways[key][1] for key in (1, 2, 3, 4)] == [[2], [0], [1], [0]]
+    threads = exchanged(world, {1: [0], 2: [0], 3: [1], 4: [2]})
+    assert [threads[key][1] for key in (1, 2, 3, 4)] == [[2], [0], [1], [0]]
 
 
 @pytest.mark.parametrize(("fixed", "expected"), [(3, [2]), (4, [1])])
 def test_fixed_emails_stay(fixed: int, expected: list[int]) -> None:
-    ways = exchanged(shared(), {1: [0], 2: [0], 3: [1], 4: [2]}, fixed=fixed)
-    assert ways[1][1] == expected
+    threads = exchanged(shared(), {1: [0], 2: [0], 3: [1], 4: [2]}, fixed=fixed)
+    assert threads[1][1] == expected
 
 
 def test_without_a_partner_everything_stays() -> None:

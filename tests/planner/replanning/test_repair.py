@@ -3,15 +3,15 @@
 import pytest
 
 from sendplan.planner.replanning.repair import repair
-from sendplan.tests.worlds.problems.arrays import Arrays, Ways
+from sendplan.tests.worlds.problems.arrays import Arrays, Threads
 from sendplan.tests.worlds.problems.tiny import World
 
 
-def repaired(world: World, change_weight: float = 1.0, **parameters: int) -> Ways:
+def repaired(world: World, change_weight: float = 1.0, **parameters: int) -> Threads:
     arrays = Arrays(world, change_weight=change_weight, **parameters)
     placement = arrays.existing()
     repair(arrays.instance, arrays.limits, arrays.parameters, placement)
-    return arrays.ways(placement)
+    return arrays.threads(placement)
 
 
 def test_what_can_stay_stays() -> None:

@@ -160,7 +160,7 @@ def test_capacity_raised(method: str) -> None:
 
 def test_capacity_cut(method: str) -> None:
     # Two on Monday, one on Tuesday. One of the two has to leave, and Wednesday is free: two days
-    # late, one moved. (By way of Tuesday two would move.)
+    # late, one moved. (Over Tuesday two would move.)
     world = World().sequence(waits=(0,)).mailbox(5, 1).enroll(1, 2, 3)
     for enrollment, number in ((1, 0), (2, 0), (3, 1)):
         slot(world, enrollment, {11: number})
@@ -255,8 +255,8 @@ def test_what_follows_a_missed_email_could_stay(method: str, missed: int) -> Non
 
 def test_replanning_never_costs_more_than_leaving_all_as_it_is(method: str) -> None:
     # By counts the mailbox could send from both windows each day; two hours between emails let it
-    # send one email of each, but not when the day before ended late. So no way that seems cheaper
-    # need be one, and the slots that there are cost 22.
+    # send one email of each, but not when the day before ended late. So a path that seems cheaper
+    # need not fit, and the existing slots cost 22.
     narrow: dict[str, Any] = {
         "start_time": time(10),
         "end_time": time(10, 0, 7),
@@ -484,7 +484,7 @@ def test_replanning_ends(method: str, instance: Instance, chosen: dict[str, Any]
     assert times_by_mailbox_day(rows_of(with_plan(frames, plan.sends, plan.unplaced))) == had
 
 
-# ---------------------------------------------------------------- the board
+# ---------------------------------------------------------------- chain insertion
 
 
 @examples(8)
@@ -493,7 +493,9 @@ def test_replanning_ends(method: str, instance: Instance, chosen: dict[str, Any]
     one_a_day=st.booleans(),
     seed=st.integers(0, 2**16),
 )
-def test_the_board_counts_and_puts_back(instance: Instance, one_a_day: bool, seed: int) -> None:
+def test_chain_insertion_counts_and_puts_back(
+    instance: Instance, one_a_day: bool, seed: int
+) -> None:
     frames, now = instance
     rng = random.Random(seed)
     chosen: dict[str, Any] = {"one_a_day": one_a_day}
@@ -504,41 +506,41 @@ def test_the_board_counts_and_puts_back(instance: Instance, one_a_day: bool, see
     placement = Placement.empty(instance) if found is None else found.placement
     if not len(instance.chains):
         return
-    board = ChainInsertion(instance, limits, planned, placement)
-    everybody = np.arange(len(instance.chains))
+    insertion = ChainInsertion(instance, limits, planned, placement)
+    chains = np.arange(len(instance.chains))
 
     def state() -> list[np.ndarray]:
-        room = board.room
+        room = insertion.room
         every = (placement.day, placement.mailbox, room.mailbox, room.new, room.busy)
         return [array.copy() for array in every]
 
     def assert_sound() -> None:
-        assert (board.room.mailbox[:, : limits.last + 1] >= 0).all()
-        assert (board.room.new >= 0).all()
+        assert (insertion.room.mailbox[:, : limits.last + 1] >= 0).all()
+        assert (insertion.room.new >= 0).all()
         each = delays(instance, placement, limits.last, planned).cost
         each = each + planned.change_weight * moved(instance, placement)
-        total = np.bincount(instance.emails.chain, each, len(everybody))
-        value, complete = board.value(everybody), board.complete()
+        total = np.bincount(instance.emails.chain, each, len(chains))
+        value, complete = insertion.value(chains), insertion.complete()
         assert value[complete] == pytest.approx(total[complete])
         assert (value[~complete] == NEVER).all()
 
     assert_sound()
     for _ in range(6):
-        group = np.array(rng.sample(range(len(everybody)), rng.randint(1, min(3, len(everybody)))))
+        group = np.array(rng.sample(range(len(chains)), rng.randint(1, min(3, len(chains)))))
         before = state()
-        mailbox, days = placement.mailbox[group], board.days_of(group)
-        board.lift(group)
+        mailbox, days = placement.mailbox[group], insertion.days_of(group)
+        insertion.lift(group)
         assert_sound()
-        board.put(group, mailbox, days)
+        insertion.put(group, mailbox, days)
         assert all((old == new).all() for old, new in zip(before, state(), strict=True))
-        # A cheapest way costs what it says, and no more than where the chain stood.
+        # A cheapest path costs what it says, and no more than where the chain stood.
         one = group[:1]
-        cost = float(board.value(one)[0])
-        board.lift(one)
-        way = board.cheapest(int(one[0]))
-        if way is None or len(board.settle(one)):
-            board.put(one, mailbox[:1], days[:1])
+        cost = float(insertion.value(one)[0])
+        insertion.lift(one)
+        path = insertion.cheapest(int(one[0]))
+        if path is None or len(insertion.settle(one)):
+            insertion.put(one, mailbox[:1], days[:1])
         else:
-            assert float(board.value(one)[0]) == pytest.approx(way.value)
-            assert way.value <= cost + TOLERANCE
+            assert float(insertion.value(one)[0]) == pytest.approx(path.value)
+            assert path.value <= cost + TOLERANCE
         assert_sound()

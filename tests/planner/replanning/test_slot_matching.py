@@ -1,19 +1,19 @@
-"""Ways given to those chains of a cohort that had slots on them."""
+"""Slots given to those chains of a cohort that had some before."""
 
 import pytest
 
 from sendplan.planner.replanning.slot_matching import match
-from sendplan.tests.worlds.problems.arrays import Arrays, Ways
+from sendplan.tests.worlds.problems.arrays import Arrays, Threads
 from sendplan.tests.worlds.problems.tiny import World, at
 
 
 def matched(
     world: World, days: dict[int, list[int]], mailboxes: dict[int, int] | None = None
-) -> Ways:
+) -> Threads:
     arrays = Arrays(world)
     placement = arrays.placement(days, mailboxes)
     match(arrays.instance, arrays.limits, placement)
-    return arrays.ways(placement)
+    return arrays.threads(placement)
 
 
 def three(waits: tuple[int, ...] = (0,)) -> World:
@@ -24,39 +24,39 @@ def test_without_existing_slots_everything_stays() -> None:
     assert matched(three(), {1: [2], 2: [1], 3: [0]}) == {1: (5, [2]), 2: (5, [1]), 3: (5, [0])}
 
 
-def test_whoever_had_a_day_gets_it() -> None:
+def test_a_contact_keeps_its_day() -> None:
     # 3 had Wednesday, which was given to 1; the others take what is left, in their order.
     world = three().email(3, 11, "pending", 2)
     assert matched(world, {1: [2], 2: [1], 3: [0]}) == {1: (5, [0]), 2: (5, [1]), 3: (5, [2])}
 
 
 def test_a_day_at_another_mailbox_is_not_the_same() -> None:
-    # 3 had Wednesday at mailbox 5, and 2 at mailbox 6: each gets his own.
+    # 3 had Wednesday at mailbox 5, and 2 at mailbox 6: each keeps its own.
     world = three().email(3, 11, "pending", 2).email(2, 11, "pending", 2, mailbox_id=6)
-    ways = matched(world, {1: [2], 2: [1], 3: [2]}, {1: 5, 3: 6})
-    assert ways == {1: (5, [1]), 2: (6, [2]), 3: (5, [2])}
+    threads = matched(world, {1: [2], 2: [1], 3: [2]}, {1: 5, 3: 6})
+    assert threads == {1: (5, [1]), 2: (6, [2]), 3: (5, [2])}
 
 
-def test_whole_ways_come_before_beginnings() -> None:
-    # 1 had Monday and Tuesday, 2 Monday and Wednesday. Of the ways (Monday, Wednesday) and (Monday,
-    # Thursday) 2 gets his whole one, though 1, with the same Monday, comes before him.
+def test_whole_threads_match_before_beginnings() -> None:
+    # 1 had Monday and Tuesday, 2 Monday and Wednesday. Of the threads (Monday, Wednesday) and
+    # (Monday, Thursday) 2 gets its whole one, though 1, with the same Monday, comes before it.
     world = three((0, 1))
     world.email(1, 11, "pending", 0).email(1, 12, "pending", 1)
     world.email(2, 11, "pending", 0).email(2, 12, "pending", 2)
-    ways = matched(world, {1: [0, 2], 2: [0, 3], 3: [4, 7]})
-    assert ways == {1: (5, [0, 3]), 2: (5, [0, 2]), 3: (5, [4, 7])}
+    threads = matched(world, {1: [0, 2], 2: [0, 3], 3: [4, 7]})
+    assert threads == {1: (5, [0, 3]), 2: (5, [0, 2]), 3: (5, [4, 7])}
 
 
 def test_a_beginning_is_better_than_nothing() -> None:
-    # No way has the Thursday of 2, but one his Tuesday.
+    # No new thread has the Thursday of 2, but one has its Tuesday.
     world = three((0, 1)).email(2, 11, "pending", 1).email(2, 12, "pending", 3)
-    ways = matched(world, {1: [1, 2], 2: [0, 1], 3: [4, 7]})
-    assert ways == {1: (5, [0, 1]), 2: (5, [1, 2]), 3: (5, [4, 7])}
+    threads = matched(world, {1: [1, 2], 2: [0, 1], 3: [4, 7]})
+    assert threads == {1: (5, [0, 1]), 2: (5, [1, 2]), 3: (5, [4, 7])}
 
 
 @pytest.mark.parametrize("different", ["sequence", "window", "position"])
 def test_only_chains_of_a_kind_change(different: str) -> None:
-    # 2 had the Wednesday that 1 was given, but is not of his kind.
+    # 2 had the Wednesday that 1 was given, but is not of its kind.
     world = World().sequence(1, (0, 1)).sequence(2, (0, 1)).mailbox(5, 9, (1, 2))
     world.enroll(1, contact_timezone=None)
     if different == "sequence":

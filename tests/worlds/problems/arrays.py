@@ -20,7 +20,7 @@ from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.replanning.incumbent import incumbent
 from sendplan.tests.worlds.problems.tiny import MONDAY, World
 
-Ways = dict[int, tuple[int | None, list[int | None]]]
+Threads = dict[int, tuple[int | None, list[int | None]]]
 """The mailbox of each enrollment, and the day of each of its emails that are still to be sent."""
 
 
@@ -69,20 +69,20 @@ class Arrays:
         found = incumbent(self.instance, self.limits)
         return Placement.empty(self.instance) if found is None else found.placement
 
-    def ways(self, placement: Placement) -> Ways:
-        result: Ways = {}
+    def threads(self, placement: Placement) -> Threads:
+        result: Threads = {}
         for chain, enrollment in enumerate(self.enrollments):
             begin, end = self.instance.chains.offset[chain : chain + 2]
             days = placement.day[begin:end].tolist()
-            box = int(placement.mailbox[chain])
+            mailbox = int(placement.mailbox[chain])
             result[enrollment] = (
-                None if box == NONE else self.mailboxes[box],
+                None if mailbox == NONE else self.mailboxes[mailbox],
                 [None if day == NONE else day + self.origin for day in days],
             )
         return result
 
     def days(self, placement: Placement) -> dict[int, list[int | None]]:
-        return {enrollment: days for enrollment, (_, days) in self.ways(placement).items()}
+        return {enrollment: days for enrollment, (_, days) in self.threads(placement).items()}
 
     def network(self, last: int) -> FlowNetwork:
         """Return the only component as a flow network; the day after `last` is its sink."""

@@ -36,7 +36,7 @@ BREAKS = {
     "max_new": {"new"},
     "full": {"capacity"},
 }
-"""The rules that leaving on a day breaks, by what is said to be in the way."""
+"""The rules that leaving on a day breaks, by the obstacle that an explanation names."""
 
 
 @dataclass(frozen=True)
@@ -183,17 +183,17 @@ def _about_days(asked: Asked, found: Explanation) -> Iterator[str]:
         for obstacle in day.obstacles:
             yield from _breaks(asked, found, day, obstacle)
         if not day.obstacles:
-            way = day.alternative
-            if way is None:
+            option = day.alternative
+            if option is None:
                 if (asked.plan.unplaced["enrollment_id"] != found.enrollment_id).all():
-                    yield f"{day.day}: nothing is in the way"
+                    yield f"{day.day}: no obstacle is named"
                 continue
-            slots = [(found.enrollment_id, found.step_id, way.mailbox_id, day.day)]
+            slots = [(found.enrollment_id, found.step_id, option.mailbox_id, day.day)]
             slots += [
-                (found.enrollment_id, one.step_id, way.mailbox_id, one.day)
-                for one in way.follow_ups
+                (found.enrollment_id, one.step_id, option.mailbox_id, one.day)
+                for one in option.follow_ups
             ]
-            yield from _costs(asked, slots, way.cost, f"leaving on {day.day}")
+            yield from _costs(asked, slots, option.cost, f"leaving on {day.day}")
 
 
 def _about_loads(asked: Asked, day: DayBetween) -> Iterator[str]:
