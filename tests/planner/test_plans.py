@@ -685,6 +685,7 @@ def test_planning_again_changes_nothing(method: str) -> None:
     assert plan.diff(again).empty
 
 
+@pytest.mark.slow
 def test_planning_again_later_the_same_day_moves_nothing(method: str) -> None:
     # Everything due until noon has been sent, to the second; the rest of the day stays.
     plan = busy_plan(method)

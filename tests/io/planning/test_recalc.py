@@ -233,6 +233,7 @@ LOSING = ("capacity cut to nothing", "no new contacts")
 """After which some emails have no slot any more."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     PREVIEWED if FACTOR > 1 else PREVIEWED[::12] + [c for c in PREVIEWED if c.name in LOSING],
