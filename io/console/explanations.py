@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from sendplan.io.console.tables import print_set_aside
 from sendplan.io.console.terminal import Terminal
 from sendplan.io.documents.wording import called, counted, time_text
 from sendplan.planner.explain.texts import paragraphs
@@ -17,6 +18,7 @@ def show_explained(found: "ExplainedEmail") -> None:
     """Print an explanation as a few paragraphs."""
     console = Terminal(soft_wrap=True)
     console.print("\n\n".join(_texts(found)), markup=False)
+    print_set_aside(found.set_aside)
 
 
 def _texts(found: "ExplainedEmail") -> Iterator[str]:
@@ -24,6 +26,12 @@ def _texts(found: "ExplainedEmail") -> Iterator[str]:
     place = f"step {row['position']}" if row["position"] else "a removed step"
     sequence = called(row["sequence"], "sequence", row["sequence_id"])
     yield f"Email {row['id']} to {row['contact']}: {place} of {sequence}, {row['status']}."
+    if found.set_aside:
+        yield (
+            "It is set aside: its enrollment, sequence or mailbox has a value that cannot be used."
+            " The next plan after the correction includes it."
+        )
+        return
     if row["status"] != EmailStatus.PENDING:
         yield _outcome(row)
         return

@@ -40,7 +40,7 @@ class Snapshot:
     reach : frozenset of int or None
         The sequences that it is limited to; None: all.
     set_aside : SetAside
-        What the tables leave out, of the whole database.
+        What the tables leave out; values of the whole database, with all enrollments within reach.
     unmarked : tuple of int
         Pending emails that are set aside and not yet marked so.
     """
@@ -165,5 +165,5 @@ def read_snapshot(
     aside = find_unusable(connection)
     unmarked: tuple[int, ...] = ()
     if aside:
-        tables, unmarked = taken_out(tables, aside)
+        tables, aside, unmarked = taken_out(tables, aside)
     return Snapshot(tables, settings, seen, reach, aside, unmarked)

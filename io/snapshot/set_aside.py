@@ -7,15 +7,12 @@ belongs to and nothing else: an enrollment, a mailbox, or a sequence.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-from jinja2 import TemplateError
 from sqlalchemy import Connection, text
 
 from sendplan.io.database.tables import WINDOW
 from sendplan.io.database.value_checks import held_checks, rules_of
-from sendplan.io.errors import DataError
-from sendplan.io.messages.templates import Template
+from sendplan.io.messages.templates import FlawedTemplateError, template
 from sendplan.io.snapshot.contact_zones import ZONES
 from sendplan.planner.schema.columns import COLUMNS, Column
 from sendplan.planner.schema.scalar_dates import is_country, is_zone
@@ -212,15 +209,14 @@ def _unknown(connection: Connection) -> Iterator[tuple[int, UnusableValue]]:
             yield key, _value("contacts", key, "timezone", zone, REMEDIES["zone"])
 
 
-@lru_cache(maxsize=2048)
 def template_flaw(source: str) -> str | None:
     """Return what is wrong with a template, whatever the contact; None where it compiles."""
     if "{" not in source:
         return None
     try:
-        Template(source)
-    except (DataError, TemplateError, ValueError, MemoryError, RecursionError) as error:
-        return str(error)[:200] or type(error).__name__
+        template(source)
+    except FlawedTemplateError as error:
+        return str(error)[:200]
     return None
 
 

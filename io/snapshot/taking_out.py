@@ -4,6 +4,7 @@ Its sent emails and those in flight stay, since they use up days of mailboxes an
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ Tables = dict[str, Any]
 _DAYS = tuple(int(np.datetime64(day, "D").astype(np.int64)) for day in (FIRST_DAY, LAST_DAY))
 
 
-def taken_out(tables: Tables, aside: SetAside) -> tuple[Tables, tuple[int, ...]]:
+def taken_out(tables: Tables, aside: SetAside) -> tuple[Tables, SetAside, tuple[int, ...]]:
     """Take out of tables what is set aside.
 
     Parameters
@@ -47,6 +48,8 @@ def taken_out(tables: Tables, aside: SetAside) -> tuple[Tables, tuple[int, ...]]
     tables : dict of DataFrame or Columns
         A sequence is paused and has no steps, a mailbox is paused, an enrollment is stopped and
         has no pending emails.
+    aside : SetAside
+        With the enrollments that go with a sequence or a mailbox.
     unmarked : tuple of int
         Pending emails that wait for something to be mended, and do not say so yet.
     """
@@ -79,7 +82,8 @@ def taken_out(tables: Tables, aside: SetAside) -> tuple[Tables, tuple[int, ...]]
         out & (people["enrolled_at"] == NULL), 0, people["enrolled_at"]
     )
     left["enrollments"] = Columns(people)
-    return left, tuple(emails["id"][unmarked].tolist())
+    enrollments = aside.enrollments.union(tables["enrollments"].of["id"][out].tolist())
+    return left, replace(aside, enrollments=enrollments), tuple(emails["id"][unmarked].tolist())
 
 
 def _sequences(sequences: pd.DataFrame, aside: SetAside) -> pd.DataFrame:
@@ -120,7 +124,7 @@ def _replaced(column: pd.Series, where: np.ndarray, value: Any) -> pd.Series:
 
 
 def _enrollments(tables: Tables, aside: SetAside) -> np.ndarray:
-    """Tell which enrollments are set aside, by themselves, with a sequence, or with a mailbox."""
+    """Tell which enrollments are set aside, by themselves, with a sequence, or with mailboxes."""
     people, emails = tables["enrollments"].of, tables["scheduled_emails"].of
     out = np.isin(people["sequence_id"], list(aside.sequences))
     out |= np.isin(people["id"], list(aside.enrollments))
@@ -133,8 +137,15 @@ def _enrollments(tables: Tables, aside: SetAside) -> np.ndarray:
         thread = np.isin(people["id"], emails["enrollment_id"][held])
         bound = np.isin(people["mailbox_id"], senders)
         linked = links["sequence_id"][links["mailbox_id"].isin(senders).to_numpy()]
-        bound |= thread & (people["mailbox_id"] == NULL)
+        free = people["mailbox_id"] == NULL
+        bound |= thread & free
         out |= bound & np.isin(people["sequence_id"], linked.to_numpy(dtype=np.int64))
+        # An enrollment that has not begun may take any mailbox left in the pool.
+        active = mailboxes["id"][(mailboxes["status"] == MailboxStatus.ACTIVE).to_numpy()]
+        usable = list(set(active).difference(aside.mailboxes))
+        served = links["sequence_id"][links["mailbox_id"].isin(usable).to_numpy()]
+        unserved = np.setdiff1d(linked.to_numpy(dtype=np.int64), served.to_numpy(dtype=np.int64))
+        out |= free & np.isin(people["sequence_id"], unserved)
     return out
 
 

@@ -7,19 +7,28 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from sendplan.io.database.engine import translated_errors
+from sendplan.io.database.tables import in_calendar
 from sendplan.io.errors import DataError
 from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import load_around
+from sendplan.io.snapshot.set_aside import SetAside, UnusableValue, find_unusable, to_json
 from sendplan.planner.explain.explanations import explain_slots
 from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.problem.slots import slots_of, standing_rows
+from sendplan.planner.schema.columns import Kind
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EmailStatus
 
-EMAIL = """
+
+def _usable(name: str, kind: Kind) -> str:
+    return f"CASE WHEN {in_calendar(f'email.{name}', kind)} THEN email.{name} END AS {name}"
+
+
+EMAIL = f"""
     SELECT email.id, email.status, email.enrollment_id, email.step_id, email.mailbox_id,
-           email.send_day, email.send_at, email.sent_at, email.plan_run_id, email.unplaced_reason,
-           email.attempts, email.last_error, email.message_id, email.retry_at,
+           {_usable("send_day", "date")}, {_usable("send_at", "instant")},
+           {_usable("sent_at", "instant")}, email.plan_run_id, email.unplaced_reason,
+           email.attempts, email.last_error, email.message_id, {_usable("retry_at", "instant")},
            step.position, sequence.id AS sequence_id, sequence.name AS sequence,
            contact.email AS contact, enrollment.status AS enrollment_status,
            enrollment.stop_reason, contact.suppressed_reason,
@@ -51,17 +60,22 @@ class ExplainedEmail:
     as_of : aware datetime
         The moment as of which its slot is explained: that of the run that planned it.
     explanation : Explanation or None
-        None unless the email is pending in an active enrollment.
+        None unless the email is pending in an active enrollment and not set aside.
+    set_aside : tuple of UnusableValue
+        If it is set aside: all values that cannot be used.
     """
 
     row: dict[str, Any]
     as_of: dt.datetime
     explanation: Explanation | None
+    set_aside: tuple[UnusableValue, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``explain --json`` prints."""
         facts = None if self.explanation is None else self.explanation.to_json()
-        return {"email": self.row, "as_of": self.as_of, "explanation": facts}
+        return {"email": self.row, "as_of": self.as_of, "explanation": facts} | to_json(
+            self.set_aside
+        )
 
 
 def explain_email(
@@ -92,11 +106,16 @@ def explain_email(
     DatabaseError
         If the database cannot be read.
     """
-    row = _row(engine, email_id)
+    row, aside = _row(engine, email_id)
     moment = as_of or row["planned_as_of"] or now
+    if email_id in aside.emails:
+        return ExplainedEmail(row, moment, None, aside.values)
     if row["status"] != EmailStatus.PENDING:
         return ExplainedEmail(row, moment, None)
-    problem = load_around(engine, moment, [row["sequence_id"]]).problem(moment)
+    snapshot = load_around(engine, moment, [row["sequence_id"]])
+    if row["enrollment_id"] in snapshot.set_aside.enrollments:
+        return ExplainedEmail(row, moment, None, snapshot.set_aside.values)
+    problem = snapshot.problem(moment)
     parameters = recalc_parameters(engine, moment)
     if not (problem.enrollments["id"] == row["enrollment_id"]).any():
         # The enrollment has ended, and its emails with it.
@@ -108,12 +127,12 @@ def explain_email(
     return ExplainedEmail(row, moment, explanation)
 
 
-def _row(engine: Engine, email_id: int) -> dict[str, Any]:
+def _row(engine: Engine, email_id: int) -> tuple[dict[str, Any], SetAside]:
     with translated_errors("reading the email"), engine.connect() as connection:
         if abs(email_id) <= LARGEST_ID:
             found = connection.execute(text(EMAIL), {"id": email_id}).mappings()
             if (row := found.one_or_none()) is not None:
-                return dict(row)
+                return dict(row), find_unusable(connection)
         ids = connection.execute(text(IDS)).one()
     if ids.most is None:
         remedy = "nothing has been planned yet; run `sendplan plan`"

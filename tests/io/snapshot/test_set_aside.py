@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from sendplan.cli import main
+from sendplan.io.console.explanations import show_explained
 from sendplan.io.database.engine import migrate
 from sendplan.io.operations.health import health
 from sendplan.io.operations.status import status
@@ -17,6 +18,7 @@ from sendplan.io.planning.check import check
 from sendplan.io.planning.nightly import run_plan
 from sendplan.io.planning.recalc import recalc
 from sendplan.io.report.data import read_data
+from sendplan.io.studies.explanations import explain_email
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.tests.worlds.databases.due_emails import claim
 from sendplan.tests.worlds.databases.stored_emails import run_sql
@@ -266,6 +268,17 @@ def test_a_value_harms_itself_alone(
     status(poisoned, MONDAY)
     uncertain_emails(poisoned)
     read_data(poisoned, MONDAY)
+    # Every email tells whether it is set aside: 61, which was sent, only for a value of its own.
+    stored = "SELECT id, enrollment_id IN :expected AND id <> 61 FROM scheduled_emails"
+    with poisoned.connect() as connection:
+        query = text(stored).bindparams(bindparam("expected", list(expected), expanding=True))
+        emails = connection.execute(query).tuples().all()
+    for email, has_slot in emails:
+        explained = explain_email(poisoned, email, MONDAY)
+        assert (explained.explanation is not None) == has_slot
+        own = email != 61 or named[:2] == ("scheduled_emails", 61)
+        assert bool(explained.set_aside) == (own and not has_slot)
+        show_explained(explained)
     # The other sequence is re-planned and sent.
     run_sql(poisoned, "UPDATE mailboxes SET daily_capacity = 8 WHERE id = 32")
     recalc(poisoned, MONDAY, Parameters())
