@@ -3,7 +3,7 @@
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 RUN := .venv/bin/python -m
-WORKERS = --dist worksteal -n auto
+WORKERS = --dist worksteal -n logical
 
 # The root is the package: with it on the path, `io` would hide the standard library's.
 export PYTHONSAFEPATH := 1

@@ -34,7 +34,7 @@ from sendplan.io.redaction import printable, redacted
 from sendplan.io.report.commands import REPORT
 from sendplan.io.streams import StreamError, complain, tell, tolerant_streams
 from sendplan.io.studies.commands import BOTTLENECKS, CAPACITY, EXPLAIN, WHAT_IF
-from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.parameters import THREADS, Parameters
 from sendplan.planner.schema.errors import MethodError
 
 if TYPE_CHECKING:
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 Body = Callable[..., None]
-
-THREADS = "sendplan-worker"
-"""Prefix of the names of threads that improve a plan."""
 
 SHOWN_FAULTS = 50
 """Faults of a file that the terminal lists."""
@@ -326,7 +323,7 @@ def demo(call: Call, contacts: int, mailboxes: int, seed: int, now: dt.datetime)
     from sendplan.io.campaigns.demo import fill, is_filled
     from sendplan.io.console.tables import planning, say
     from sendplan.io.database.engine import migrate
-    from sendplan.io.documents.wording import counted
+    from sendplan.planner.schema.wording import counted
     from sendplan.planner.synthetic.instances import reference
 
     with call.database(migrated=False) as engine:
@@ -667,7 +664,7 @@ def uncertain(
     from sendplan.io.operations.uncertain import resolve, uncertain_emails
 
     if at is not None and not sent:
-        raise click.UsageError("--at is the time at which emails were sent; it needs --sent.")
+        raise click.UsageError("--at is the time at which emails left; it needs --sent.")
     with call.database() as engine:
         if not sent and not not_sent:
             found = uncertain_emails(engine)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from sendplan.planner.schema.errors import SHOWN, Fault
+from sendplan.planner.schema.wording import counted
 
 
 class SendplanError(Exception):
@@ -55,8 +56,7 @@ class DataError(SendplanError):
         if hidden:
             lines.append(f"… and {hidden:,} more")
         if self.subject:
-            count = len(self.faults)
-            lines.insert(0, f"{self.subject}: {count:,} problem{'' if count == 1 else 's'}")
+            lines.insert(0, f"{self.subject}: {counted(len(self.faults), 'problem')}")
         return "\n".join(lines)
 
 

@@ -56,21 +56,6 @@ def date(day: Any) -> str:
     return f"{stamp.day} {stamp:%B %Y}"
 
 
-def number(count: int, one: str, many: str = "") -> str:
-    """Write a number with its noun: 1 day, 2,000 emails.
-
-    Parameters
-    ----------
-    count : int
-        How many.
-    one : str
-        The noun.
-    many : str
-        The noun of several, where it is not made with an s.
-    """
-    return f"{count:,} {one if abs(count) == 1 else many or f'{one}s'}"
-
-
 def show(chart: Drawing, title: str, alt_text: str, *, height: int, name: str = "") -> None:
     """Draw a chart in the common style, and show it.
 

@@ -17,15 +17,12 @@ from sendplan.planner.placing.completion import Candidate, cheaper, completed, c
 from sendplan.planner.plan.assembly import assemble
 from sendplan.planner.plan.optimality_gap import relative_gap
 from sendplan.planner.plan.plan import Plan
-from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.problem.parameters import THREADS, Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.replanning.incumbent import incumbent
 from sendplan.planner.replanning.repair import repair
 from sendplan.planner.replanning.slot_matching import match
 from sendplan.planner.schema.vocabulary import Termination
-
-THREADS = "sendplan-worker"
-"""Prefix of the names of the threads that improve a plan."""
 
 WORTHWHILE = 0.02
 """Relative improvement for which a plan from scratch replaces one that moves far fewer emails.

@@ -10,10 +10,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sendplan.io.campaigns.lookups import SEARCHED
 from sendplan.io.changes.rows import Applied, locked
 from sendplan.io.database.tables import contacts, sequences
-from sendplan.io.documents.wording import counted
 from sendplan.planner.changes import StopContacts, SuppressContact
 from sendplan.planner.changes.refusals import unknown
 from sendplan.planner.schema.vocabulary import EmailStatus, EnrollmentStatus
+from sendplan.planner.schema.wording import counted
 
 # All rows are locked in the order of ids, as every writer does it, so that two of them cannot
 # block each other.

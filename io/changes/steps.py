@@ -15,12 +15,12 @@ from sendplan.io.changes.rows import (
     stored,
 )
 from sendplan.io.database.tables import enrollments, sequences, steps
-from sendplan.io.documents.wording import counted
 from sendplan.io.messages.step_texts import check_texts
 from sendplan.planner.changes import AddStep, MoveStep, RemoveStep, SetStep
 from sendplan.planner.changes.steps import Positions, refuse_removed_step
 from sendplan.planner.schema.columns import with_form
 from sendplan.planner.schema.vocabulary import EnrollmentStatus
+from sendplan.planner.schema.wording import counted
 
 _TEMPLATES = with_form("subject", "template")
 

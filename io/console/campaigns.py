@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from sendplan.io.documents.wording import counted
 from sendplan.io.streams import tell
+from sendplan.planner.schema.wording import counted
 
 if TYPE_CHECKING:
     from sendplan.io.campaigns.enroll import EnrollReport

@@ -10,7 +10,8 @@ from sendplan.io.console.tables import (
     print_unplaced,
 )
 from sendplan.io.console.terminal import Terminal
-from sendplan.io.documents.wording import counted, named, written
+from sendplan.io.documents.wording import named, written
+from sendplan.planner.schema.wording import counted
 
 if TYPE_CHECKING:
     from sendplan.io.planning.preview import Preview

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from sendplan.io.console.tables import print_set_aside
 from sendplan.io.console.terminal import Terminal
-from sendplan.io.documents.wording import called, counted, time_text
+from sendplan.io.documents.wording import called, time_text
 from sendplan.planner.explain.texts import paragraphs
 from sendplan.planner.explain.unplaced_facts import OVERDUE
 from sendplan.planner.schema.vocabulary import EmailStatus
+from sendplan.planner.schema.wording import counted
 
 if TYPE_CHECKING:
     from sendplan.io.studies.explanations import ExplainedEmail

@@ -12,8 +12,9 @@ from sendplan.io.console.tables import (
     print_unplaced,
 )
 from sendplan.io.console.terminal import Terminal
-from sendplan.io.documents.wording import MISSING, counted, named, time_text, written
+from sendplan.io.documents.wording import MISSING, named, time_text, written
 from sendplan.io.streams import tell
+from sendplan.planner.schema.wording import counted
 
 if TYPE_CHECKING:
     from sendplan.io.operations.health import Health

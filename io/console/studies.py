@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from sendplan.io.console.tables import late_follow_ups, print_table
 from sendplan.io.console.terminal import Terminal
-from sendplan.io.documents.wording import Columns, called, counted, written
+from sendplan.io.documents.wording import Columns, called, written
+from sendplan.planner.schema.wording import counted
 
 if TYPE_CHECKING:
     from sendplan.planner.studies.capacity_need import CapacityNeed

@@ -22,9 +22,10 @@ from rich.table import Table
 
 from sendplan.io.console.terminal import Terminal
 from sendplan.io.documents.texts import shown
-from sendplan.io.documents.wording import Columns, counted, day_text, named, time_text, written
+from sendplan.io.documents.wording import Columns, day_text, named, time_text, written
 from sendplan.io.streams import tell, write_json
 from sendplan.planner.schema.vocabulary import Reason
+from sendplan.planner.schema.wording import counted
 
 if TYPE_CHECKING:
     from sendplan.io.planning.check import CheckResult

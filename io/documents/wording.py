@@ -13,12 +13,6 @@ Columns = Mapping[Any, tuple[str, Kind]]
 MISSING = "–"
 
 
-def counted(count: int, noun: str) -> str:
-    """Write a count and its noun, in the plural where it must be."""
-    ending = "" if count == 1 else "es" if noun.endswith("x") else "s"
-    return f"{count:,} {noun}{ending}"
-
-
 def called(name: Any, noun: str, key: int) -> str:
     """Return a name, or the noun and id of what has none."""
     return name if isinstance(name, str) and name else f"{noun} {key}"

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Engine, text
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.tables import among
 from sendplan.io.documents.texts import shown
-from sendplan.io.documents.wording import counted
 from sendplan.io.snapshot.set_aside import find_unusable
 from sendplan.planner.schema.vocabulary import (
     GRACE_SECONDS,
@@ -21,6 +20,7 @@ from sendplan.planner.schema.vocabulary import (
     MailboxStatus,
     SequenceStatus,
 )
+from sendplan.planner.schema.wording import counted
 
 COUNTED = 1_000
 """A finding counts at most this many: a monitor must not wait for the exact number."""

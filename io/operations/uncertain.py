@@ -139,11 +139,7 @@ def resolve(
     """
     if at is not None and at > now:
         raise DataError(
-            [
-                Fault(
-                    "--at", f"{at.isoformat()} is in the future", "give the time at which they left"
-                )
-            ]
+            [Fault("--at", f"{at.isoformat()} is in the future", "give the time they left at")]
         )
     keys = sorted({*sent, *not_sent})
     with translated_errors("resolving uncertain emails"), engine.begin() as connection:
@@ -180,5 +176,5 @@ def _fault(
     if sent and not_sent:
         return Fault(where, "is given as sent and as not sent", "keep one of the two")
     if sent and at is None and (row.send_at is None or row.send_at > now):
-        return Fault(where, "has no slot in the past", "give the time at which it left with --at")
+        return Fault(where, "has no slot in the past", "give --at, the time at which it left")
     return None

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 
 from sqlalchemy import Engine
 
-from sendplan.io.documents.wording import counted
 from sendplan.io.errors import SendplanError
 from sendplan.io.planning.executors import Workplace, processes
 from sendplan.io.planning.partitioned_run import plan_in_parts
@@ -21,6 +20,7 @@ from sendplan.planner.improve.task_pool import SearchProgress
 from sendplan.planner.plan.plan import Plan
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.schema.vocabulary import Termination
+from sendplan.planner.schema.wording import counted
 
 ATTEMPTS = 4
 """How often a run is tried when changes overtake it."""

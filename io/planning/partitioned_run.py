@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from sqlalchemy import Engine
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.documents.wording import counted
 from sendplan.io.errors import SendplanError
 from sendplan.io.planning.executors import ExecutorError, Workplace, is_lost
 from sendplan.io.planning.part_planning import (
@@ -35,6 +34,7 @@ from sendplan.io.snapshot.requests import clear_requests
 from sendplan.io.snapshot.set_aside import find_unusable
 from sendplan.planner.plan.summary import merge_summaries
 from sendplan.planner.problem.parameters import Parameters
+from sendplan.planner.schema.wording import counted
 
 ROUNDS = 4
 """How often parts are submitted when their workers are lost."""

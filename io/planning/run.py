@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
-from sendplan.io.documents.wording import counted
 from sendplan.io.errors import SendplanError
 from sendplan.io.publish.run_records import OvertakenError, Published
 from sendplan.io.publish.summaries import totals_to_json
@@ -21,6 +20,7 @@ from sendplan.planner.plan.summary import Summary
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema.vocabulary import Termination
+from sendplan.planner.schema.wording import counted
 from sendplan.planner.solver import plan_with
 
 SAFETY = 2.0

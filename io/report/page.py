@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import jinja2
 from markupsafe import Markup
 
-from sendplan.io.documents.wording import counted, day_text, time_text
+from sendplan.io.documents.wording import day_text, time_text
 from sendplan.io.report import charts
 from sendplan.io.report.figures import NOT_PLANNED, OUTDATED, STANDINGS, Figures
 from sendplan.io.report.sections import sections
 from sendplan.planner.plan.optimality_gap import relative_gap, verdict
+from sendplan.planner.schema.wording import counted
 
 PALETTES = (
     ("load", len(charts.LEVELS)),

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from sendplan.io.documents.wording import counted, day_text
+from sendplan.io.documents.wording import day_text
 from sendplan.io.report import charts, tables
 from sendplan.io.report.drawing import drawn
 from sendplan.io.report.figures import STANDINGS, Figures
+from sendplan.planner.schema.wording import counted
 
 Legend = list[tuple[str, str]]
 """Marks, by their class in the page, and their meaning."""

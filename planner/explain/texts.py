@@ -17,6 +17,7 @@ from sendplan.planner.explain.facts import (
     SenderChoice,
 )
 from sendplan.planner.schema.vocabulary import WaitUnit
+from sendplan.planner.schema.wording import counted
 
 SHOWN_CONTENTS = 3
 """Most kinds of emails in the description of a full day."""
@@ -139,7 +140,7 @@ def _headline(facts: Explanation) -> str:
         return f"{text}."
     # A first email is late by what it is behind its ready day; a follow-up may be so by more.
     behind = facts.slip if facts.follow_up else facts.lateness
-    return f"{text}, {_counted(behind, 'day') + ' after' if behind else 'on'} its ready day."
+    return f"{text}, {counted(behind, 'day') + ' after' if behind else 'on'} its ready day."
 
 
 def _ready(ready: Ready) -> str:
@@ -155,10 +156,10 @@ def _ready(ready: Ready) -> str:
         verb = {"planned": "leaves", "claimed": "is being sent", "sending": "is being sent"}
         left = verb.get(ready.previous_state or "", "left")
         if ready.previous_state is None:
-            body = f"{_counted(ready.wait_days, unit)} after the enrolment"
+            body = f"{counted(ready.wait_days, unit)} after the enrolment"
         else:
             wait = (
-                "no wait" if not ready.wait_days else f"a wait of {_counted(ready.wait_days, unit)}"
+                "no wait" if not ready.wait_days else f"a wait of {counted(ready.wait_days, unit)}"
             )
             body = f"{name} {left} on {_date(ready.since_day)}, then {wait}"
     if ready.since == "now":
@@ -174,7 +175,7 @@ def _behind(facts: Explanation) -> str:
     if not facts.follow_up or before <= 0:
         return ""
     return (
-        f" That is {_counted(before, 'day')} behind its ideal day, since earlier emails of its"
+        f" That is {counted(before, 'day')} behind its ideal day, since earlier emails of its"
         " thread are late; explain those."
     )
 
@@ -200,7 +201,7 @@ def _days(facts: Explanation) -> Iterator[str]:
     hidden = [day for run, _ in lines[SHOWN_DAYS:] for day in run]
     if hidden:
         full = sum(1 for day in hidden if "full" in day.obstacles)
-        yield f"  … and {_counted(len(hidden), 'day')} more, {full} of them full"
+        yield f"  … and {counted(len(hidden), 'day')} more, {full} of them full"
 
 
 def _runs(days: Sequence[DayBetween]) -> list[list[DayBetween]]:
@@ -232,7 +233,7 @@ def _day(day: DayBetween, facts: Explanation) -> str:
                 f"the contact gets {day.contact_gets} that day, and one a day is the limit"
             )
         elif obstacle == "max_new" and day.new is not None:
-            new = _counted(day.new[0], "first email")
+            new = counted(day.new[0], "first email")
             texts.append(f"{new} of the sequence, and max_new_per_day is {day.new[1]:,}")
         elif obstacle == "full":
             texts.append(_full([day]))
@@ -268,7 +269,7 @@ def _full(run: Sequence[DayBetween]) -> str:
         for (sequence, position, first), count in ranked[:SHOWN_CONTENTS]
     ]
     if rest := sum(count for _, count in ranked[SHOWN_CONTENTS:]):
-        parts.append(_counted(rest, "other"))
+        parts.append(counted(rest, "other"))
     if used:
         parts.append(f"{used:,} sent or in flight")
     subject = f"all {len(mailboxes)} mailboxes are full" if len(mailboxes) > 1 else "full"
@@ -281,7 +282,7 @@ def _alternative(option: Alternative, facts: Explanation) -> str:
     if option.mailbox_id != facts.mailbox_id:
         where = f" at {facts.names.get(option.mailbox_id, option.mailbox_id)}"
     late = [
-        f"step {one.position} {'would slip ' if not number else ''}by {_counted(one.slip, 'day')}"
+        f"step {one.position} {'would slip ' if not number else ''}by {counted(one.slip, 'day')}"
         for number, one in enumerate(one for one in option.follow_ups if one.slip)
     ]
     if option.cost > 0:
@@ -305,7 +306,7 @@ def _exchange(exchange: Exchange, facts: Explanation) -> str:
         where += f" at {facts.names.get(other.to_mailbox_id, other.to_mailbox_id)}"
     more = len(exchange.moves) - 2
     also = (
-        f"; {_counted(more, 'other email')} of the two threads would move, too" if more > 0 else ""
+        f"; {counted(more, 'other email')} of the two threads would move, too" if more > 0 else ""
     )
     return (
         f"It could leave on {_date(exchange.day)} if another email moved. Cheapest of"
@@ -339,7 +340,7 @@ def _sender(sender: SenderChoice, facts: Explanation) -> str:
         parts.append(f"{len(cheaper)} would cost up to {_number(-min(cheaper))} less")
     if missing := len(sender.others) - len(known):
         parts.append(f"{missing} {'has' if missing == 1 else 'have'} no capacity left")
-    others = _counted(len(sender.others), "other mailbox", "other mailboxes")
+    others = counted(len(sender.others), "other mailbox")
     return f"From {name}; of the {others}, {_listed(parts)}."
 
 
@@ -381,10 +382,6 @@ def _listed(parts: list[str]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
-
-
-def _counted(count: int, noun: str, several: str | None = None) -> str:
-    return f"{count:,} {noun if count == 1 else several or f'{noun}s'}"
 
 
 def _date(day: dt.date) -> str:

@@ -10,6 +10,7 @@ from sendplan.planner.model.instance import Instance
 from sendplan.planner.model.stages import NONE
 from sendplan.planner.schema.dates import SECOND
 from sendplan.planner.schema.readers import microseconds
+from sendplan.planner.schema.wording import counted
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def read_plan(instance: Instance, sends: pd.DataFrame) -> ReadPlan:
     if lost.any():
         row = sends[lost].iloc[0]
         raise ValueError(
-            f"{int(lost.sum())} slots of the plan are not among the emails to plan, such as"
+            f"the plan has {counted(int(lost.sum()), 'slot')} without an email to plan, such as"
             f" enrollment {row['enrollment_id']}, step {row['step_id']}; pass the problem that the"
             " plan was made for"
         )

@@ -17,6 +17,9 @@ MAX_SEED = 2**31 - 1
 MAX_WORKERS = 1_024
 METHODS = ("auto", "greedy", "cpsat")
 
+THREADS = "sendplan-worker"
+"""Prefix of the names of threads that work for a plan."""
+
 
 @dataclass(frozen=True)
 class Parameters:

@@ -11,6 +11,7 @@ from sendplan.planner.model.stages import NONE
 from sendplan.planner.problem.parameters import Parameters
 from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
+from sendplan.planner.schema.wording import counted
 from sendplan.planner.studies.deadline import Weights, bound_threads, build_deadline
 from sendplan.planner.studies.shortfall import Cut, shortfall_cut
 
@@ -205,10 +206,10 @@ def find_obstacle(
             f"{mailboxes['email'].iloc[mailbox] or mailboxes['id'].iloc[mailbox]}"
             for mailbox in sorted(threads, key=lambda mailbox: (-threads[mailbox], mailbox))
         ]
-        more = f" and {len(named) - 3} others" if len(named) > 3 else ""
+        more = f" and {counted(len(named) - 3, 'other')}" if len(named) > 3 else ""
         text = (
             f"threads stay with their mailbox, and those of {', '.join(named[:3])}{more} have more"
-            " to send than it has room for; only a higher capacity of these mailboxes would help"
+            " to send than its capacity; only a higher capacity of these mailboxes would help"
         )
         return Obstacle("threads", text)
     return Obstacle("limits", "capacity is not what limits it: see max_new_per_day and the ramps")
@@ -226,7 +227,7 @@ def waits_obstacle(problem: Problem, parameters: Parameters, target: Target) -> 
     sequence = problem.sequences[problem.sequences["id"] == row["sequence_id"]].iloc[0]
     name = sequence["name"] or f"sequence {sequence['id']}"
     left = int(instance.stages.remaining[instance.chains.stage[chain]])
-    emails = "1 email" if left == 1 else f"{left} emails"
+    emails = counted(left, "email")
     if ends[chain] > problem.horizon.last:
         end = "ends more than a year from now"
     else:

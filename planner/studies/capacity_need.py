@@ -7,6 +7,7 @@ import pandas as pd
 
 from sendplan.planner.changes import Change
 from sendplan.planner.plan.plan import Plan
+from sendplan.planner.schema.wording import counted
 from sendplan.planner.studies.capacity_bounds import Obstacle
 
 
@@ -59,7 +60,7 @@ class CapacityNeed:
         """The answer in words."""
         late = ""
         if self.max_late is not None:
-            late = f" with at most {self.max_late:,} late follow-ups"
+            late = f" with at most {counted(self.max_late, 'late follow-up')}"
             if self.max_late == 0:
                 late = " with no late follow-up"
         goal = f"to finish by {self.finish_by:%d %b %Y}{late}"
@@ -70,7 +71,7 @@ class CapacityNeed:
             tried = f"No plan was found {goal}"
             if not self.at_least:
                 return f"{tried}, and no bound shows that there is none."
-            return f"{tried}; {self._too_little}."
+            return f"{tried}; {self._too_little(self.at_least)}."
         if self.of == "mailboxes" and self.needed == 0:
             return f"The mailboxes that are there are enough {goal}."
         verb = "is" if self.of == "mailboxes" and self.needed == 1 else "are"
@@ -79,17 +80,15 @@ class CapacityNeed:
             return f"{text}less is proven not to be enough."
         if not self.at_least:
             return f"{text}no bound shows whether less is."
-        return f"{text}{self._too_little}."
+        return f"{text}{self._too_little(self.at_least)}."
 
-    @property
-    def _too_little(self) -> str:
-        return f"less than {self._size(self.at_least)} is proven not to be enough"
+    def _too_little(self, at_least: int) -> str:
+        return f"less than {self._size(at_least)} is proven not to be enough"
 
-    def _size(self, number: int | None) -> str:
+    def _size(self, number: int) -> str:
         if self.of == "capacity":
             return f"{number}% of today's capacities"
-        noun = "more mailbox" if number == 1 else "more mailboxes"
-        return f"{number:,} {noun} of {self.daily_capacity} emails a day"
+        return f"{counted(number, 'more mailbox')} of {self.daily_capacity} emails a day"
 
     def __repr__(self) -> str:
         """Return the answer in words."""

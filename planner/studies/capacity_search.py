@@ -21,6 +21,7 @@ from sendplan.planner.problem.problem import Problem
 from sendplan.planner.schema import dates
 from sendplan.planner.schema.errors import MethodError
 from sendplan.planner.schema.vocabulary import BLOCKED
+from sendplan.planner.schema.wording import counted
 from sendplan.planner.solver import plan_with
 from sendplan.planner.studies.bisection import Bracket
 from sendplan.planner.studies.capacity_bounds import (
@@ -219,7 +220,7 @@ class _MailboxSearch:
     def _shortfalls(self, trials: list[np.ndarray], target: Target) -> list[np.ndarray]:
         """Plan with numbers of new mailboxes, and return the shortfall of each pool."""
         for trial in trials:
-            self.progress(f"Trying {int(trial.sum()):,} more mailboxes")
+            self.progress(f"Trying {counted(int(trial.sum()), 'more mailbox')}")
         jobs = [(0, self.changes(trial), self.parameters, target) for trial in trials]
         results = self.task_pool.map(_least_shortfall, jobs)
         return [np.bincount(self.pools.of_sequence, result, len(self.pools)) for result in results]

@@ -217,7 +217,7 @@ def test_an_email_without_a_slot_needs_the_time_at_which_it_left(engine: Engine)
                 " WHERE id = 11"
             )
         )
-    with pytest.raises(DataError, match="email 11: has no slot in the past – give the time"):
+    with pytest.raises(DataError, match="email 11: has no slot in the past – give --at, the"):
         resolve(engine, [11], [], NOW)
     resolve(engine, [11], [], NOW, at=at(0, "09:30"))
     assert email(engine, "sent_at", 11) == (at(0, "09:30"),)
@@ -232,10 +232,7 @@ def test_two_operators_do_not_resolve_an_email_twice(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (
-            ["--at", "2026-03-02T09:00:00Z"],
-            "it needs --sent",
-        ),
+        (["--at", "2026-03-02T09:00:00Z"], "the time at which emails left; it needs --sent"),
         (["--sent", "11", "--at", "2026-03-02T09:00:00"], "no time zone"),
         (["--sent", "all"], "'all' is not a valid integer"),
     ],

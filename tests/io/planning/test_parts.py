@@ -964,6 +964,6 @@ def test_a_run_in_parts_is_looked_at_after_it_has_failed(
     with pytest.raises(ZeroDivisionError):
         in_parts(four, workplace=here({3: lambda: 1 / 0}))
     assert (
-        "did not finish; 2 of 4 parts published (36 rows changed), the"
+        "did not finish; 2 of 4 parts published (36 rows changed), the others unchanged."
         in looked_at(module_database_url)["status"]
     )

@@ -272,7 +272,7 @@ def test_a_value_harms_itself_alone(
     stored = "SELECT id, enrollment_id IN :expected AND id <> 61 FROM scheduled_emails"
     with poisoned.connect() as connection:
         query = text(stored).bindparams(bindparam("expected", list(expected), expanding=True))
-        emails = connection.execute(query).tuples().all()
+        emails = connection.execute(query).all()
     for email, has_slot in emails:
         explained = explain_email(poisoned, email, MONDAY)
         assert (explained.explanation is not None) == has_slot

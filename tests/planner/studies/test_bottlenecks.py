@@ -149,7 +149,7 @@ def test_a_given_horizon_and_other_weights_are_kept_to() -> None:
 def test_a_plan_of_another_problem_is_refused() -> None:
     plan = World().sequence(1, (0,)).mailbox(5, 1).enroll(1, 2).plan()
     other = World().sequence(1, (0,)).mailbox(5, 1).enroll(3).problem()
-    with pytest.raises(ValueError, match="2 slots of the plan are not among the emails"):
+    with pytest.raises(ValueError, match="the plan has 2 slots without an email to plan"):
         sendplan.bottlenecks(other, plan)
 
 
