@@ -70,8 +70,8 @@ class Call:
     @contextmanager
     def database(self, *, migrated: bool = True) -> Iterator["Engine"]:
         """Open the database, and start the embedded one if no other is named."""
-        from sendplan.io.database.embedded import EmbeddedServer
         from sendplan.io.database.engine import connect, require_schema
+        from sendplan.io.embedded_server.server import EmbeddedServer
 
         with ExitStack() as stack:
             url = self.database_url or stack.enter_context(EmbeddedServer(self.data_dir)).url

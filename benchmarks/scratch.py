@@ -10,7 +10,7 @@ from types import FrameType
 from psycopg2.extensions import make_dsn
 from sqlalchemy import make_url
 
-from sendplan.io.database.embedded import EmbeddedServer
+from sendplan.io.embedded_server.server import EmbeddedServer
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from sendplan.io.database.embedded import EmbeddedServer
 from sendplan.io.database.engine import connect, migrate
+from sendplan.io.embedded_server.server import EmbeddedServer
 from sendplan.tests.worlds.databases.due_emails import Claiming
 
 TEMPLATE = "migrated"

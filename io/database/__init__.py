@@ -1,5 +1,5 @@
-"""The way into PostgreSQL: tables, engine, embedded server, binary COPY.
+"""The way into PostgreSQL: tables, engine, binary COPY.
 
-In comes a URL, or a data folder for the embedded server; out come migrated connections that raise
-one kind of error. The tables are declared here once.
+In comes a URL; out come migrated connections that raise one kind of error. The tables are declared
+here once.
 """

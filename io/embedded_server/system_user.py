@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sendplan.io.database.file_locks import lock, private_file
+from sendplan.io.embedded_server.file_locks import lock, private_file
 from sendplan.io.errors import DatabaseError
 
 SYSTEM_USER = "sendplan"

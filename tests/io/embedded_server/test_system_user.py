@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from sendplan.io.database import system_user as account
-from sendplan.io.database.system_user import SystemUser
+from sendplan.io.embedded_server import system_user as account
+from sendplan.io.embedded_server.system_user import SystemUser
 from sendplan.io.errors import DatabaseError
 
 COMMANDS = 4
