@@ -11,7 +11,8 @@ from sendplan.io.documents.texts import read_text, shown
 from sendplan.io.documents.toml_tables import TomlTable, described
 from sendplan.io.errors import DataError
 from sendplan.io.messages.templates import MAX_SOURCE
-from sendplan.planner.schema.columns import COLUMNS, Column, FileKey
+from sendplan.planner.schema.column import Column, FileKey
+from sendplan.planner.schema.columns import COLUMNS
 from sendplan.planner.schema.errors import Fault
 
 Check = Callable[[TomlTable, str, str], str]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from sqlalchemy import CheckConstraint, Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from sendplan.io.database.tables import WINDOW, metadata, rules
+from sendplan.io.database.conditions import WINDOW, rules
+from sendplan.io.database.tables import metadata
 from sendplan.planner.schema.columns import COLUMNS
 
 BROKEN = ("23514", "22023")

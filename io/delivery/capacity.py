@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sendplan.io.database.tables import LAST_DAY, among
+from sendplan.io.database.conditions import LAST_DAY, among
 from sendplan.io.delivery.transactions import Prepared
 from sendplan.planner.schema.vocabulary import OCCUPYING, EmailStatus
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from psycopg2.extras import NamedTupleCursor
 
-from sendplan.io.database.tables import among
+from sendplan.io.database.conditions import among
 from sendplan.io.database.value_checks import usable
 from sendplan.io.delivery.capacity import USED, Capacity, used
 from sendplan.io.delivery.claim import MAX_CLAIMS, Claim, Claimed

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sendplan.io.database.tables import among
+from sendplan.io.database.conditions import among
 from sendplan.planner.schema.vocabulary import IN_FLIGHT, EmailStatus
 
 if TYPE_CHECKING:

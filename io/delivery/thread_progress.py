@@ -5,7 +5,7 @@ import zoneinfo
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sendplan.io.database.tables import among
+from sendplan.io.database.conditions import among
 from sendplan.io.delivery.capacity import Capacity, taken
 from sendplan.planner.schema.scalar_dates import (
     ONE_DAY,

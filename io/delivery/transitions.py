@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sendplan.io.database.tables import among
+from sendplan.io.database.conditions import among
 from sendplan.io.delivery.claim import MAX_ATTEMPTS, Claim
 from sendplan.io.delivery.overdue import request_plan
 from sendplan.io.delivery.retries import free_moment, retry_at

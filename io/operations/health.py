@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from sendplan.io.database.conditions import among
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.database.tables import among
 from sendplan.io.documents.texts import shown
 from sendplan.io.snapshot.set_aside import find_unusable
 from sendplan.planner.schema.vocabulary import (

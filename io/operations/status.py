@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from sendplan.io.database.conditions import among, in_calendar
 from sendplan.io.database.engine import translated_errors
 from sendplan.io.database.planner_lock_key import lock_is_held
-from sendplan.io.database.tables import among, in_calendar
 from sendplan.io.documents.wording import called
 from sendplan.io.snapshot.requests import pending_requests
 from sendplan.planner.schema.vocabulary import (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Engine, Row, text
 
+from sendplan.io.database.conditions import in_calendar
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.database.tables import in_calendar
 from sendplan.io.delivery.thread_progress import after_success
 from sendplan.io.errors import DataError
 from sendplan.planner.schema.errors import Fault

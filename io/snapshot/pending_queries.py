@@ -9,7 +9,7 @@ members.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sendplan.io.database.tables import LAST_DAY, among
+from sendplan.io.database.conditions import LAST_DAY, among
 from sendplan.io.snapshot.contact_zones import NUMBERED_ZONES
 from sendplan.planner.schema.columns import COLUMNS, in_frame
 from sendplan.planner.schema.readers import NULL

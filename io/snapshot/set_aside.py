@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
-from sendplan.io.database.tables import WINDOW
+from sendplan.io.database.conditions import WINDOW
 from sendplan.io.database.value_checks import held_checks, rules_of
 from sendplan.io.messages.templates import FlawedTemplateError, template
 from sendplan.io.snapshot.contact_zones import ZONES
-from sendplan.planner.schema.columns import COLUMNS, Column
+from sendplan.planner.schema.column import Column
+from sendplan.planner.schema.columns import COLUMNS
 from sendplan.planner.schema.scalar_dates import is_country, is_zone
 from sendplan.planner.schema.vocabulary import MAX_STEPS, EmailStatus
 

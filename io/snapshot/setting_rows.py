@@ -3,8 +3,9 @@
 import pandas as pd
 from sqlalchemy import Connection
 
-from sendplan.io.database.tables import rules
-from sendplan.planner.schema.columns import Column, in_frame
+from sendplan.io.database.conditions import rules
+from sendplan.planner.schema.column import Column
+from sendplan.planner.schema.columns import in_frame
 
 Settings = dict[str, list[tuple[object, ...]]]
 """Rows by table, with the columns of its frame."""

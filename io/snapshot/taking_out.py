@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sendplan.io.database.tables import FIRST_DAY, LAST_DAY
+from sendplan.io.database.conditions import FIRST_DAY, LAST_DAY
 from sendplan.io.snapshot.set_aside import SetAside
 from sendplan.planner.schema.columns import COLUMNS, in_frame
 from sendplan.planner.schema.contracts import Columns

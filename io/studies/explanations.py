@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from sendplan.io.database.conditions import in_calendar
 from sendplan.io.database.engine import translated_errors
-from sendplan.io.database.tables import in_calendar
 from sendplan.io.errors import DataError
 from sendplan.io.planning.last_plan import recalc_parameters
 from sendplan.io.snapshot.load import load_around
@@ -15,7 +15,7 @@ from sendplan.io.snapshot.set_aside import SetAside, UnusableValue, find_unusabl
 from sendplan.planner.explain.explanations import explain_slots
 from sendplan.planner.explain.texts import Explanation
 from sendplan.planner.problem.slots import slots_of, standing_rows
-from sendplan.planner.schema.columns import Kind
+from sendplan.planner.schema.column import Kind
 from sendplan.planner.schema.errors import Fault
 from sendplan.planner.schema.vocabulary import EmailStatus
 

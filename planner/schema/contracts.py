@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.schema.columns import COLUMNS, Column, in_frame
+from sendplan.planner.schema.column import Column
+from sendplan.planner.schema.columns import COLUMNS, in_frame
 from sendplan.planner.schema.errors import Fault, ProblemError
 from sendplan.planner.schema.readers import NULL, READERS
 

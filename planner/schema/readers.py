@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sendplan.planner.schema.columns import Kind
+from sendplan.planner.schema.column import Kind
 from sendplan.planner.schema.errors import Fault, ProblemError
 
 NULL = int(np.iinfo(np.int64).min)

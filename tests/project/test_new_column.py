@@ -12,7 +12,8 @@ import json, sys
 from dataclasses import dataclass
 from typing import Any
 
-from sendplan.planner.schema.columns import COLUMNS, Column, FileKey, Settable
+from sendplan.planner.schema.column import Column, FileKey, Settable
+from sendplan.planner.schema.columns import COLUMNS
 
 COLUMNS["sequences"]["max_per_domain"] = Column(
     "integer", "Emails a day to one domain at most.", default=50, least=1, plausible=1_000,

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from sendplan.planner.schema.columns import COLUMNS, Column, settable
+from sendplan.planner.schema.column import Column
+from sendplan.planner.schema.columns import COLUMNS, settable
 
 DECLARED = [
     pytest.param(column, id=f"{table}.{name}")
