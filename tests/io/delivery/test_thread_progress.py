@@ -54,6 +54,7 @@ def by_chance(seed: int) -> World:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_dispatcher_and_planner_agree_on_the_next_step(engine: Engine, seed: int) -> None:
     put(engine, by_chance(seed))

@@ -65,6 +65,7 @@ def run(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_whatever_happens_no_email_is_accepted_twice_and_none_is_lost(run: Run) -> None:
     seen = run(settings(examples(HISTORIES), stateful_step_count=MOVES, print_blob=True))
     # Histories in which little happens would show little.

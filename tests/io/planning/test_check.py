@@ -303,6 +303,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_planted_violation_is_found_and_named(
     engine: Engine, module_database_url: str, kind: str

@@ -753,6 +753,7 @@ def test_a_plan_that_breaks_a_rule_is_not_stored(
 # ---------------------------------------------------------------- instances of every kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [False, True], ids=["default horizon", "given horizon"])
 @pytest.mark.parametrize("seed", range(300, 304))
 def test_a_stored_plan_keeps_every_rule(engine: Engine, seed: int, given: bool) -> None:

@@ -70,6 +70,7 @@ def prepare(engine: Engine, case: Case) -> None:
         recalculated(engine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "command"), WAYS, ids=WAY_NAMES)
 def test_a_change_moves_what_it_reaches_and_nothing_else(
     engine: Engine, case: Case, command: bool

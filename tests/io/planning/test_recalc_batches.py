@@ -271,6 +271,7 @@ CROSSINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "when"), CROSSINGS)
 def test_what_others_do_meanwhile_stands(engine: Engine, name: str, when: str | int) -> None:
     run_sql(engine, REMOVED)

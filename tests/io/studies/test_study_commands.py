@@ -72,6 +72,7 @@ def study(run: Run, *arguments: str) -> dict[str, Any]:
     return last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "changes", "finish_day"),
     [

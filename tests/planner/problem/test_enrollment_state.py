@@ -98,6 +98,7 @@ def test_what_is_still_to_come(received: str, order: str, to_come: str) -> None:
     assert still_to_come(world(order, received)) == to_come
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("received", "order", "to_come"), POINTS)
 def test_the_plan_sends_exactly_that(received: str, order: str, to_come: str) -> None:
     plan = world(order, received).plan()
